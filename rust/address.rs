@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A `sockaddr_in` or `sockaddr_in6` as a value.
+//!
+//! An [`Address`] can always be written back, and two are equal exactly if all that they say is:
+//! port, address, and for IPv6 flow information and scope. Layouts, from Linux's uapi headers
+//! (`linux/in.h`, `linux/in6.h`); family and scope are in the machine's byte order, the rest is big
+//! endian:
+//!
+//! ```text
+//! byte         0       2     4          8                   24      28
+//! sockaddr_in  | family| port| address  | zero (8)   (16 bytes)
+//! sockaddr_in6 | family| port| flowinfo | address (16)       | scope|
+//! ```
+//!
+//! Pure. What is parsed comes from programs; the kernel has copied it, and nothing else is checked.
+
+/// Families, as in `linux/socket.h`.
+const AF_UNSPEC: u16 = 0;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// Lengths in bytes.
+const FAMILY: usize = 2;
+const SOCKADDR_IN: usize = 16;
+const SOCKADDR_IN6: usize = 28;
+/// Before RFC 2553 there was no scope, and Linux still takes such addresses (SIN6_LEN_RFC2133).
+const SOCKADDR_IN6_NO_SCOPE: usize = 24;
+/// `struct sockaddr_storage`: the kernel copies no more.
+const SOCKADDR_MAX: usize = 128;
+
+/// An Internet address and port, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// `sockaddr_in`.
+    V4 {
+        /// In the order it is written, first byte first.
+        ip: [u8; 4],
+        port: u16,
+    },
+    /// `sockaddr_in6`.
+    V6 {
+        /// In the order it is written, first byte first.
+        ip: [u8; 16],
+        port: u16,
+        /// Traffic class and flow label, as a number.
+        flowinfo: u32,
+        /// The interface of a link-local address.
+        scope: u32,
+    },
+    /// AF_UNSPEC: no address. Given to connect() it has a meaning.
+    Unspec,
+}
+
+/// Why bytes are no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddressError {
+    /// Too short for its family, or longer than any address (EINVAL).
+    Length,
+    /// Neither IPv4 nor IPv6 (EAFNOSUPPORT).
+    Family,
+}
+
+impl Address {
+    /// Reads the bytes given to bind(), connect() or SP_REMOVE.
+    ///
+    /// More bytes than the family needs are ignored, as TCP sockets do; AF_UNSPEC needs no more than
+    /// the family.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Address, AddressError> {
+        if bytes.len() > SOCKADDR_MAX {
+            return Err(AddressError::Length);
+        }
+        match u16::from_ne_bytes(field(bytes, 0)?) {
+            AF_UNSPEC => Ok(Address::Unspec),
+            AF_INET if bytes.len() < SOCKADDR_IN => Err(AddressError::Length),
+            AF_INET => Ok(Address::V4 {
+                port: u16::from_be_bytes(field(bytes, 2)?),
+                ip: field(bytes, 4)?,
+            }),
+            AF_INET6 if bytes.len() < SOCKADDR_IN6_NO_SCOPE => Err(AddressError::Length),
+            AF_INET6 => Ok(Address::V6 {
+                port: u16::from_be_bytes(field(bytes, 2)?),
+                flowinfo: u32::from_be_bytes(field(bytes, 4)?),
+                ip: field(bytes, 8)?,
+                scope: field(bytes, 24).map_or(0, u32::from_ne_bytes),
+            }),
+            _ => Err(AddressError::Family),
+        }
+    }
+
+    /// Writes the `sockaddr` and returns how long it is. The rest is zero. [`Address::Unspec`] is its
+    /// family and nothing else.
+    pub(crate) fn emit(&self) -> ([u8; SOCKADDR_IN6], usize) {
+        let mut bytes = [0; SOCKADDR_IN6];
+        match self {
+            Address::V4 { ip, port } => {
+                put(&mut bytes, 0, &AF_INET.to_ne_bytes());
+                put(&mut bytes, 2, &port.to_be_bytes());
+                put(&mut bytes, 4, ip);
+                (bytes, SOCKADDR_IN)
+            }
+            Address::V6 {
+                ip,
+                port,
+                flowinfo,
+                scope,
+            } => {
+                put(&mut bytes, 0, &AF_INET6.to_ne_bytes());
+                put(&mut bytes, 2, &port.to_be_bytes());
+                put(&mut bytes, 4, &flowinfo.to_be_bytes());
+                put(&mut bytes, 8, ip);
+                put(&mut bytes, 24, &scope.to_ne_bytes());
+                (bytes, SOCKADDR_IN6)
+            }
+            // The family is zero.
+            Address::Unspec => (bytes, FAMILY),
+        }
+    }
+
+    /// The port; zero if there is none, as in a bind() that leaves the choice to us.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Address::V4 { port, .. } | Address::V6 { port, .. } => *port,
+            Address::Unspec => 0,
+        }
+    }
+
+    /// The same address with another port; [`Address::Unspec`] has none to replace.
+    pub(crate) fn with_port(mut self, new: u16) -> Address {
+        match &mut self {
+            Address::V4 { port, .. } | Address::V6 { port, .. } => *port = new,
+            Address::Unspec => {}
+        }
+        self
+    }
+
+    /// Whether this is an IPv4 address in IPv6 clothes, `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2): how a
+    /// listener for both families sees its IPv4 peers.
+    pub(crate) fn is_v4_mapped(&self) -> bool {
+        self.mapped_v4().is_some()
+    }
+
+    /// The IPv4 address that [`Address::is_v4_mapped`] tells of, without flow information and scope;
+    /// any other address as it is.
+    ///
+    /// The callers choose: a program that used AF_INET6 expects the mapped form back, as TCP gives
+    /// it; where addresses are shown or compared across families this one is better.
+    pub(crate) fn unmapped(self) -> Address {
+        match self.mapped_v4() {
+            Some(ip) => Address::V4 {
+                ip,
+                port: self.port(),
+            },
+            None => self,
+        }
+    }
+
+    fn mapped_v4(&self) -> Option<[u8; 4]> {
+        match self {
+            Address::V4 { .. } | Address::Unspec => None,
+            Address::V6 { ip, .. } => {
+                let v4 = ip.strip_prefix(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])?;
+                v4.first_chunk().copied()
+            }
+        }
+    }
+}
+
+/// The bytes of a field at its offset.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], AddressError> {
+    let rest = bytes.get(at..).ok_or(AddressError::Length)?;
+    rest.first_chunk().copied().ok_or(AddressError::Length)
+}
+
+/// Writes a field at its offset.
+fn put(bytes: &mut [u8; SOCKADDR_IN6], at: usize, field: &[u8]) {
+    for (to, from) in bytes.iter_mut().skip(at).zip(field) {
+        *to = *from;
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_address)]
+mod tests {
+    use super::*;
+
+    /// 130 bytes of `family`, port 5577 and then a pattern without repetition.
+    fn sockaddr(family: u16) -> [u8; 130] {
+        let mut bytes = [0; 130];
+        for (number, byte) in (1..).zip(bytes.iter_mut()) {
+            *byte = number;
+        }
+        for (to, from) in bytes.iter_mut().zip(family.to_ne_bytes()) {
+            *to = from;
+        }
+        for (to, from) in bytes.iter_mut().skip(2).zip([0x15, 0xc9]) {
+            *to = from;
+        }
+        bytes
+    }
+
+    fn cut(bytes: &[u8], len: usize) -> &[u8] {
+        bytes.get(..len).unwrap_or_default()
+    }
+
+    const V4: Address = Address::V4 {
+        ip: [5, 6, 7, 8],
+        port: 5577,
+    };
+
+    const V6: Address = Address::V6 {
+        ip: [
+            9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+        ],
+        port: 5577,
+        flowinfo: 0x0506_0708,
+        scope: 0,
+    };
+
+    const MAPPED: Address = Address::V6 {
+        ip: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1],
+        port: 80,
+        flowinfo: 1,
+        scope: 2,
+    };
+
+    #[test]
+    fn v4_parsed_from_16_to_128_bytes() {
+        let bytes = sockaddr(AF_INET);
+        for len in 0..=130 {
+            let expected = if (16..=128).contains(&len) {
+                Ok(V4)
+            } else {
+                Err(AddressError::Length)
+            };
+            assert_eq!(Address::parse(cut(&bytes, len)), expected);
+        }
+    }
+
+    #[test]
+    fn v6_parsed_from_24_to_128_bytes() {
+        let bytes = sockaddr(AF_INET6);
+        let with_scope = match V6 {
+            Address::V6 {
+                ip, port, flowinfo, ..
+            } => Address::V6 {
+                ip,
+                port,
+                flowinfo,
+                scope: u32::from_ne_bytes([25, 26, 27, 28]),
+            },
+            Address::V4 { .. } | Address::Unspec => V4,
+        };
+        for len in 0..=130 {
+            let expected = match len {
+                24..=27 => Ok(V6),
+                28..=128 => Ok(with_scope),
+                _ => Err(AddressError::Length),
+            };
+            assert_eq!(Address::parse(cut(&bytes, len)), expected);
+        }
+    }
+
+    #[test]
+    fn unspecified_family_parsed_from_2_to_128_bytes() {
+        let bytes = sockaddr(AF_UNSPEC);
+        for len in 0..=130 {
+            let expected = if (2..=128).contains(&len) {
+                Ok(Address::Unspec)
+            } else {
+                Err(AddressError::Length)
+            };
+            assert_eq!(Address::parse(cut(&bytes, len)), expected);
+        }
+    }
+
+    #[test]
+    fn other_family_parsed_is_refused() {
+        // AF_UNIX, neighbours of ours, PF_SP itself, and our families in the wrong byte order.
+        let swapped = [AF_INET.swap_bytes(), AF_INET6.swap_bytes()];
+        for family in [1, 3, 9, 11, 18, u16::MAX].into_iter().chain(swapped) {
+            for len in [2, 16, 28, 128] {
+                assert_eq!(
+                    Address::parse(cut(&sockaddr(family), len)),
+                    Err(AddressError::Family)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn any_address_emitted_parses_to_itself() {
+        for (address, len) in [(V4, 16), (V6, 28), (MAPPED, 28), (Address::Unspec, 2)] {
+            let (bytes, emitted) = address.emit();
+            assert_eq!(emitted, len);
+            assert_eq!(Address::parse(cut(&bytes, len)), Ok(address));
+            assert!(bytes.iter().skip(len).all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn v4_emitted_has_zeros_where_the_kernel_looks_for_none() {
+        let mut expected = [0; 28];
+        for (to, from) in expected.iter_mut().zip(cut(&sockaddr(AF_INET), 8)) {
+            *to = *from;
+        }
+        assert_eq!(V4.emit(), (expected, 16));
+    }
+
+    #[test]
+    fn any_address_differing_in_one_byte_is_not_equal() {
+        for address in [V4, V6] {
+            let (bytes, len) = address.emit();
+            let significant = if len == 16 { 2..8 } else { 2..28 };
+            for at in significant {
+                let mut other = bytes;
+                if let Some(byte) = other.get_mut(at) {
+                    *byte ^= 0x10;
+                }
+                let other = Address::parse(cut(&other, len));
+                assert!(other.is_ok());
+                assert!(other != Ok(address));
+            }
+        }
+    }
+
+    #[test]
+    fn port_replaced_leaves_the_rest() {
+        for address in [V4, V6, MAPPED] {
+            let port = address.port();
+            let other = address.with_port(1);
+            assert_eq!(other.port(), 1);
+            assert!(other != address);
+            assert_eq!(other.with_port(port), address);
+        }
+        assert_eq!(V4.port(), 5577);
+        assert_eq!(Address::Unspec.with_port(1), Address::Unspec);
+        assert_eq!(Address::Unspec.port(), 0);
+    }
+
+    #[test]
+    fn mapped_address_unmapped_is_v4() {
+        let v4 = Address::V4 {
+            ip: [192, 0, 2, 1],
+            port: 80,
+        };
+        assert!(MAPPED.is_v4_mapped());
+        assert_eq!(MAPPED.unmapped(), v4);
+        for address in [v4, V6, Address::Unspec] {
+            assert!(!address.is_v4_mapped());
+            assert_eq!(address.unmapped(), address);
+        }
+        // One wrong bit in the prefix, and it is another address.
+        let (bytes, len) = MAPPED.emit();
+        for at in 8..20 {
+            let mut other = bytes;
+            if let Some(byte) = other.get_mut(at) {
+                *byte ^= 1;
+            }
+            let other = Address::parse(cut(&other, len));
+            assert!(matches!(other, Ok(other) if !other.is_v4_mapped()));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A listener: one address that others connect to, and the work that accepts them.
+
+use crate::address::Address;
+use crate::net::stream::{
+    ListenEvents,
+    TcpListener, //
+};
+use crate::net::work;
+use crate::pattern::PipeId;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Release, //
+};
+use kernel::sync::{
+    rcu,
+    Arc,
+    ArcBorrow, //
+};
+use kernel::workqueue::{
+    impl_has_work,
+    new_work,
+    Work,
+    WorkItem, //
+};
+
+/// How many of a listener's connections may be without a good greeting.
+const GREETING_MAX: usize = 1024;
+
+/// Who takes the connections of a listener.
+pub(crate) trait Accepts: Send + Sync + Sized + 'static {
+    /// Some wait at listener `endpoint`. In task context; not twice at a time for one listener.
+    fn accept(this: &Arc<Self>, endpoint: u64);
+}
+
+/// Hears that connections wait, in a softirq, and accepts them in a work.
+#[pin_data]
+pub(crate) struct Acceptor<S: Accepts> {
+    owner: Arc<S>,
+    endpoint: u64,
+    retired: Atomic<bool>,
+    #[pin]
+    work: Work<Acceptor<S>>,
+}
+
+impl_has_work! {
+    impl{S: Accepts} HasWork<Acceptor<S>> for Acceptor<S> { self.work }
+}
+
+impl<S: Accepts> Acceptor<S> {
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(owner: Arc<S>, endpoint: u64) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                owner,
+                endpoint,
+                retired: Atomic::new(false),
+                work <- new_work!("sp_acceptor"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Has the work run. From any context.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        work::enqueue(self.clone());
+    }
+
+    /// Drops the last references in a work that first waits until nobody can be in `incoming` any more.
+    /// After [`TcpListener::close`].
+    fn retire(self: Arc<Self>) {
+        self.retired.store(true, Release);
+        work::enqueue(self);
+    }
+}
+
+impl<S: Accepts> WorkItem for Acceptor<S> {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        if this.retired.load(Acquire) {
+            rcu::synchronize_rcu();
+        } else {
+            S::accept(&this.owner, this.endpoint);
+        }
+    }
+}
+
+impl<S: Accepts> ListenEvents for Acceptor<S> {
+    fn incoming(this: ArcBorrow<'_, Self>) {
+        Arc::from(this).kick();
+    }
+}
+
+pub(crate) struct Listener<S: Accepts> {
+    pub(crate) endpoint: u64,
+    pub(crate) address: Address,
+    pub(crate) tcp: TcpListener,
+    acceptor: Arc<Acceptor<S>>,
+    /// Accepting failed for want of memory, and TCP will not report those connections again.
+    pub(crate) retry: bool,
+    /// The last connections accepted, in a ring, each with a number that is not used again.
+    recent: KVec<(PipeId, u64)>,
+    oldest: usize,
+}
+
+impl<S: Accepts> Listener<S> {
+    pub(crate) fn new(
+        endpoint: u64,
+        address: Address,
+        tcp: TcpListener,
+        acceptor: Arc<Acceptor<S>>,
+    ) -> Self {
+        Listener {
+            endpoint,
+            address,
+            tcp,
+            acceptor,
+            retry: false,
+            recent: KVec::new(),
+            oldest: 0,
+        }
+    }
+
+    /// Tries again what failed for want of memory.
+    pub(crate) fn try_again(&mut self) {
+        if core::mem::replace(&mut self.retry, false) {
+            self.acceptor.kick();
+        }
+    }
+
+    /// Notes that a connection was accepted, and returns the one that has to have greeted by now: so
+    /// many others came after it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the connection should be dropped then.
+    pub(crate) fn accepted(&mut self, pipe: PipeId, serial: u64) -> Result<Option<(PipeId, u64)>> {
+        if self.recent.len() < GREETING_MAX {
+            self.recent.push((pipe, serial), GFP_KERNEL)?;
+            return Ok(None);
+        }
+        let slot = self.recent.get_mut(self.oldest).ok_or(EINVAL)?;
+        let overdue = core::mem::replace(slot, (pipe, serial));
+        self.oldest = self.oldest.wrapping_add(1) % GREETING_MAX;
+        Ok(Some(overdue))
+    }
+
+    /// Stops listening; the port is free when this returns.
+    pub(crate) fn close(self) {
+        if let Some(acceptor) = self.tcp.close::<Acceptor<S>>() {
+            acceptor.retire();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What was bound and connected: listeners and dialers, which make pipes.
+//!
+//! They all live in one [`Endpoints`] under a mutex of the socket: making, using and closing a listener or
+//! a dialer never overlaps, and closing the socket ends the making of pipes by setting `closed` under it.
+
+pub(crate) mod backoff;
+pub(crate) mod dialer;
+pub(crate) mod listener;
+
+use crate::address::Address;
+use crate::uapi;
+use dialer::Dialer;
+use kernel::prelude::*;
+use listener::{
+    Accepts,
+    Listener, //
+};
+
+/// The backlog of a listener for which listen() was not called.
+const BACKLOG: i32 = 128;
+
+/// The endpoints of one socket.
+pub(crate) struct Endpoints<S: Accepts> {
+    pub(crate) dialers: KVec<Dialer>,
+    pub(crate) listeners: KVec<Listener<S>>,
+    /// The address of the endpoint bound last.
+    pub(crate) last_bound: Address,
+    pub(crate) backlog: i32,
+    /// IPV6_V6ONLY of the listeners to come.
+    pub(crate) v6only: bool,
+    /// The socket is closed: no more pipes.
+    pub(crate) closed: bool,
+    next: u64,
+}
+
+impl<S: Accepts> Endpoints<S> {
+    pub(crate) fn new() -> Self {
+        Endpoints {
+            dialers: KVec::new(),
+            listeners: KVec::new(),
+            last_bound: Address::Unspec,
+            backlog: BACKLOG,
+            v6only: false,
+            closed: false,
+            next: 0,
+        }
+    }
+
+    /// A number for one more endpoint.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if there are as many as may be.
+    pub(crate) fn number(&mut self) -> Result<u64> {
+        let count = self.dialers.len().saturating_add(self.listeners.len());
+        // CAST: A small constant.
+        if count >= uapi::SP_ENDPOINTS_MAX as usize {
+            return Err(ENOSPC);
+        }
+        Ok(self.serial())
+    }
+
+    /// A number that was not given out before.
+    pub(crate) fn serial(&mut self) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.next
+    }
+
+    pub(crate) fn dialer(&mut self, endpoint: u64) -> Option<&mut Dialer> {
+        self.dialers.iter_mut().find(|d| d.endpoint == endpoint)
+    }
+
+    pub(crate) fn listener(&mut self, endpoint: u64) -> Option<&mut Listener<S>> {
+        self.listeners.iter_mut().find(|l| l.endpoint == endpoint)
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What patterns can refuse, and the one table from a refusal to an errno.
+
+use kernel::error::{
+    code,
+    Error, //
+};
+
+/// Why a call was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Not now; waiting can help.
+    Again,
+    /// Not in this state of the pattern (nanomsg's EFSM).
+    State,
+    /// Never in this direction: a receive on PUB, a send on SUB.
+    Direction,
+    /// Another thread replaced the request that this receive was waiting for.
+    Cancelled,
+    /// The request is not resent and the pipe that carried it is gone.
+    Reset,
+    /// Out of memory.
+    NoMemory,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Again => code::EAGAIN,
+            Refusal::State => code::EBADFD,
+            Refusal::Direction => code::EOPNOTSUPP,
+            Refusal::Cancelled => code::ECANCELED,
+            Refusal::Reset => code::ECONNRESET,
+            Refusal::NoMemory => code::ENOMEM,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the pure files get their memory.
+//!
+//! The patterns and the wire codec import `core` and this shim, nothing else of the kernel, so that
+//! the same files can be compiled on a host with a shim of another make.
+
+pub(crate) use kernel::alloc::{
+    flags::GFP_KERNEL_ACCOUNT,
+    AllocError,
+    Flags,
+    KBox,
+    KVec, //
+};
+#[cfg(SP_KUNIT)]
+pub(crate) use kernel::alloc::flags::GFP_KERNEL;
+pub(crate) use kernel::sync::Arc;
+pub(crate) use kernel::sync::UniqueArc;
+
+/// For allocations under a spinlock or in a TCP callback.
+///
+/// It does not dig into the emergency reserves and does not warn: whoever uses it can wait, drop
+/// or let the peer send again.
+pub(crate) const NO_SLEEP: Flags = kernel::alloc::flags::GFP_NOWAIT;
+
+/// An allocation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoMemory;
+
+impl From<AllocError> for NoMemory {
+    fn from(_: AllocError) -> Self {
+        NoMemory
+    }
+}

@@ -1,0 +1,642 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Registering a protocol family, and the way from its system calls to a [`Family`].
+//!
+//! A socket is a `struct sock` with one pointer after it, to the [`Family`] object that the system calls
+//! are dispatched to. The functions below only convert arguments and results.
+//!
+//! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
+
+use super::bindings;
+use super::sock::SkRef;
+use super::stream::Name;
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use kernel::ffi::{
+    c_int,
+    c_uint,
+    c_ulong,
+    c_void, //
+};
+use kernel::iov::{
+    IovIterDest,
+    IovIterSource, //
+};
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::{
+    Arc,
+    ArcBorrow, //
+};
+
+pub(crate) use bindings::{
+    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITALL, //
+};
+
+/// The largest option value that is copied in, in bytes.
+pub(crate) const OPTION_MAX: usize = 4096;
+
+/// What a protocol family does. All methods but `release` may be called by several tasks at once, in
+/// task context, and may sleep.
+pub(crate) trait Family: Send + Sync + Sized + 'static {
+    /// Makes a socket; `sk` is its sock.
+    ///
+    /// # Errors
+    ///
+    /// Those of socket(2): `ESOCKTNOSUPPORT`, `EPROTONOSUPPORT`, `ENOMEM`.
+    fn create(sk: SkRef, socket_type: u32, protocol: u32) -> Result<Arc<Self>>;
+
+    /// The last user has let go; nothing else is called any more, except by a thread that holds a
+    /// reference of its own.
+    fn release(this: ArcBorrow<'_, Self>);
+
+    fn bind(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result;
+    fn connect(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result;
+    fn listen(this: ArcBorrow<'_, Self>, backlog: i32) -> Result;
+    fn shutdown(this: ArcBorrow<'_, Self>, receive: bool, send: bool) -> Result;
+
+    /// Our name, or the peer's.
+    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<Name>;
+
+    /// The poll events that are true now.
+    fn poll(this: ArcBorrow<'_, Self>) -> u32;
+
+    /// `EPIPE` also raises SIGPIPE, unless the caller did not want it.
+    fn send(this: ArcBorrow<'_, Self>, call: &mut SendCall<'_>) -> Result<usize>;
+    fn recv(this: ArcBorrow<'_, Self>, call: &mut RecvCall<'_>) -> Result<usize>;
+
+    /// FIONREAD, SIOCOUTQ.
+    fn input_len(this: ArcBorrow<'_, Self>) -> usize;
+    fn output_len(this: ArcBorrow<'_, Self>) -> usize;
+
+    /// An option of any level but SOL_SOCKET.
+    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: &[u8]) -> Result;
+    fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue>;
+
+    /// SO_SNDBUF or SO_RCVBUF was set.
+    fn buffers_changed(this: ArcBorrow<'_, Self>);
+}
+
+/// What getsockopt gives.
+pub(crate) enum OptionValue {
+    Int(i32),
+    Info(KBox<bindings::sp_info>),
+}
+
+/// One sendmsg.
+pub(crate) struct SendCall<'a> {
+    msg: &'a mut kernel::bindings::msghdr,
+    len: usize,
+}
+
+impl SendCall<'_> {
+    pub(crate) fn flags(&self) -> u32 {
+        self.msg.msg_flags
+    }
+
+    /// Whether the caller names a destination.
+    pub(crate) fn has_address(&self) -> bool {
+        self.msg.msg_namelen > 0
+    }
+
+    /// The length of the message, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends the next `n` bytes of the message to `to`, within its capacity.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if they cannot be read.
+    pub(crate) fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result {
+        // SAFETY: The iterator is the caller's and outlives this call.
+        let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
+        let room = to.spare_capacity_mut().get_mut(..n).ok_or(EINVAL)?;
+        if iter.copy_from_iter_raw(room).len() < n {
+            return Err(EFAULT);
+        }
+        // SAFETY: `n` bytes of the spare capacity were just written.
+        unsafe { to.inc_len(n) };
+        Ok(())
+    }
+}
+
+/// One recvmsg.
+pub(crate) struct RecvCall<'a> {
+    msg: &'a mut kernel::bindings::msghdr,
+    flags: u32,
+}
+
+impl RecvCall<'_> {
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// How many bytes the caller has room for.
+    pub(crate) fn room(&mut self) -> usize {
+        // SAFETY: The iterator is the caller's and outlives this call.
+        unsafe { IovIterDest::from_raw(&mut self.msg.msg_iter) }.len()
+    }
+
+    /// Copies `bytes` behind what was copied before.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if they cannot be written.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Result {
+        // SAFETY: The iterator is the caller's and outlives this call.
+        let iter = unsafe { IovIterDest::from_raw(&mut self.msg.msg_iter) };
+        if iter.copy_to_iter(bytes) < bytes.len() {
+            return Err(EFAULT);
+        }
+        Ok(())
+    }
+
+    /// Ends the message: it was `truncated` or not, and came from `from`.
+    pub(crate) fn finish(&mut self, truncated: bool, from: Option<Name>) {
+        self.msg.msg_flags |= bindings::MSG_EOR;
+        if truncated {
+            self.msg.msg_flags |= bindings::MSG_TRUNC;
+        }
+        if let (Some((bytes, len)), false) = (from, self.msg.msg_name.is_null()) {
+            let len = len.min(bytes.len());
+            // SAFETY: The socket layer passes room for a `sockaddr_storage`, or null.
+            unsafe {
+                core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.msg.msg_name.cast(), len)
+            };
+            self.msg.msg_namelen = i32::try_from(len).unwrap_or(0);
+        }
+    }
+}
+
+/// Our `struct sock`: the C part first, as `sk_alloc` wants it.
+///
+/// # Invariants
+///
+/// `object` came from `Arc::into_raw` in `create` and is taken back in `release`, once.
+#[repr(C)]
+struct Sock<T> {
+    sk: bindings::sock,
+    object: *const T,
+}
+
+/// A C structure that the kernel keeps a pointer to, and that is filled in before.
+#[repr(transparent)]
+struct Static<T>(UnsafeCell<T>);
+
+// SAFETY: Written only while nobody else knows it, in `Registration::new`; locked by C afterwards.
+unsafe impl<T> Sync for Static<T> {}
+
+impl<T> Static<T> {
+    const fn new(value: T) -> Self {
+        Static(UnsafeCell::new(value))
+    }
+}
+
+/// The tables of one family. Boxed, because C keeps pointers to them.
+struct Tables {
+    proto: Static<bindings::proto>,
+    ops: Static<kernel::bindings::proto_ops>,
+    family: Static<kernel::bindings::net_proto_family>,
+}
+
+/// A registered family. Dropping it unregisters: `create` is not called any more then.
+pub(crate) struct Registration<T: Family> {
+    tables: KBox<Tables>,
+    _family: PhantomData<T>,
+}
+
+/// What `create` needs; null while no family is registered.
+static TABLES: core::sync::atomic::AtomicPtr<Tables> =
+    core::sync::atomic::AtomicPtr::new(core::ptr::null_mut());
+
+// SAFETY: The tables are only used by C after registration, which may happen on any thread.
+unsafe impl<T: Family> Send for Registration<T> {}
+// SAFETY: There is nothing to do with a `&Registration`.
+unsafe impl<T: Family> Sync for Registration<T> {}
+
+impl<T: Family> Registration<T> {
+    /// Registers family `number`. One family can be registered at a time.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if the number is taken, `ENOBUFS` if it is no family number, `ENOMEM`.
+    pub(crate) fn new(number: u32, name: &'static CStr, module: &'static ThisModule) -> Result<Self> {
+        let number = c_int::try_from(number).map_err(|_| ENOBUFS)?;
+        let owner = module.as_ptr();
+        let mut proto = bindings::proto {
+            owner,
+            obj_size: u32::try_from(core::mem::size_of::<Sock<T>>())?,
+            ..pin_init::zeroed()
+        };
+        for (to, from) in proto.name.iter_mut().zip(name.to_bytes()) {
+            // CAST: Same size; the name is ASCII.
+            *to = *from as _;
+        }
+        let tables = KBox::new(
+            Tables {
+                proto: Static::new(proto),
+                ops: Static::new(kernel::bindings::proto_ops {
+                    family: number,
+                    owner,
+                    release: Some(release::<T>),
+                    bind: Some(bind::<T>),
+                    connect: Some(connect::<T>),
+                    socketpair: Some(bindings::sock_no_socketpair),
+                    accept: Some(bindings::sock_no_accept),
+                    getname: Some(getname::<T>),
+                    poll: Some(poll::<T>),
+                    ioctl: Some(ioctl::<T>),
+                    gettstamp: Some(bindings::sock_gettstamp),
+                    listen: Some(listen::<T>),
+                    shutdown: Some(shutdown::<T>),
+                    setsockopt: Some(setsockopt::<T>),
+                    getsockopt_iter: Some(getsockopt::<T>),
+                    sendmsg: Some(sendmsg::<T>),
+                    recvmsg: Some(recvmsg::<T>),
+                    mmap: Some(bindings::sock_no_mmap),
+                    ..pin_init::zeroed()
+                }),
+                family: Static::new(kernel::bindings::net_proto_family {
+                    family: number,
+                    create: Some(create::<T>),
+                    owner,
+                }),
+            },
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The table lives in a box until `proto_unregister`.
+        to_result(unsafe { bindings::proto_register(tables.proto.0.get(), 1) })?;
+        let this = Registration {
+            tables,
+            _family: PhantomData,
+        };
+        let tables: *const Tables = &*this.tables;
+        TABLES.store(tables.cast_mut(), core::sync::atomic::Ordering::Release);
+        // SAFETY: The table lives in a box until `sock_unregister`.
+        let err = unsafe { bindings::sock_register(this.tables.family.0.get()) };
+        if err < 0 {
+            // SAFETY: It was registered above, and no socket can have been made.
+            unsafe { bindings::proto_unregister(this.tables.proto.0.get()) };
+            // Neither is registered, so the destructor must not run; the box has to be freed.
+            let mut this = core::mem::ManuallyDrop::new(this);
+            // SAFETY: `this` is not used again.
+            unsafe { core::ptr::drop_in_place(&mut this.tables) };
+            return Err(Error::from_errno(err));
+        }
+        Ok(this)
+    }
+}
+
+impl<T: Family> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: Both were registered in `new`. The module is going, so no socket is left: each holds
+        // a reference to it.
+        unsafe {
+            bindings::sock_unregister((*self.tables.family.0.get()).family);
+            kernel::bindings::rcu_barrier();
+            bindings::proto_unregister(self.tables.proto.0.get());
+        }
+        TABLES.store(
+            core::ptr::null_mut(),
+            core::sync::atomic::Ordering::Release,
+        );
+    }
+}
+
+/// A result as C functions return it.
+fn code(result: Result) -> c_int {
+    result.map_or_else(|e| e.to_errno(), |()| 0)
+}
+
+/// A length as C functions return it.
+fn length(result: Result<usize>) -> c_int {
+    match result {
+        Ok(n) => c_int::try_from(n).unwrap_or(c_int::MAX),
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// The object of a socket.
+///
+/// # Safety
+///
+/// `sock` is a socket of family `T` that is not released during `'a`.
+unsafe fn object<'a, T: Family>(sock: *mut kernel::bindings::socket) -> ArcBorrow<'a, T> {
+    // SAFETY: By this function's requirements the sock is a live `Sock<T>`, and by its invariant
+    // `object` came from `Arc::into_raw` and is not taken back yet.
+    unsafe { ArcBorrow::from_raw((*(*sock).sk.cast::<Sock<T>>()).object) }
+}
+
+/// The bytes of an address.
+///
+/// # Safety
+///
+/// `address` points at `len` bytes that live during `'a`, if `len` is positive.
+unsafe fn bytes<'a>(address: *const c_void, len: c_int) -> &'a [u8] {
+    match (NonNull::new(address.cast_mut()), usize::try_from(len)) {
+        // SAFETY: By this function's requirements.
+        (Some(p), Ok(len)) => unsafe { core::slice::from_raw_parts(p.as_ptr().cast(), len) },
+        _ => &[],
+    }
+}
+
+unsafe extern "C" fn create<T: Family>(
+    net: *mut kernel::bindings::net,
+    sock: *mut kernel::bindings::socket,
+    protocol: c_int,
+    kern: c_int,
+) -> c_int {
+    let tables = TABLES.load(core::sync::atomic::Ordering::Acquire);
+    let Some(tables) = NonNull::new(tables) else {
+        return EAFNOSUPPORT.to_errno();
+    };
+    let tables = tables.as_ptr();
+    // SAFETY: The family is registered, so the tables live; `net` is live, says the socket layer.
+    let sk = unsafe {
+        bindings::sk_alloc(
+            net.cast(),
+            (*(*tables).ops.0.get()).family,
+            kernel::bindings::GFP_KERNEL,
+            (*tables).proto.0.get(),
+            kern,
+        )
+    };
+    if sk.is_null() {
+        return ENOMEM.to_errno();
+    }
+    // SAFETY: `sock` and `sk` are live and nobody else's yet.
+    let made = unsafe {
+        bindings::sock_init_data(sock.cast(), sk);
+        SkRef::new(sk).ok_or(ENOMEM).and_then(|r| {
+            let socket_type = u32::try_from((*sock).type_).unwrap_or(0);
+            T::create(r, socket_type, u32::try_from(protocol).unwrap_or(u32::MAX))
+        })
+    };
+    match made {
+        Ok(object) => {
+            // INVARIANT: `release` takes it back.
+            // SAFETY: `sk` is a `Sock<T>`, of which `proto` told the size; nobody else knows it yet.
+            unsafe {
+                (*sk.cast::<Sock<T>>()).object = Arc::into_raw(object);
+                (*sock).ops = (*tables).ops.0.get();
+                (*sock).flags |= 1 << bindings::socket_flags_SOCK_CUSTOM_SOCKOPT;
+                bindings::sp_helper_sock_inuse(sk, 1);
+            }
+            0
+        }
+        Err(e) => {
+            // SAFETY: As above. The socket layer must not find a sock in a socket that failed.
+            unsafe {
+                bindings::sp_helper_sock_orphan(sk);
+                (*sock).sk = core::ptr::null_mut();
+                bindings::sp_helper_sock_put(sk);
+            }
+            e.to_errno()
+        }
+    }
+}
+
+unsafe extern "C" fn release<T: Family>(sock: *mut kernel::bindings::socket) -> c_int {
+    // SAFETY: The socket is live; it has no sock if `create` failed.
+    let sk = unsafe { (*sock).sk }.cast::<Sock<T>>();
+    if sk.is_null() {
+        return 0;
+    }
+    // SAFETY: By the invariant of `Sock`; the socket layer calls this once.
+    let object = unsafe { Arc::from_raw((*sk).object) };
+    T::release(object.as_arc_borrow());
+    // SAFETY: `sk` is live until the put, which gives up the count that `sk_alloc` left to the socket.
+    unsafe {
+        bindings::sp_helper_sock_inuse(sk.cast(), -1);
+        bindings::sp_helper_sock_orphan(sk.cast());
+        (*sock).sk = core::ptr::null_mut();
+        bindings::sp_helper_sock_put(sk.cast());
+    }
+    0
+}
+
+unsafe extern "C" fn bind<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    address: *mut kernel::bindings::sockaddr_unsized,
+    len: c_int,
+) -> c_int {
+    // SAFETY: The socket layer calls this on a live socket of ours with `len` bytes of address.
+    unsafe { code(T::bind(object(sock), bytes(address.cast(), len))) }
+}
+
+unsafe extern "C" fn connect<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    address: *mut kernel::bindings::sockaddr_unsized,
+    len: c_int,
+    _flags: c_int,
+) -> c_int {
+    // SAFETY: As for `bind`.
+    unsafe { code(T::connect(object(sock), bytes(address.cast(), len))) }
+}
+
+unsafe extern "C" fn getname<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    address: *mut kernel::bindings::sockaddr,
+    peer: c_int,
+) -> c_int {
+    // SAFETY: A live socket of ours.
+    match unsafe { T::name(object(sock), peer != 0) } {
+        Ok((name, len)) => {
+            // SAFETY: The socket layer has room for 128 bytes.
+            unsafe {
+                core::ptr::copy_nonoverlapping(name.as_ptr(), address.cast(), len.min(name.len()))
+            };
+            length(Ok(len))
+        }
+        Err(e) => e.to_errno(),
+    }
+}
+
+unsafe extern "C" fn poll<T: Family>(
+    file: *mut kernel::bindings::file,
+    sock: *mut kernel::bindings::socket,
+    table: *mut kernel::bindings::poll_table_struct,
+) -> kernel::bindings::__poll_t {
+    // SAFETY: A live socket of ours; the arguments are passed on as they came. Its barrier makes that
+    // what changes after this look wakes us.
+    let mask = unsafe {
+        bindings::sp_helper_poll_wait(file, sock, table);
+        T::poll(object(sock))
+    };
+    if mask & kernel::bindings::POLLOUT == 0 {
+        // SAFETY: A live socket of ours. Asks for SIGIO when there is room again.
+        unsafe { bindings::sp_helper_async_nospace((*sock).sk.cast()) };
+    }
+    mask
+}
+
+unsafe extern "C" fn ioctl<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    cmd: c_uint,
+    arg: c_ulong,
+) -> c_int {
+    // SAFETY: A live socket of ours.
+    let this = unsafe { object::<T>(sock) };
+    let value = match cmd {
+        bindings::SIOCINQ => T::input_len(this),
+        bindings::SIOCOUTQ => T::output_len(this),
+        _ => return ENOIOCTLCMD.to_errno(),
+    };
+    let value = c_int::try_from(value).unwrap_or(c_int::MAX);
+    // CAST: The argument is a user pointer.
+    let ptr = kernel::uaccess::UserPtr::from_addr(arg as usize);
+    let mut writer =
+        kernel::uaccess::UserSlice::new(ptr, core::mem::size_of::<c_int>()).writer();
+    code(writer.write(&value))
+}
+
+unsafe extern "C" fn listen<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    backlog: c_int,
+) -> c_int {
+    // SAFETY: A live socket of ours.
+    unsafe { code(T::listen(object(sock), backlog)) }
+}
+
+unsafe extern "C" fn shutdown<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    how: c_int,
+) -> c_int {
+    // SHUT_RD, SHUT_WR, SHUT_RDWR.
+    let (receive, send) = match how {
+        0 => (true, false),
+        1 => (false, true),
+        2 => (true, true),
+        _ => return EINVAL.to_errno(),
+    };
+    // SAFETY: A live socket of ours.
+    unsafe { code(T::shutdown(object(sock), receive, send)) }
+}
+
+unsafe extern "C" fn setsockopt<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    level: c_int,
+    name: c_int,
+    value: kernel::bindings::sockptr_t,
+    len: c_uint,
+) -> c_int {
+    let set = || -> Result {
+        let (level, option) = (u32::try_from(level)?, u32::try_from(name)?);
+        if level == bindings::SOL_SOCKET {
+            match option {
+                // They would have no effect: no packet passes a filter here.
+                bindings::SO_ATTACH_FILTER
+                | bindings::SO_ATTACH_BPF
+                | bindings::SO_ATTACH_REUSEPORT_CBPF
+                | bindings::SO_ATTACH_REUSEPORT_EBPF => return Err(ENOPROTOOPT),
+                _ => {}
+            }
+            // CAST: As the socket layer's own two signatures differ.
+            // SAFETY: A live socket of ours; the arguments are passed on as they came.
+            to_result(unsafe {
+                bindings::sock_setsockopt(sock.cast(), bindings::SOL_SOCKET as c_int, name, value, len)
+            })?;
+            if matches!(
+                option,
+                bindings::SO_SNDBUF
+                    | bindings::SO_RCVBUF
+                    | bindings::SO_SNDBUFFORCE
+                    | bindings::SO_RCVBUFFORCE
+            ) {
+                // SAFETY: A live socket of ours.
+                T::buffers_changed(unsafe { object(sock) });
+            }
+            return Ok(());
+        }
+        // CAST: A `c_uint` fits.
+        let len = len as usize;
+        if len > OPTION_MAX {
+            return Err(EINVAL);
+        }
+        let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL)?;
+        // SAFETY: There is room for `len` bytes, which the helper writes or fails.
+        unsafe {
+            to_result(bindings::sp_helper_copy_optval(
+                bytes.as_mut_ptr().cast(),
+                value,
+                len,
+            ))?;
+            bytes.inc_len(len);
+        }
+        // SAFETY: A live socket of ours.
+        T::set_option(unsafe { object(sock) }, level, option, &bytes)
+    };
+    code(set())
+}
+
+unsafe extern "C" fn getsockopt<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    level: c_int,
+    name: c_int,
+    opt: *mut kernel::bindings::sockopt_t,
+) -> c_int {
+    let get = || -> Result {
+        // SAFETY: A live socket of ours.
+        let this = unsafe { object::<T>(sock) };
+        let value = T::option(this, u32::try_from(level)?, u32::try_from(name)?)?;
+        // SAFETY: The socket layer's, for the time of this call.
+        let opt = unsafe { &mut *opt };
+        // SAFETY: As above.
+        let to = unsafe { IovIterDest::from_raw(&mut opt.iter_out) };
+        let known: &[u8] = match &value {
+            OptionValue::Int(n) => &n.to_ne_bytes(),
+            // SAFETY: `sp_info` is plain integers without padding, which the uapi header asserts.
+            OptionValue::Info(info) => unsafe {
+                core::slice::from_raw_parts(
+                    (&raw const **info).cast(),
+                    core::mem::size_of::<bindings::sp_info>(),
+                )
+            },
+        };
+        let len = known.len().min(to.len());
+        let part = known.get(..len).unwrap_or(known);
+        if to.copy_to_iter(part) < len {
+            return Err(EFAULT);
+        }
+        opt.optlen = c_int::try_from(len)?;
+        Ok(())
+    };
+    code(get())
+}
+
+unsafe extern "C" fn sendmsg<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    msg: *mut kernel::bindings::msghdr,
+    len: usize,
+) -> c_int {
+    // SAFETY: A live socket of ours, and a message header that is ours during the call.
+    let (this, msg) = unsafe { (object::<T>(sock), &mut *msg) };
+    let quiet = msg.msg_flags & bindings::MSG_NOSIGNAL != 0;
+    let result = T::send(this, &mut SendCall { msg, len });
+    if !quiet && matches!(result, Err(e) if e == EPIPE) {
+        // SAFETY: No requirements.
+        unsafe { bindings::sp_helper_sigpipe() };
+    }
+    length(result)
+}
+
+unsafe extern "C" fn recvmsg<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    msg: *mut kernel::bindings::msghdr,
+    _len: usize,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: As for `sendmsg`.
+    let (this, msg) = unsafe { (object::<T>(sock), &mut *msg) };
+    // CAST: Flags are bits.
+    let flags = flags as u32;
+    length(T::recv(this, &mut RecvCall { msg, flags }))
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/workqueue.h>
+#include <net/tcp.h>
+
+#include "helpers.h"
+
+void sp_helper_spin_lock_bh(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+void sp_helper_spin_unlock_bh(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+int sp_helper_spin_trylock_bh(spinlock_t *lock)
+{
+	return spin_trylock_bh(lock);
+}
+
+void sp_helper_sock_hold(struct sock *sk)
+{
+	sock_hold(sk);
+}
+
+void sp_helper_sock_put(struct sock *sk)
+{
+	sock_put(sk);
+}
+
+void sp_helper_sock_orphan(struct sock *sk)
+{
+	sock_orphan(sk);
+}
+
+struct net *sp_helper_sock_net(const struct sock *sk)
+{
+	return sock_net(sk);
+}
+
+void sp_helper_sock_inuse(struct sock *sk, int delta)
+{
+	local_bh_disable();
+	sock_prot_inuse_add(sock_net(sk), sk->sk_prot, delta);
+	local_bh_enable();
+}
+
+void sp_helper_lock_sock(struct sock *sk)
+{
+	lock_sock(sk);
+}
+
+int sp_helper_sndbuf(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_sndbuf);
+}
+
+int sp_helper_rcvbuf(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_rcvbuf);
+}
+
+void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf)
+{
+	*sndbuf = sk->sk_userlocks & SOCK_SNDBUF_LOCK ? READ_ONCE(sk->sk_sndbuf) : 0;
+	*rcvbuf = sk->sk_userlocks & SOCK_RCVBUF_LOCK ? READ_ONCE(sk->sk_rcvbuf) : 0;
+}
+
+bool sp_helper_linger(const struct sock *sk, unsigned long *time)
+{
+	*time = READ_ONCE(sk->sk_lingertime);
+	return sock_flag(sk, SOCK_LINGER);
+}
+
+long sp_helper_timeo(const struct sock *sk, bool rcv, bool noblock)
+{
+	return rcv ? sock_rcvtimeo(sk, noblock) : sock_sndtimeo(sk, noblock);
+}
+
+int sp_helper_intr_errno(long timeo)
+{
+	return sock_intr_errno(timeo);
+}
+
+bool sp_helper_signal_pending(void)
+{
+	return signal_pending(current);
+}
+
+void sp_helper_sigpipe(void)
+{
+	send_sig(SIGPIPE, current, 0);
+}
+
+/*
+ * The state that the sleepers test was changed under a lock that they take;
+ * wq_has_sleeper() has the barrier against a task that is just going to sleep.
+ */
+void sp_helper_wake(struct sock *sk, __poll_t key, int exclusive, int how, int band)
+{
+	struct socket_wq *wq;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq)) {
+		if (exclusive)
+			wake_up_interruptible_sync_poll(&wq->wait, key);
+		else
+			__wake_up(&wq->wait, TASK_INTERRUPTIBLE, 0, poll_to_key(key));
+	}
+	sk_wake_async_rcu(sk, how, band);
+	rcu_read_unlock();
+}
+
+static int sp_waiter_wake(struct wait_queue_entry *entry, unsigned int mode, int sync, void *key)
+{
+	struct sp_waiter *waiter = container_of(entry, struct sp_waiter, entry);
+
+	if (key && !(key_to_poll(key) & waiter->key))
+		return 0;
+	return autoremove_wake_function(entry, mode, sync, key);
+}
+
+void sp_helper_waiter_init(struct sp_waiter *waiter, __poll_t key)
+{
+	init_wait(&waiter->entry);
+	waiter->entry.func = sp_waiter_wake;
+	waiter->key = key;
+}
+
+void sp_helper_waiter_prepare(struct sock *sk, struct sp_waiter *waiter, bool exclusive)
+{
+	if (exclusive)
+		prepare_to_wait_exclusive(sk_sleep(sk), &waiter->entry, TASK_INTERRUPTIBLE);
+	else
+		prepare_to_wait(sk_sleep(sk), &waiter->entry, TASK_INTERRUPTIBLE);
+}
+
+void sp_helper_waiter_finish(struct sock *sk, struct sp_waiter *waiter)
+{
+	finish_wait(sk_sleep(sk), &waiter->entry);
+}
+
+void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *table)
+{
+	sock_poll_wait(file, sock, table);
+}
+
+void sp_helper_async_nospace(struct sock *sk)
+{
+	sk_set_bit(SOCKWQ_ASYNC_NOSPACE, sk);
+}
+
+int sp_helper_copy_optval(void *to, sockptr_t from, size_t len)
+{
+	return copy_from_sockptr(to, from, len);
+}
+
+void sp_helper_callbacks(const struct sock *sk, struct sp_callbacks *callbacks)
+{
+	callbacks->state_change = sk->sk_state_change;
+	callbacks->data_ready = sk->sk_data_ready;
+	callbacks->write_space = sk->sk_write_space;
+	callbacks->error_report = sk->sk_error_report;
+}
+
+static void sp_set_callbacks(struct sock *sk, const struct sp_callbacks *callbacks)
+{
+	WRITE_ONCE(sk->sk_state_change, callbacks->state_change);
+	WRITE_ONCE(sk->sk_data_ready, callbacks->data_ready);
+	WRITE_ONCE(sk->sk_write_space, callbacks->write_space);
+	WRITE_ONCE(sk->sk_error_report, callbacks->error_report);
+}
+
+int sp_helper_attach(struct sock *sk, void *data, const struct sp_callbacks *callbacks)
+{
+	int err = 0;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	if (__locked_read_sk_user_data_with_flags(sk, 0)) {
+		err = -EBUSY;
+	} else {
+		__rcu_assign_sk_user_data_with_flags(sk, data, SK_USER_DATA_NOCOPY);
+		sp_set_callbacks(sk, callbacks);
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+	return err;
+}
+
+/*
+ * Restores the callbacks. The data is taken out, and returned, only if it is that
+ * of the given data_ready: somebody else's stays.
+ */
+void *sp_helper_detach(struct sock *sk, void (*data_ready)(struct sock *sk),
+		       const struct sp_callbacks *callbacks)
+{
+	void *data = NULL;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	if (data_ready && sk->sk_data_ready == data_ready) {
+		data = __locked_read_sk_user_data_with_flags(sk, 0);
+		rcu_assign_sk_user_data(sk, NULL);
+	}
+	sp_set_callbacks(sk, callbacks);
+	write_unlock_bh(&sk->sk_callback_lock);
+	return data;
+}
+
+/* The caller keeps the data alive: by the socket lock, or by RCU. */
+void *sp_helper_user_data(const struct sock *sk)
+{
+	void *data;
+
+	rcu_read_lock();
+	data = rcu_dereference_sk_user_data(sk);
+	rcu_read_unlock();
+	return data;
+}
+
+void sp_helper_tcp_defaults(struct sock *sk)
+{
+	tcp_sock_set_nodelay(sk);
+	sock_set_keepalive(sk);
+}
+
+void sp_helper_tcp_listener(struct sock *sk, bool v6only)
+{
+	sk->sk_reuse = SK_CAN_REUSE;
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6)
+		sk->sk_ipv6only = v6only;
+#endif
+}
+
+/* Zero leaves a buffer to TCP's autotuning. */
+void sp_helper_tcp_buffers(struct sock *sk, int sndbuf, int rcvbuf)
+{
+	if (rcvbuf)
+		sock_set_rcvbuf(sk, rcvbuf / 2);
+	if (sndbuf) {
+		lock_sock(sk);
+		sk->sk_userlocks |= SOCK_SNDBUF_LOCK;
+		WRITE_ONCE(sk->sk_sndbuf, max_t(int, sndbuf, SOCK_MIN_SNDBUF));
+		sk->sk_write_space(sk);
+		release_sock(sk);
+	}
+}
+
+void sp_helper_tcp_linger0(struct sock *sk)
+{
+	sock_no_linger(sk);
+}
+
+/* The socket lock is held. Bytes are copied. */
+int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more)
+{
+	struct msghdr msg = {
+		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0),
+	};
+
+	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, segments, bytes);
+	return tcp_sendmsg_locked(sk, &msg, bytes);
+}
+
+/* In the write_space callback: whether there is room; if so, no more calls until it is wanted. */
+bool sp_helper_tcp_writeable(struct sock *sk)
+{
+	if (!sk_stream_is_writeable(sk))
+		return false;
+	if (sk->sk_socket)
+		clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	return true;
+}
+
+/* After -EAGAIN: whether it was for want of memory, so that no ACK is going to call write_space. */
+bool sp_helper_tcp_starved(const struct sock *sk)
+{
+	return sk_stream_is_writeable(sk) || tcp_rtx_and_write_queues_empty(sk);
+}
+
+bool sp_helper_tcp_unacked(const struct sock *sk)
+{
+	return !tcp_rtx_and_write_queues_empty(sk);
+}
+
+int sp_helper_tcp_state(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_state);
+}
+
+bool sp_helper_tcp_eof(const struct sock *sk)
+{
+	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
+	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
+}
+
+void sp_helper_tcp_forget_error(struct sock *sk)
+{
+	sock_error(sk);
+}
+
+struct workqueue_struct *sp_helper_alloc_workqueue(const char *name)
+{
+	return alloc_workqueue("%s", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, name);
+}

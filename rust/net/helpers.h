@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What Rust cannot call itself: macros, inlines, and a few coarse steps of the
+ * hot paths that would otherwise be many calls. Nothing here decides anything
+ * about messages.
+ */
+#ifndef _SP_NET_HELPERS_H
+#define _SP_NET_HELPERS_H
+
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/wait.h>
+#include <net/sock.h>
+
+/* The callbacks of a TCP socket that we replace. */
+struct sp_callbacks {
+	void (*state_change)(struct sock *sk);
+	void (*data_ready)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
+	void (*error_report)(struct sock *sk);
+};
+
+/* One sleeping task; woken by keyless wake-ups and those that share a bit with key. */
+struct sp_waiter {
+	struct wait_queue_entry entry;
+	__poll_t key;
+};
+
+void sp_helper_spin_lock_bh(spinlock_t *lock);
+void sp_helper_spin_unlock_bh(spinlock_t *lock);
+int sp_helper_spin_trylock_bh(spinlock_t *lock);
+
+void sp_helper_sock_hold(struct sock *sk);
+void sp_helper_sock_put(struct sock *sk);
+void sp_helper_sock_orphan(struct sock *sk);
+struct net *sp_helper_sock_net(const struct sock *sk);
+void sp_helper_sock_inuse(struct sock *sk, int delta);
+void sp_helper_lock_sock(struct sock *sk);
+int sp_helper_sndbuf(const struct sock *sk);
+int sp_helper_rcvbuf(const struct sock *sk);
+void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf);
+bool sp_helper_linger(const struct sock *sk, unsigned long *time);
+long sp_helper_timeo(const struct sock *sk, bool rcv, bool noblock);
+int sp_helper_intr_errno(long timeo);
+bool sp_helper_signal_pending(void);
+void sp_helper_sigpipe(void);
+
+void sp_helper_wake(struct sock *sk, __poll_t key, int exclusive, int how, int band);
+void sp_helper_waiter_init(struct sp_waiter *waiter, __poll_t key);
+void sp_helper_waiter_prepare(struct sock *sk, struct sp_waiter *waiter, bool exclusive);
+void sp_helper_waiter_finish(struct sock *sk, struct sp_waiter *waiter);
+void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *table);
+void sp_helper_async_nospace(struct sock *sk);
+int sp_helper_copy_optval(void *to, sockptr_t from, size_t len);
+
+void sp_helper_callbacks(const struct sock *sk, struct sp_callbacks *callbacks);
+int sp_helper_attach(struct sock *sk, void *data, const struct sp_callbacks *callbacks);
+void *sp_helper_detach(struct sock *sk, void (*data_ready)(struct sock *sk),
+		       const struct sp_callbacks *callbacks);
+void *sp_helper_user_data(const struct sock *sk);
+
+void sp_helper_tcp_defaults(struct sock *sk);
+void sp_helper_tcp_listener(struct sock *sk, bool v6only);
+void sp_helper_tcp_buffers(struct sock *sk, int sndbuf, int rcvbuf);
+void sp_helper_tcp_linger0(struct sock *sk);
+int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more);
+bool sp_helper_tcp_writeable(struct sock *sk);
+bool sp_helper_tcp_starved(const struct sock *sk);
+bool sp_helper_tcp_unacked(const struct sock *sk);
+int sp_helper_tcp_state(const struct sock *sk);
+bool sp_helper_tcp_eof(const struct sock *sk);
+void sp_helper_tcp_forget_error(struct sock *sk);
+
+struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
+
+#endif

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's side: protocol families, TCP, work, locks. The only folder with unsafe code.
+//!
+//! It knows sockets and TCP and nothing of patterns, requests or topics. The safety argument, in short;
+//! each type's `# Invariants` has its part of it:
+//!
+//! - Pointers to a `struct sock` live in types that own a count of it: [`sock::SkRef`] for ours,
+//!   [`stream::Stream`] for TCP's. A `struct socket` of TCP has one owner, [`stream::TcpSocket`].
+//! - What only works under the TCP lock is a method of [`stream::TcpLocked`], which exists only while the
+//!   lock is held: inside a guard, or inside a callback that TCP makes with the lock held.
+//! - The user data of a TCP sock is one reference of an `Arc`, stored and removed under its callback
+//!   lock. A connection's callbacks run under the TCP lock, which removing takes too, so afterwards none
+//!   runs. A listener's run under RCU only, so its object is freed a grace period after removal.
+//! - A socket of ours owns one reference of its `Arc` from create to release. Works own one while they
+//!   are queued. Everything that such an object needs to stay alive (our sock, thereby the namespace and
+//!   the module) hangs on references inside it.
+//! - C may change what it shares with us at any time: fields of `struct sock` are read through helpers
+//!   with `READ_ONCE`, and no Rust reference to one exists.
+
+mod bindings;
+pub(crate) mod family;
+pub(crate) mod lock;
+pub(crate) mod sock;
+pub(crate) mod stream;
+pub(crate) mod work;
+
+/// The user-space interface, as bindgen reads it in `include/uapi/linux/sp.h`.
+pub(crate) mod uapi {
+    pub(crate) use super::bindings::{
+        sp_info,
+        PF_SP,
+        SOCK_PUB,
+        SOCK_REP,
+        SOCK_REQ,
+        SOCK_SUB,
+        SOL_SP,
+        SP_ENDPOINTS_MAX,
+        SP_INFO,
+        SP_MAXTTL,
+        SP_PEERS,
+        SP_PIPES_MAX,
+        SP_RCVMAXSIZE,
+        SP_RECONNECT_IVL,
+        SP_RECONNECT_IVL_MAX,
+        SP_REMOVE,
+        SP_REQ_RESEND_IVL,
+        SP_SNDMAXSIZE,
+        SP_SUBSCRIBE,
+        SP_SUBSCRIPTIONS_MAX,
+        SP_TOPIC_MAX,
+        SP_UNSUBSCRIBE, //
+    };
+    pub(crate) use super::bindings::{
+        IPPROTO_TCP,
+        IPV6_V6ONLY,
+        SOL_IPV6, //
+    };
+    pub(crate) use kernel::bindings::{
+        POLLHUP,
+        POLLIN,
+        POLLOUT,
+        POLLRDHUP,
+        POLLRDNORM,
+        POLLWRBAND,
+        POLLWRNORM, //
+    };
+}

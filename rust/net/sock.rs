@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The outer socket: a counted reference to its `struct sock`, and those who sleep on it.
+//!
+//! C header: [`include/net/sock.h`](srctree/include/net/sock.h)
+
+use super::bindings;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use kernel::prelude::*;
+
+/// A reference to the `struct sock` of a socket of our family.
+///
+/// # Invariants
+///
+/// Owns one count of a live `struct sock` that `sock_init_data` has initialised. That count keeps the
+/// network namespace and the module as well.
+pub(crate) struct SkRef(NonNull<bindings::sock>);
+
+// SAFETY: `struct sock` is shared by design; every method below may be called from any thread.
+unsafe impl Send for SkRef {}
+// SAFETY: As above.
+unsafe impl Sync for SkRef {}
+
+/// Who sleeps, or is to be woken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiters {
+    Readers,
+    Writers,
+}
+
+const READ_EVENTS: u32 =
+    kernel::bindings::POLLIN | kernel::bindings::POLLRDNORM | kernel::bindings::POLLRDBAND;
+const WRITE_EVENTS: u32 =
+    kernel::bindings::POLLOUT | kernel::bindings::POLLWRNORM | kernel::bindings::POLLWRBAND;
+
+impl Waiters {
+    fn key(self) -> u32 {
+        match self {
+            Waiters::Readers => READ_EVENTS,
+            Waiters::Writers => WRITE_EVENTS,
+        }
+    }
+}
+
+impl SkRef {
+    /// # Safety
+    ///
+    /// `sk` is a live `struct sock` that `sock_init_data` has initialised.
+    pub(super) unsafe fn new(sk: *mut bindings::sock) -> Option<Self> {
+        let sk = NonNull::new(sk)?;
+        // SAFETY: By this function's requirements `sk` is live.
+        unsafe { bindings::sp_helper_sock_hold(sk.as_ptr()) };
+        // INVARIANT: The count was just taken.
+        Some(SkRef(sk))
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::sock {
+        self.0.as_ptr()
+    }
+
+    /// The network namespace, which lives as long as `self`.
+    pub(super) fn net(&self) -> *mut kernel::bindings::net {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_sock_net(self.as_ptr()) }
+    }
+
+    /// SO_SNDBUF as `struct sock` has it, in bytes.
+    pub(crate) fn sndbuf(&self) -> usize {
+        // SAFETY: By the type invariant the sock is live.
+        usize::try_from(unsafe { bindings::sp_helper_sndbuf(self.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// SO_RCVBUF as `struct sock` has it, in bytes.
+    pub(crate) fn rcvbuf(&self) -> usize {
+        // SAFETY: By the type invariant the sock is live.
+        usize::try_from(unsafe { bindings::sp_helper_rcvbuf(self.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// The buffer sizes that the program has asked for, send and receive, 0 where it has not.
+    pub(super) fn fixed_buffers(&self) -> (i32, i32) {
+        let (mut sndbuf, mut rcvbuf) = (0, 0);
+        // SAFETY: By the type invariant the sock is live; both places are valid for writes.
+        unsafe { bindings::sp_helper_fixed_buffers(self.as_ptr(), &mut sndbuf, &mut rcvbuf) };
+        (sndbuf, rcvbuf)
+    }
+
+    /// SO_LINGER: how many jiffies close() may wait, `None` if it is off.
+    pub(crate) fn linger(&self) -> Option<isize> {
+        let mut time = 0;
+        // SAFETY: By the type invariant the sock is live; `time` is valid for writes.
+        let on = unsafe { bindings::sp_helper_linger(self.as_ptr(), &mut time) };
+        on.then(|| isize::try_from(time).unwrap_or(isize::MAX))
+    }
+
+    /// Wakes sleepers and pollers, all of them or, of the exclusive ones, the first. From any context.
+    pub(crate) fn wake(&self, whom: Waiters, all: bool) {
+        let (how, band) = match whom {
+            Waiters::Readers => (bindings::SOCK_WAKE_WAITD, bindings::POLL_IN),
+            Waiters::Writers => (bindings::SOCK_WAKE_SPACE, bindings::POLL_OUT),
+        };
+        // CAST: Both are small enumerators.
+        // SAFETY: By the type invariant the sock is live; the helper copes with one whose `struct
+        // socket` is gone.
+        unsafe {
+            bindings::sp_helper_wake(
+                self.as_ptr(),
+                whom.key(),
+                i32::from(!all),
+                how as i32,
+                band as i32,
+            )
+        };
+    }
+
+    /// The jiffies that a receive (or a send) may wait: SO_RCVTIMEO (SO_SNDTIMEO), 0 if it must not.
+    pub(crate) fn timeout(&self, whom: Waiters, no_block: bool) -> isize {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe {
+            bindings::sp_helper_timeo(self.as_ptr(), whom == Waiters::Readers, no_block)
+        }
+    }
+
+    /// Sleeps until `ready` gives something, for at most `timeout` jiffies.
+    ///
+    /// `ready` runs in a task that is about to sleep: it may take spinlocks and must not sleep. It is
+    /// asked once more after every wake-up, also one by a signal, so an exclusive wake-up is not lost.
+    /// Must be called in a system call on this socket, or in its release.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when the time is over; `EINTR` or `ERESTARTSYS` on a signal, as the kernel's own
+    /// sockets choose between them.
+    pub(crate) fn wait<T>(
+        &self,
+        whom: Waiters,
+        mut timeout: isize,
+        mut ready: impl FnMut() -> Option<T>,
+    ) -> Result<T> {
+        let mut waiter = MaybeUninit::<bindings::sp_waiter>::uninit();
+        let waiter = waiter.as_mut_ptr();
+        // Receivers take one message each; senders may all find room at once.
+        let exclusive = whom == Waiters::Readers;
+        // SAFETY: `waiter` is valid for writes.
+        unsafe { bindings::sp_helper_waiter_init(waiter, whom.key()) };
+        let result = loop {
+            // SAFETY: `waiter` is initialised, does not move, and is unlinked below before it dies. The
+            // caller is in a call on the socket, so its wait queue is there.
+            unsafe { bindings::sp_helper_waiter_prepare(self.as_ptr(), waiter, exclusive) };
+            if let Some(value) = ready() {
+                break Ok(value);
+            }
+            if timeout == 0 {
+                break Err(EAGAIN);
+            }
+            // SAFETY: No requirements.
+            if unsafe { bindings::sp_helper_signal_pending() } {
+                // SAFETY: No requirements.
+                let errno = unsafe { bindings::sp_helper_intr_errno(timeout) };
+                break Err(Error::from_errno(errno));
+            }
+            // SAFETY: The task may sleep: system call context, no spinlock is held.
+            timeout = unsafe { bindings::schedule_timeout(timeout) };
+        };
+        // SAFETY: As for prepare.
+        unsafe { bindings::sp_helper_waiter_finish(self.as_ptr(), waiter) };
+        result
+    }
+}
+
+impl Drop for SkRef {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the count is ours. Releasing it does not sleep.
+        unsafe { bindings::sp_helper_sock_put(self.as_ptr()) };
+    }
+}

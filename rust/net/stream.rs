@@ -1,0 +1,741 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Kernel TCP: connections and listeners, their owners, their locks and their callbacks.
+//!
+//! Words: a [`TcpSocket`] owns a `struct socket`; dropping it closes the connection. A [`Stream`] is a
+//! counted reference to the `struct sock` inside, enough to lock, read and send, and harmless once the
+//! owner is gone. *Attaching* gives a stream's callbacks to an object, *detaching* takes them back.
+//!
+//! Callbacks run with the TCP lock held: in softirq from the packet path, or in whatever task releases
+//! the lock after packets had to wait. They must not sleep, take another TCP lock, close or send.
+//!
+//! C headers: [`include/net/tcp.h`](srctree/include/net/tcp.h),
+//! [`include/linux/net.h`](srctree/include/linux/net.h)
+
+use super::bindings;
+use super::sock::SkRef;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use kernel::ffi::{
+    c_int,
+    c_uint,
+    c_void, //
+};
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::{
+    rcu,
+    Arc,
+    ArcBorrow, //
+};
+
+/// An address as the socket layer has it: the bytes of a `sockaddr_in` or a `sockaddr_in6`.
+pub(crate) type Name = ([u8; 28], usize);
+
+/// How many pieces go to TCP in one call.
+const SEGMENTS: usize = 16;
+
+/// What a connected stream reports. Every method is called in the context that the file head tells.
+pub(crate) trait StreamEvents: Send + Sync + 'static {
+    /// Bytes, or the end of them, may be there.
+    fn readable(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>);
+
+    /// There is room again after a send that found none.
+    fn writable(this: ArcBorrow<'_, Self>);
+
+    /// The connection was made, half closed, closed or broken.
+    fn changed(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>);
+}
+
+/// What a listener reports.
+pub(crate) trait ListenEvents: Send + Sync + 'static {
+    /// A connection can be accepted. In softirq, without any lock.
+    fn incoming(this: ArcBorrow<'_, Self>);
+}
+
+/// A reference to a TCP `struct sock`.
+///
+/// # Invariants
+///
+/// Owns one count of `sk`, which is a TCP sock. `saved` are the callbacks that it was made with.
+pub(crate) struct Stream {
+    sk: NonNull<bindings::sock>,
+    saved: bindings::sp_callbacks,
+}
+
+// SAFETY: A sock is shared by design; `saved` is constant.
+unsafe impl Send for Stream {}
+// SAFETY: As above.
+unsafe impl Sync for Stream {}
+
+impl Stream {
+    /// Waits for the TCP lock. May sleep.
+    pub(crate) fn lock(&self) -> StreamGuard<'_> {
+        // SAFETY: By the type invariant the sock is live. Callers may sleep.
+        unsafe { bindings::sp_helper_lock_sock(self.sk.as_ptr()) };
+        StreamGuard(TcpLocked {
+            sk: self.sk,
+            _stream: PhantomData,
+        })
+    }
+
+    /// Takes over SO_SNDBUF and SO_RCVBUF where the program has set them; else TCP tunes itself. May
+    /// sleep.
+    pub(crate) fn set_buffers(&self, sk: &SkRef) {
+        let (sndbuf, rcvbuf) = sk.fixed_buffers();
+        // SAFETY: By the type invariant the sock is live, and it is not locked by us.
+        unsafe { bindings::sp_helper_tcp_buffers(self.sk.as_ptr(), sndbuf, rcvbuf) };
+    }
+
+    /// Gives this stream's callbacks to `events`. May sleep.
+    ///
+    /// What happened before was announced to somebody else: the caller has to look.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody else (a sockmap, say) has laid hands on the socket.
+    pub(crate) fn attach<E: StreamEvents>(&self, events: Arc<E>) -> Result {
+        let ours = bindings::sp_callbacks {
+            state_change: Some(state_change::<E>),
+            data_ready: Some(data_ready::<E>),
+            write_space: Some(write_space::<E>),
+            error_report: Some(state_change::<E>),
+        };
+        let raw = Arc::into_raw(events);
+        let guard = self.lock();
+        // SAFETY: The sock is live and locked; `raw` is an `Arc<E>`, which is what our callbacks for
+        // `E` expect, and stays valid until `detach`.
+        let err =
+            unsafe { bindings::sp_helper_attach(self.sk.as_ptr(), raw.cast_mut().cast(), &ours) };
+        drop(guard);
+        if err < 0 {
+            // SAFETY: It was not stored, so the reference is still ours.
+            drop(unsafe { Arc::from_raw(raw) });
+        }
+        to_result(err)
+    }
+
+    /// Takes the callbacks back: none that was given to `attach` starts or runs once this returns,
+    /// because TCP calls them under the lock that is taken here. May sleep.
+    pub(crate) fn detach<E: StreamEvents>(&self) -> Option<Arc<E>> {
+        let guard = self.lock();
+        // SAFETY: The sock is live and locked.
+        let raw = unsafe { bindings::sp_helper_detach(self.sk.as_ptr(), Some(data_ready::<E>), &self.saved) };
+        drop(guard);
+        // SAFETY: With these callbacks it was `attach::<E>` that stored the pointer; it was just removed,
+        // so the reference is handed out once.
+        NonNull::new(raw).map(|raw| unsafe { Arc::from_raw(raw.cast::<E>().as_ptr()) })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the count is ours. Releasing it does not sleep.
+        unsafe { bindings::sp_helper_sock_put(self.sk.as_ptr()) };
+    }
+}
+
+/// The TCP lock is held: by [`StreamGuard`], or by TCP itself around a callback.
+///
+/// # Invariants
+///
+/// `sk` is a live TCP sock whose lock the current context holds.
+pub(crate) struct TcpLocked<'a> {
+    sk: NonNull<bindings::sock>,
+    _stream: PhantomData<&'a Stream>,
+}
+
+impl TcpLocked<'_> {
+    fn state(&self) -> u32 {
+        // SAFETY: By the type invariant the sock is live.
+        u32::try_from(unsafe { bindings::sp_helper_tcp_state(self.sk.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// Whether bytes can be sent: connected, and not shut down by us.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(
+            self.state(),
+            bindings::TCP_ESTABLISHED | bindings::TCP_CLOSE_WAIT
+        )
+    }
+
+    /// Whether no more bytes will come than are queued now. Also true before a connection is made.
+    pub(crate) fn at_end(&self) -> bool {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_tcp_eof(self.sk.as_ptr()) }
+    }
+
+    /// Whether bytes, or our FIN, still wait for the peer to acknowledge them.
+    pub(crate) fn unacknowledged(&self) -> bool {
+        // SAFETY: By the type invariant the sock is live and locked.
+        unsafe { bindings::sp_helper_tcp_unacked(self.sk.as_ptr()) }
+    }
+
+    /// After a send that found no room: whether that was for want of memory, so that nobody is going to
+    /// report room.
+    pub(crate) fn starved(&self) -> bool {
+        // SAFETY: By the type invariant the sock is live and locked.
+        unsafe { bindings::sp_helper_tcp_starved(self.sk.as_ptr()) }
+    }
+
+    /// Hands the received bytes to `consume`, segment by segment, until it leaves some unread or there
+    /// are no more. Lets the peer send more for what was read.
+    pub(crate) fn read<F: FnMut(&mut Segment<'_>)>(&mut self, mut consume: F) {
+        let mut desc = kernel::bindings::read_descriptor_t {
+            count: 1,
+            ..Default::default()
+        };
+        desc.arg.data = (&raw mut consume).cast();
+        // SAFETY: By the type invariant the sock is live and locked; `desc` and `consume` outlive the
+        // call, and `actor::<F>` expects an `F` in `desc`.
+        unsafe { bindings::tcp_read_sock(self.sk.as_ptr(), &mut desc, Some(actor::<F>)) };
+    }
+
+    /// Copies `parts` into TCP's queue and returns how many bytes it took: fewer than there are when it
+    /// is full. `more` promises more to come at once, so that a small rest can wait for it. Task
+    /// context; does not wait for room.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if there was no room at all; else the connection is broken.
+    pub(crate) fn send<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]>,
+        more: bool,
+    ) -> Result<usize> {
+        let mut parts = parts.peekable();
+        let mut sent: usize = 0;
+        loop {
+            let mut vec = [const {
+                kernel::bindings::kvec {
+                    iov_base: core::ptr::null_mut(),
+                    iov_len: 0,
+                }
+            }; SEGMENTS];
+            let (mut segments, mut bytes) = (0_usize, 0_usize);
+            for (slot, part) in vec.iter_mut().zip(&mut parts) {
+                slot.iov_base = part.as_ptr().cast_mut().cast();
+                slot.iov_len = part.len();
+                segments = segments.saturating_add(1);
+                bytes = bytes.saturating_add(part.len());
+            }
+            if segments == 0 {
+                return Ok(sent);
+            }
+            let more = more || parts.peek().is_some();
+            // SAFETY: By the type invariant the sock is live and locked, in task context; the first
+            // `segments` slots describe slices that live during the call, which only reads them.
+            let n = unsafe {
+                bindings::sp_helper_tcp_send(
+                    self.sk.as_ptr(),
+                    vec.as_mut_ptr(),
+                    segments,
+                    bytes,
+                    more,
+                )
+            };
+            match usize::try_from(n) {
+                Ok(n) => sent = sent.saturating_add(n),
+                // The bytes that did go out count; the next call meets the error again.
+                Err(_) if sent > 0 => return Ok(sent),
+                Err(_) => return Err(Error::from_errno(n)),
+            }
+            if usize::try_from(n) != Ok(bytes) {
+                return Ok(sent);
+            }
+        }
+    }
+}
+
+/// The TCP lock, taken by us.
+pub(crate) struct StreamGuard<'a>(TcpLocked<'a>);
+
+impl<'a> core::ops::Deref for StreamGuard<'a> {
+    type Target = TcpLocked<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for StreamGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for StreamGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `Stream::lock` took it, and by the type invariant of `TcpLocked` the sock is live.
+        // Packets that had to wait are handled in here, callbacks included.
+        unsafe { bindings::release_sock(self.0.sk.as_ptr()) };
+    }
+}
+
+/// Received bytes that still belong to TCP.
+///
+/// # Invariants
+///
+/// `skb` holds at least `len` bytes from `offset` on.
+pub(crate) struct Segment<'a> {
+    skb: NonNull<kernel::bindings::sk_buff>,
+    offset: c_uint,
+    len: usize,
+    _tcp: PhantomData<&'a ()>,
+}
+
+impl Segment<'_> {
+    /// How many bytes are left.
+    pub(crate) fn remaining(&self) -> usize {
+        self.len
+    }
+
+    /// Drops all that is left.
+    pub(crate) fn skip(&mut self) {
+        self.len = 0;
+    }
+
+    /// Moves the first bytes to `to`, which has room for `n`.
+    fn copy(&mut self, to: *mut u8, n: usize) -> Result {
+        let n = n.min(self.len);
+        let (Ok(count), Ok(offset)) = (c_int::try_from(n), c_int::try_from(self.offset)) else {
+            return Err(EINVAL);
+        };
+        // SAFETY: By the type invariant the skb holds these bytes; `to` has room, says the caller.
+        to_result(unsafe {
+            bindings::skb_copy_bits(self.skb.as_ptr(), offset, to.cast(), count)
+        })?;
+        // INVARIANT: What was taken is no longer counted. `count` is not negative.
+        self.offset = self.offset.wrapping_add(count.unsigned_abs());
+        self.len = self.len.wrapping_sub(n);
+        Ok(())
+    }
+
+    /// Fills `to` from the front as far as there are bytes, and returns how many there were.
+    pub(crate) fn read(&mut self, to: &mut [u8]) -> usize {
+        let n = to.len().min(self.len);
+        match self.copy(to.as_mut_ptr(), n) {
+            Ok(()) => n,
+            Err(_) => 0,
+        }
+    }
+
+    /// Appends `n` bytes to `to`, within its capacity.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are fewer, or less room.
+    pub(crate) fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result {
+        let spare = to.spare_capacity_mut();
+        if n > spare.len() || n > self.len {
+            return Err(EINVAL);
+        }
+        let place = spare.as_mut_ptr().cast();
+        self.copy(place, n)?;
+        // SAFETY: `n` bytes of the spare capacity were just written.
+        unsafe { to.inc_len(n) };
+        Ok(())
+    }
+}
+
+/// Called by `tcp_read_sock` for each segment; returns how many bytes were read.
+unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
+    desc: *mut kernel::bindings::read_descriptor_t,
+    skb: *mut kernel::bindings::sk_buff,
+    offset: c_uint,
+    len: usize,
+) -> c_int {
+    let Some(skb) = NonNull::new(skb) else {
+        return 0;
+    };
+    // SAFETY: `TcpLocked::read` passed `desc` and put an `F` there, which nobody else uses meanwhile.
+    let consume = unsafe { &mut *(*desc).arg.data.cast::<F>() };
+    // INVARIANT: `tcp_read_sock` passes an offset and a length inside the skb.
+    let mut segment = Segment {
+        skb,
+        offset,
+        len,
+        _tcp: PhantomData,
+    };
+    consume(&mut segment);
+    c_int::try_from(len.saturating_sub(segment.len)).unwrap_or(c_int::MAX)
+}
+
+/// Runs `call` with the object that a stream is attached to.
+///
+/// # Safety
+///
+/// `sk` is a live sock whose lock is held, and whose user data is null or an `Arc<E>`.
+unsafe fn attached<E: StreamEvents>(
+    sk: *mut bindings::sock,
+    call: impl FnOnce(ArcBorrow<'_, E>, &mut TcpLocked<'_>),
+) {
+    // SAFETY: By this function's requirements the sock is live.
+    let data = unsafe { bindings::sp_helper_user_data(sk) };
+    let (Some(data), Some(sk)) = (NonNull::new(data), NonNull::new(sk)) else {
+        return;
+    };
+    // SAFETY: It came from `Arc::into_raw` in `attach`, and `detach` cannot take it away while the lock
+    // is held.
+    let this = unsafe { ArcBorrow::from_raw(data.cast::<E>().as_ptr()) };
+    // INVARIANT: By this function's requirements.
+    let mut tcp = TcpLocked {
+        sk,
+        _stream: PhantomData,
+    };
+    call(this, &mut tcp);
+}
+
+unsafe extern "C" fn state_change<E: StreamEvents>(sk: *mut bindings::sock) {
+    // SAFETY: TCP calls this with the lock held, and only `attach::<E>` installs it.
+    unsafe { attached::<E>(sk, |this, tcp| E::changed(this, tcp)) };
+}
+
+unsafe extern "C" fn data_ready<E: StreamEvents>(sk: *mut bindings::sock) {
+    // SAFETY: As for `state_change`.
+    unsafe { attached::<E>(sk, |this, tcp| E::readable(this, tcp)) };
+}
+
+unsafe extern "C" fn write_space<E: StreamEvents>(sk: *mut bindings::sock) {
+    // SAFETY: TCP calls this with a live sock, its lock held.
+    if unsafe { bindings::sp_helper_tcp_writeable(sk) } {
+        // SAFETY: As for `state_change`.
+        unsafe { attached::<E>(sk, |this, _| E::writable(this)) };
+    }
+}
+
+/// Owns a TCP `struct socket`. Dropping it closes the connection, which may sleep.
+///
+/// # Invariants
+///
+/// `socket` is live and ours; `stream` is its sock.
+pub(crate) struct TcpSocket {
+    socket: NonNull<kernel::bindings::socket>,
+    stream: Arc<Stream>,
+}
+
+// SAFETY: A socket may be used and released by any thread.
+unsafe impl Send for TcpSocket {}
+// SAFETY: The socket layer locks for itself.
+unsafe impl Sync for TcpSocket {}
+
+impl TcpSocket {
+    /// Takes over `socket`; `saved` are its own callbacks, if they are not installed now.
+    ///
+    /// # Safety
+    ///
+    /// `socket` is a live TCP socket that belongs to the caller.
+    unsafe fn new(
+        socket: NonNull<kernel::bindings::socket>,
+        saved: Option<bindings::sp_callbacks>,
+    ) -> Result<Self> {
+        // SAFETY: The socket is live and has its sock.
+        let sk = unsafe { (*socket.as_ptr()).sk }.cast::<bindings::sock>();
+        let saved = saved.unwrap_or_else(|| {
+            let mut saved = bindings::sp_callbacks::default();
+            // SAFETY: The sock is live, nobody changes its callbacks yet, `saved` is valid for writes.
+            unsafe { bindings::sp_helper_callbacks(sk, &mut saved) };
+            saved
+        });
+        let stream = NonNull::new(sk).ok_or(EINVAL).and_then(|sk| {
+            // SAFETY: The sock is live.
+            unsafe { bindings::sp_helper_sock_hold(sk.as_ptr()) };
+            // INVARIANT: The count was just taken.
+            Ok(Arc::new(Stream { sk, saved }, GFP_KERNEL)?)
+        });
+        match stream {
+            // INVARIANT: By this function's requirements.
+            Ok(stream) => Ok(TcpSocket { socket, stream }),
+            Err(e) => {
+                // SAFETY: The socket is ours, and is not used again.
+                unsafe { bindings::sock_release(socket.as_ptr()) };
+                Err(e)
+            }
+        }
+    }
+
+    /// Makes a socket in the namespace of `sk` with the credentials, the cgroup and the security label
+    /// of the calling task, who is therefore asked for permission as for any TCP socket of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of socket(2).
+    pub(crate) fn create(sk: &SkRef, v6: bool) -> Result<Self> {
+        let family = if v6 {
+            kernel::bindings::AF_INET6
+        } else {
+            kernel::bindings::AF_INET
+        };
+        let mut socket = core::ptr::null_mut();
+        // CAST: All three are small constants.
+        // SAFETY: The namespace lives as long as `sk`; `socket` is valid for writes. Not a kernel
+        // socket, so it holds its namespace as a user's socket does.
+        to_result(unsafe {
+            bindings::__sock_create(
+                sk.net(),
+                family as c_int,
+                kernel::bindings::sock_type_SOCK_STREAM as c_int,
+                bindings::IPPROTO_TCP as c_int,
+                &mut socket,
+                0,
+            )
+        })?;
+        let socket = NonNull::new(socket).ok_or(EINVAL)?;
+        // SAFETY: It was just made for us.
+        let tcp = unsafe { TcpSocket::new(socket, None) }?;
+        tcp.set_defaults(sk);
+        Ok(tcp)
+    }
+
+    /// What every connection has: no Nagle, keepalive, and the buffer sizes that the program asked for.
+    fn set_defaults(&self, sk: &SkRef) {
+        // SAFETY: By the type invariant the sock is live, and it is not locked by us.
+        unsafe { bindings::sp_helper_tcp_defaults(self.stream.sk.as_ptr()) };
+        self.stream.set_buffers(sk);
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// Starts connecting; how it ends is reported to whom the stream is attached to, maybe before this
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// What is known at once: no route, for example.
+    pub(crate) fn connect(&self, name: &Name) -> Result {
+        let mut name = *name;
+        // CAST: A length of at most 28; O_NONBLOCK is a small constant.
+        // SAFETY: By the type invariant the socket is live; `name` outlives the call.
+        let err = unsafe {
+            bindings::kernel_connect(
+                self.socket.as_ptr(),
+                name.0.as_mut_ptr().cast(),
+                name.1 as c_int,
+                kernel::bindings::O_NONBLOCK as c_int,
+            )
+        };
+        match to_result(err) {
+            Err(e) if e == EINPROGRESS => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Drops the connection, so that [`Self::connect`] can make a new one on the same socket: with the
+    /// cgroup, the label and the owner that it was created with.
+    pub(crate) fn disconnect(&self) {
+        let mut unspec = [0_u8; 16];
+        // CAST: 16.
+        // SAFETY: As for `connect`; zeroes are AF_UNSPEC.
+        unsafe {
+            bindings::kernel_connect(
+                self.socket.as_ptr(),
+                unspec.as_mut_ptr().cast(),
+                unspec.len() as c_int,
+                0,
+            );
+            bindings::sp_helper_tcp_forget_error(self.stream.sk.as_ptr());
+        }
+    }
+
+    /// Sends a FIN after what is queued; what the peer sends can still be read.
+    pub(crate) fn finish_sending(&self) {
+        // SAFETY: By the type invariant the socket is live. A failure means that there is no connection.
+        let _ = unsafe {
+            bindings::kernel_sock_shutdown(
+                self.socket.as_ptr(),
+                kernel::bindings::sock_shutdown_cmd_SHUT_WR,
+            )
+        };
+    }
+
+    /// Ends the connection politely, in both directions, and keeps the socket.
+    pub(crate) fn hang_up(&self) {
+        // SAFETY: As in `finish_sending`.
+        let _ = unsafe {
+            bindings::kernel_sock_shutdown(
+                self.socket.as_ptr(),
+                kernel::bindings::sock_shutdown_cmd_SHUT_RDWR,
+            )
+        };
+    }
+
+    /// Makes closing drop what is queued and reset the connection.
+    pub(crate) fn abort_on_close(&self) {
+        // SAFETY: By the type invariant the sock is live, and it is not locked by us.
+        unsafe { bindings::sp_helper_tcp_linger0(self.stream.sk.as_ptr()) };
+    }
+
+    /// The address of the other end, `None` if there is none (any more).
+    pub(crate) fn peer(&self) -> Option<Name> {
+        self.name(bindings::kernel_getpeername)
+    }
+
+    /// Our own address.
+    pub(crate) fn local(&self) -> Option<Name> {
+        self.name(bindings::kernel_getsockname)
+    }
+
+    fn name(
+        &self,
+        get: unsafe extern "C" fn(
+            *mut kernel::bindings::socket,
+            *mut kernel::bindings::sockaddr,
+        ) -> c_int,
+    ) -> Option<Name> {
+        let mut storage = MaybeUninit::<kernel::bindings::__kernel_sockaddr_storage>::zeroed();
+        // SAFETY: By the type invariant the socket is live; the storage is as large as any address.
+        let len = unsafe { get(self.socket.as_ptr(), storage.as_mut_ptr().cast()) };
+        let len = usize::try_from(len).ok()?.min(28);
+        let mut bytes = [0_u8; 28];
+        // SAFETY: The storage is 128 bytes, zeroed above, of which 28 are copied.
+        unsafe {
+            core::ptr::copy_nonoverlapping(storage.as_ptr().cast::<u8>(), bytes.as_mut_ptr(), 28)
+        };
+        Some((bytes, len))
+    }
+}
+
+impl Drop for TcpSocket {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the socket is ours, and it is not used again.
+        unsafe { bindings::sock_release(self.socket.as_ptr()) };
+    }
+}
+
+/// A listening TCP socket. To be closed with [`TcpListener::close`].
+pub(crate) struct TcpListener(TcpSocket);
+
+impl TcpListener {
+    /// Binds and listens, on behalf of the calling task. A wildcard of IPv6 takes IPv4 as well unless
+    /// `v6only`. Connections are reported to `events`.
+    ///
+    /// # Errors
+    ///
+    /// Those of socket(2), bind(2) and listen(2).
+    pub(crate) fn bind<E: ListenEvents>(
+        sk: &SkRef,
+        name: &Name,
+        v6: bool,
+        v6only: bool,
+        backlog: i32,
+        events: Arc<E>,
+    ) -> Result<Self> {
+        let tcp = TcpSocket::create(sk, v6)?;
+        let raw_sk = tcp.stream.sk.as_ptr();
+        let mut name = *name;
+        // CAST: A length of at most 28.
+        // SAFETY: The socket is live, `name` outlives the call; nobody else knows the socket yet, so
+        // its fields may be set.
+        to_result(unsafe {
+            bindings::sp_helper_tcp_listener(raw_sk, v6only);
+            bindings::kernel_bind(
+                tcp.socket.as_ptr(),
+                name.0.as_mut_ptr().cast(),
+                name.1 as c_int,
+            )
+        })?;
+        // Connections inherit everything but the callbacks' owner, see `incoming`.
+        let mut ours = tcp.stream.saved;
+        ours.data_ready = Some(incoming::<E>);
+        let raw = Arc::into_raw(events);
+        // SAFETY: The sock is live; `raw` is what `incoming::<E>` expects.
+        let err = unsafe { bindings::sp_helper_attach(raw_sk, raw.cast_mut().cast(), &ours) };
+        if err < 0 {
+            // SAFETY: It was not stored, so the reference is still ours.
+            drop(unsafe { Arc::from_raw(raw) });
+            return Err(Error::from_errno(err));
+        }
+        let listener = TcpListener(tcp);
+        // SAFETY: The socket is live.
+        match to_result(unsafe { bindings::kernel_listen(listener.0.socket.as_ptr(), backlog) }) {
+            Ok(()) => Ok(listener),
+            Err(e) => {
+                // It never listened, so nothing was reported and there is no grace period to wait for.
+                drop(listener.close::<E>());
+                Err(e)
+            }
+        }
+    }
+
+    /// Changes the backlog.
+    ///
+    /// # Errors
+    ///
+    /// Those of listen(2).
+    pub(crate) fn listen(&self, backlog: i32) -> Result {
+        // SAFETY: The socket is live.
+        to_result(unsafe { bindings::kernel_listen(self.0.socket.as_ptr(), backlog) })
+    }
+
+    pub(crate) fn local(&self) -> Option<Name> {
+        self.0.local()
+    }
+
+    /// Takes over the buffer sizes of `sk`, for the connections to come.
+    pub(crate) fn set_buffers(&self, sk: &SkRef) {
+        self.0.stream.set_buffers(sk);
+    }
+
+    /// Takes the next connection, if there is one. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if there is none; `ENOMEM`, `ENFILE` and the like if it could not be taken: it still
+    /// waits then, and is not reported again.
+    pub(crate) fn accept(&self, sk: &SkRef) -> Result<TcpSocket> {
+        let mut socket = core::ptr::null_mut();
+        // CAST: A small constant.
+        // SAFETY: The socket is live, `socket` is valid for writes.
+        to_result(unsafe {
+            bindings::kernel_accept(
+                self.0.socket.as_ptr(),
+                &mut socket,
+                kernel::bindings::O_NONBLOCK as c_int,
+            )
+        })?;
+        let socket = NonNull::new(socket).ok_or(EAGAIN)?;
+        // SAFETY: It was just made for us. It has the listener's callbacks, not its own.
+        let tcp = unsafe { TcpSocket::new(socket, Some(self.0.stream.saved)) }?;
+        // SAFETY: The sock is live. This only restores the callbacks; there is no user data, because the
+        // listener's is tagged not to be copied.
+        unsafe { bindings::sp_helper_detach(tcp.stream.sk.as_ptr(), None, &tcp.stream.saved) };
+        tcp.set_defaults(sk);
+        Ok(tcp)
+    }
+
+    /// Stops listening: the port is free when this returns, and connections that nobody accepted are
+    /// reset. May sleep. `E` is that of [`Self::bind`].
+    ///
+    /// Returns what the connections were reported to, to be kept until an RCU grace period has passed:
+    /// a report may be under way.
+    #[must_use = "to be dropped only after an RCU grace period"]
+    pub(crate) fn close<E: ListenEvents>(self) -> Option<Arc<E>> {
+        let stream = &self.0.stream;
+        let guard = stream.lock();
+        // SAFETY: The sock is live and locked.
+        let raw = unsafe { bindings::sp_helper_detach(stream.sk.as_ptr(), Some(incoming::<E>), &stream.saved) };
+        drop(guard);
+        drop(self.0);
+        // SAFETY: `bind::<E>` stored it; it was just removed, so it is handed out once.
+        NonNull::new(raw).map(|raw| unsafe { Arc::from_raw(raw.cast::<E>().as_ptr()) })
+    }
+}
+
+/// `sk_data_ready` of a listener, and of its connections until they are accepted.
+unsafe extern "C" fn incoming<E: ListenEvents>(sk: *mut bindings::sock) {
+    let _rcu = rcu::read_lock();
+    // SAFETY: TCP calls this with a live sock.
+    if unsafe { bindings::sp_helper_tcp_state(sk) } != bindings::TCP_LISTEN as c_int {
+        return;
+    }
+    // SAFETY: As above.
+    let data: *mut c_void = unsafe { bindings::sp_helper_user_data(sk) };
+    if let Some(data) = NonNull::new(data) {
+        // SAFETY: It came from `Arc::into_raw` in `bind`. `close` hands the reference out, and whoever
+        // got it waits for the end of this read section before dropping it.
+        E::incoming(unsafe { ArcBorrow::from_raw(data.cast::<E>().as_ptr()) });
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The integer options of level SOL_SP: range and default of each, and their values on one socket.
+
+use crate::uapi;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+/// The largest message that "no limit" means: what a length in the kernel can be.
+const UNLIMITED: i32 = 0x7fff_f000;
+
+/// One option.
+struct Spec {
+    name: u32,
+    min: i32,
+    max: i32,
+    default: i32,
+}
+
+/// The options, in the order of [`Options::values`].
+const SPECS: [Spec; 6] = [
+    // Milliseconds, 0 and below: never. A minute as in nanomsg and nng.
+    Spec {
+        name: uapi::SP_REQ_RESEND_IVL,
+        min: i32::MIN,
+        max: i32::MAX,
+        default: 60_000,
+    },
+    // Milliseconds, to an hour. The default is nanomsg's.
+    Spec {
+        name: uapi::SP_RECONNECT_IVL,
+        min: 1,
+        max: 3_600_000,
+        default: 100,
+    },
+    // Milliseconds, 0: the interval does not grow.
+    Spec {
+        name: uapi::SP_RECONNECT_IVL_MAX,
+        min: 0,
+        max: 3_600_000,
+        default: 0,
+    },
+    // Bytes, tags included, -1: no limit. The default is nanomsg's.
+    Spec {
+        name: uapi::SP_RCVMAXSIZE,
+        min: -1,
+        max: UNLIMITED,
+        default: 1 << 20,
+    },
+    // Bytes, -1: no limit.
+    Spec {
+        name: uapi::SP_SNDMAXSIZE,
+        min: -1,
+        max: UNLIMITED,
+        default: 16 << 20,
+    },
+    // Tags. The default is nanomsg's.
+    Spec {
+        name: uapi::SP_MAXTTL,
+        min: 1,
+        max: 255,
+        default: 8,
+    },
+];
+
+/// The values on one socket. They can be read without a lock; a change is seen by the next use.
+pub(crate) struct Options {
+    values: [Atomic<i32>; SPECS.len()],
+}
+
+impl Options {
+    pub(crate) fn new() -> Self {
+        Options {
+            values: SPECS.map(|spec| Atomic::new(spec.default)),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` for a name that is not in the table.
+    pub(crate) fn get(&self, name: u32) -> Result<i32> {
+        let (_, value) = self.find(name)?;
+        Ok(value.load(Relaxed))
+    }
+
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` for a name that is not in the table, `EINVAL` for a value out of range.
+    pub(crate) fn set(&self, name: u32, to: i32) -> Result {
+        let (spec, value) = self.find(name)?;
+        if to < spec.min || to > spec.max {
+            return Err(EINVAL);
+        }
+        value.store(to, Relaxed);
+        Ok(())
+    }
+
+    fn find(&self, name: u32) -> Result<(&'static Spec, &Atomic<i32>)> {
+        SPECS
+            .iter()
+            .zip(&self.values)
+            .find(|(spec, _)| spec.name == name)
+            .ok_or(ENOPROTOOPT)
+    }
+
+    fn value(&self, name: u32) -> i32 {
+        self.get(name).unwrap_or(0)
+    }
+
+    /// A size limit in bytes.
+    fn size(&self, name: u32) -> usize {
+        usize::try_from(self.value(name)).unwrap_or(UNLIMITED.unsigned_abs() as usize)
+    }
+
+    /// The longest message taken from a peer, tags included, in bytes.
+    pub(crate) fn rcvmaxsize(&self) -> usize {
+        self.size(uapi::SP_RCVMAXSIZE)
+    }
+
+    /// The longest message taken from the program, in bytes.
+    pub(crate) fn sndmaxsize(&self) -> usize {
+        self.size(uapi::SP_SNDMAXSIZE)
+    }
+
+    /// The resend interval in milliseconds; `None` is never.
+    pub(crate) fn resend_interval(&self) -> Option<u64> {
+        let ms = u64::try_from(self.value(uapi::SP_REQ_RESEND_IVL)).ok()?;
+        (ms > 0).then_some(ms)
+    }
+
+    /// The reconnect interval and what it may grow to, in milliseconds.
+    pub(crate) fn reconnect(&self) -> (u32, u32) {
+        let ms = |name| u32::try_from(self.value(name)).unwrap_or(0);
+        (ms(uapi::SP_RECONNECT_IVL), ms(uapi::SP_RECONNECT_IVL_MAX))
+    }
+
+    /// The longest backtrace, in tags.
+    pub(crate) fn max_ttl(&self) -> u8 {
+        u8::try_from(self.value(uapi::SP_MAXTTL)).unwrap_or(u8::MAX)
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_options)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_has_its_default_in_range() {
+        let options = Options::new();
+        for spec in &SPECS {
+            assert_eq!(options.get(spec.name), Ok(spec.default));
+            assert!(options.set(spec.name, spec.default).is_ok());
+        }
+    }
+
+    #[test]
+    fn boundaries_are_taken_and_what_is_beyond_refused() {
+        let options = Options::new();
+        for spec in &SPECS {
+            assert!(options.set(spec.name, spec.min).is_ok());
+            assert_eq!(options.get(spec.name), Ok(spec.min));
+            assert!(options.set(spec.name, spec.max).is_ok());
+            if let Some(below) = spec.min.checked_sub(1) {
+                assert_eq!(options.set(spec.name, below), Err(EINVAL));
+            }
+            if let Some(above) = spec.max.checked_add(1) {
+                assert_eq!(options.set(spec.name, above), Err(EINVAL));
+            }
+            assert_eq!(options.get(spec.name), Ok(spec.max));
+        }
+    }
+
+    #[test]
+    fn no_limit_is_the_largest_length() -> Result {
+        let options = Options::new();
+        options.set(uapi::SP_RCVMAXSIZE, -1)?;
+        assert_eq!(options.rcvmaxsize(), 0x7fff_f000);
+        options.set(uapi::SP_RCVMAXSIZE, 0)?;
+        assert_eq!(options.rcvmaxsize(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn resend_zero_and_below_is_never() -> Result {
+        let options = Options::new();
+        for (value, interval) in [(1, Some(1)), (0, None), (-1, None), (i32::MIN, None)] {
+            options.set(uapi::SP_REQ_RESEND_IVL, value)?;
+            assert_eq!(options.resend_interval(), interval);
+        }
+        Ok(())
+    }
+}

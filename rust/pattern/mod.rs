@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The patterns: what a message means, and which pipe is next.
+//!
+//! A pattern is arithmetic on values. It knows pipes by [`PipeId`], never blocks, reads no clock and
+//! takes no lock: `rust/socket.rs` feeds it one event at a time under the socket's lock and then, with
+//! the lock released, does what the returned [`Effects`] ask for. The only call that leaves a machine is
+//! [`Handle::push`], which appends to a pipe's queue.
+//!
+//! Words: a *peer* is a pipe as the patterns see it, with the queue of messages received from it; it
+//! outlives its pipe until that queue is drained. A peer is *up* between the greetings and its close,
+//! and *writable* while its pipe holds less than SO_SNDBUF of unsent messages.
+
+pub(crate) mod backtrace;
+pub(crate) mod pubsub;
+pub(crate) mod rep;
+pub(crate) mod req;
+pub(crate) mod rota;
+pub(crate) mod slab;
+pub(crate) mod trie;
+
+use crate::address::Address;
+use crate::error::Refusal;
+use crate::mem::{
+    Arc,
+    NoMemory,
+    NO_SLEEP, //
+};
+use crate::message::{
+    Bytes,
+    Message,
+    Msg,
+    Queue, //
+};
+use crate::stats::Counters;
+use backtrace::RequestId;
+use rota::Rota;
+use slab::Slab;
+
+/// Names a pipe of one socket for as long as its peer exists; then it may name another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PipeId(pub(crate) u32);
+
+/// A point in time, in milliseconds of a clock that never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Now(pub(crate) u64);
+
+impl Now {
+    pub(crate) fn after(self, ms: u64) -> Now {
+        Now(self.0.saturating_add(ms))
+    }
+}
+
+/// The most pipes a socket can have (the uapi's SP_PIPES_MAX).
+const PIPES_MAX: u32 = crate::uapi::SP_PIPES_MAX;
+
+/// What a pipe says after a message was appended to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It takes another one.
+    More,
+    /// It is full; it will be reported writable again.
+    Full,
+}
+
+/// What a pattern can do with a pipe.
+pub(crate) trait Handle {
+    /// Appends a message to what the pipe has to send. Never fails: a pipe that is dying drops it, and
+    /// the pattern is told of the close.
+    fn push(&self, msg: Msg) -> Room;
+}
+
+/// Which pipes have been given something to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    Nothing,
+    One(PipeId),
+    All,
+}
+
+/// Which sleeping receivers to wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    Nobody,
+    One,
+    All,
+}
+
+/// What is to be done when the socket's lock is released.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effects {
+    pub(crate) flush: Flush,
+    pub(crate) readers: Wake,
+}
+
+impl Effects {
+    pub(crate) const NONE: Effects = Effects {
+        flush: Flush::Nothing,
+        readers: Wake::Nobody,
+    };
+
+    fn flush(flush: Flush) -> Effects {
+        Effects {
+            flush,
+            ..Effects::NONE
+        }
+    }
+
+    fn wake(readers: Wake) -> Effects {
+        Effects {
+            readers,
+            ..Effects::NONE
+        }
+    }
+}
+
+/// What became of a message that arrived.
+#[must_use]
+pub(crate) enum Received {
+    /// It waits for the program; wake as told.
+    Kept(Wake),
+    /// It is not for the program. It comes back to be dropped outside the lock.
+    Discarded(Msg),
+    /// The peer must not send this: close its pipe.
+    Fatal(Msg),
+}
+
+/// A refused send hands the message back.
+pub(crate) struct Refused {
+    pub(crate) why: Refusal,
+    pub(crate) msg: Msg,
+}
+
+/// What a blocked receive waits for, so that it notices when that is gone.
+#[derive(Default)]
+pub(crate) struct Ticket(Option<RequestId>);
+
+/// A look at the next message, which stays where it is.
+pub(crate) struct Peeked {
+    pub(crate) bytes: Arc<Bytes>,
+    pub(crate) skip: usize,
+    pub(crate) from: Address,
+}
+
+struct Peer<H> {
+    /// `None` once the pipe is closed.
+    handle: Option<H>,
+    up: bool,
+    queue: Queue,
+}
+
+/// The peers of one socket: who can take a message, who holds one.
+///
+/// # Invariants
+///
+/// `writable` holds only ids of peers that are up; `readable` exactly those whose queue is not empty.
+/// `charge` and `bytes` are the sums over all queues. A peer without a handle has a queue that is not
+/// empty.
+pub(crate) struct Peers<H> {
+    slab: Slab<Peer<H>>,
+    writable: Rota,
+    readable: Rota,
+    up: u32,
+    charge: usize,
+    bytes: usize,
+}
+
+impl<H: Handle> Peers<H> {
+    pub(crate) const fn new() -> Self {
+        Peers {
+            slab: Slab::new(PIPES_MAX),
+            writable: Rota::new(),
+            readable: Rota::new(),
+            up: 0,
+            charge: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Makes a place for a pipe that is about to be made.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`], also when there are too many pipes.
+    pub(crate) fn reserve(&mut self) -> Result<PipeId, NoMemory> {
+        let peer = Peer {
+            handle: None,
+            up: false,
+            queue: Queue::new(),
+        };
+        let id = self.slab.insert(peer).map_err(|_| NoMemory)?;
+        let room = self.writable.reserve(id, NO_SLEEP);
+        if let Err(e) = room.and_then(|()| self.readable.reserve(id, NO_SLEEP)) {
+            self.slab.remove(id);
+            return Err(e);
+        }
+        Ok(PipeId(id))
+    }
+
+    /// Gives a reserved place its pipe.
+    pub(crate) fn attach(&mut self, id: PipeId, handle: H) {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            peer.handle = Some(handle);
+        }
+    }
+
+    /// Gives a reserved place back that never got a pipe.
+    pub(crate) fn unreserve(&mut self, id: PipeId) {
+        self.slab.remove(id.0);
+    }
+
+    pub(crate) fn handle(&self, id: PipeId) -> Option<&H> {
+        self.slab.get(id.0)?.handle.as_ref()
+    }
+
+    /// The first pipe at or after `from`, to go through all of them without holding a borrow.
+    pub(crate) fn handle_from(&self, from: u32) -> Option<(PipeId, &H)> {
+        let mut id = self.slab.next_from(from)?;
+        loop {
+            if let Some(handle) = self.handle(PipeId(id)) {
+                return Some((PipeId(id), handle));
+            }
+            id = self.slab.next_from(id.checked_add(1)?)?;
+        }
+    }
+
+    pub(crate) fn is_up(&self, id: PipeId) -> bool {
+        self.slab.get(id.0).is_some_and(|peer| peer.up)
+    }
+
+    /// How many peers are up.
+    pub(crate) fn count_up(&self) -> u32 {
+        self.up
+    }
+
+    pub(crate) fn some_writable(&self) -> bool {
+        !self.writable.is_empty()
+    }
+
+    pub(crate) fn some_readable(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    /// What all queues together count for in SO_RCVBUF, in bytes.
+    pub(crate) fn charge(&self) -> usize {
+        self.charge
+    }
+
+    /// What the program would see of all queues, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn opened(&mut self, id: PipeId) {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            if !peer.up {
+                peer.up = true;
+                self.up = self.up.saturating_add(1);
+                self.writable.insert(id.0);
+            }
+        }
+    }
+
+    pub(crate) fn set_writable(&mut self, id: PipeId, writable: bool) {
+        if writable && self.is_up(id) {
+            self.writable.insert(id.0);
+        } else {
+            self.writable.remove(id.0);
+        }
+    }
+
+    /// Forgets the pipe; its received messages stay readable.
+    pub(crate) fn closed(&mut self, id: PipeId) -> Option<H> {
+        let peer = self.slab.get_mut(id.0)?;
+        let handle = peer.handle.take();
+        if core::mem::replace(&mut peer.up, false) {
+            self.up = self.up.saturating_sub(1);
+        }
+        self.writable.remove(id.0);
+        if peer.queue.is_empty() {
+            self.slab.remove(id.0);
+        }
+        handle
+    }
+
+    /// Appends to the pipe's queue, and notes when it is full.
+    fn push(&mut self, id: PipeId, msg: Msg) {
+        if self.handle(id).map(|pipe| pipe.push(msg)) == Some(Room::Full) {
+            self.writable.remove(id.0);
+        }
+    }
+
+    /// The pipe whose turn it is to be given a message.
+    fn next_writable(&mut self) -> Option<PipeId> {
+        let id = self.writable.next()?;
+        self.writable.served(id);
+        Some(PipeId(id))
+    }
+
+    fn enqueue(&mut self, id: PipeId, msg: Msg) {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            self.charge = self.charge.saturating_add(msg.charge());
+            self.bytes = self.bytes.saturating_add(msg.user_len());
+            peer.queue.push(msg);
+            self.readable.insert(id.0);
+        }
+    }
+
+    /// Takes the message whose turn it is, and tells whose it was and whether that pipe still lives.
+    fn dequeue(&mut self) -> Option<(PipeId, Msg, bool)> {
+        let id = self.readable.next()?;
+        self.readable.served(id);
+        let peer = self.slab.get_mut(id)?;
+        let msg = peer.queue.pop()?;
+        let alive = peer.handle.is_some();
+        self.charge = self.charge.saturating_sub(msg.charge());
+        self.bytes = self.bytes.saturating_sub(msg.user_len());
+        if peer.queue.is_empty() {
+            self.readable.remove(id);
+            if !alive {
+                self.slab.remove(id);
+            }
+        }
+        Some((PipeId(id), msg, alive))
+    }
+
+    /// Takes any received message out, to drop it; for a socket that nobody reads any more.
+    pub(crate) fn discard(&mut self) -> Option<Msg> {
+        self.dequeue().map(|(_, msg, _)| msg)
+    }
+
+    /// The message that `dequeue` is going to return, also if others arrive before.
+    fn front(&mut self) -> Option<&mut Message> {
+        let id = self.readable.next()?;
+        self.readable.prefer(id);
+        self.slab.get_mut(id)?.queue.front()
+    }
+
+    /// Takes out the queued messages that `keep` refuses, one peer's at a time from `from` on, and
+    /// returns them with the id to go on from.
+    fn purge_from(
+        &mut self,
+        from: u32,
+        keep: impl FnMut(&Message) -> bool,
+    ) -> Option<(Queue, u32)> {
+        let id = self.slab.next_from(from)?;
+        let peer = self.slab.get_mut(id)?;
+        let gone = peer.queue.purge(keep);
+        self.charge = self.charge.saturating_sub(gone.charge());
+        self.bytes = self.bytes.saturating_sub(gone.bytes());
+        if peer.queue.is_empty() {
+            self.readable.remove(id);
+            if peer.handle.is_none() {
+                self.slab.remove(id);
+            }
+        }
+        Some((gone, id.saturating_add(1)))
+    }
+}
+
+/// What a machine works on beside its own state.
+pub(crate) struct World<'a, H> {
+    pub(crate) peers: &'a mut Peers<H>,
+    pub(crate) stats: &'a mut Counters,
+    pub(crate) now: Now,
+}
+
+/// One role of one pattern. Every method is called with the socket's lock held.
+pub(crate) trait Pattern {
+    /// Sends a message, or hands it back.
+    fn send<H: Handle>(&mut self, w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused>;
+
+    /// Takes the next message. `ticket` is the same for all tries of one blocked call.
+    fn recv<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        ticket: &mut Ticket,
+    ) -> Result<Msg, Refusal>;
+
+    /// The message that `recv` would take; it stays the next one.
+    fn front<'a, H: Handle>(
+        &'a mut self,
+        peers: &'a mut Peers<H>,
+    ) -> Result<&'a mut Message, Refusal>;
+
+    /// A look at the message that `recv` would take.
+    fn peek<H: Handle>(&mut self, w: &mut World<'_, H>) -> Result<Peeked, Refusal> {
+        let msg = self.front(w.peers)?;
+        Ok(Peeked {
+            bytes: msg.share(NO_SLEEP).map_err(|_| Refusal::NoMemory)?,
+            skip: msg.skipped(),
+            from: msg.from,
+        })
+    }
+
+    /// How long the message is that `recv` would take, in bytes.
+    fn next_len<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<usize> {
+        Some(self.front(w.peers).ok()?.user_len())
+    }
+
+    /// Whether `send` would do anything else than refuse with `Again`, `State` or `Direction`.
+    fn can_send<H: Handle>(&self, peers: &Peers<H>) -> bool;
+
+    /// Whether `recv` would do anything else than refuse with `Again`, `State` or `Direction`.
+    fn can_recv<H: Handle>(&self, peers: &Peers<H>) -> bool;
+
+    /// A message arrived on a pipe that is up.
+    fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received;
+
+    /// A pipe is up, or has room again.
+    fn writable<H: Handle>(&mut self, _w: &mut World<'_, H>) -> Effects {
+        Effects::NONE
+    }
+
+    /// A pipe is gone; it has no handle any more.
+    fn closed<H: Handle>(&mut self, _w: &mut World<'_, H>, _id: PipeId) -> Effects {
+        Effects::NONE
+    }
+
+    /// The time that `deadline` told has come (or not: a call too early does nothing).
+    fn expired<H: Handle>(&mut self, _w: &mut World<'_, H>) -> Effects {
+        Effects::NONE
+    }
+
+    /// The earliest time at which calling `expired` can matter.
+    fn deadline(&self) -> Option<Now> {
+        None
+    }
+}
+
+/// The machine of a socket.
+pub(crate) enum Machine {
+    Req(req::Req),
+    Rep(rep::Rep),
+    Pub(pubsub::Pub),
+    Sub(pubsub::Sub),
+}
+
+/// Calls a method of whichever machine it is.
+macro_rules! each {
+    ($self:ident, $machine:ident => $call:expr) => {
+        match $self {
+            Machine::Req($machine) => $call,
+            Machine::Rep($machine) => $call,
+            Machine::Pub($machine) => $call,
+            Machine::Sub($machine) => $call,
+        }
+    };
+}
+
+impl Pattern for Machine {
+    fn send<H: Handle>(&mut self, w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused> {
+        each!(self, m => m.send(w, msg))
+    }
+
+    fn recv<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        ticket: &mut Ticket,
+    ) -> Result<Msg, Refusal> {
+        each!(self, m => m.recv(w, ticket))
+    }
+
+    fn front<'a, H: Handle>(
+        &'a mut self,
+        peers: &'a mut Peers<H>,
+    ) -> Result<&'a mut Message, Refusal> {
+        each!(self, m => m.front(peers))
+    }
+
+    fn can_send<H: Handle>(&self, peers: &Peers<H>) -> bool {
+        each!(self, m => m.can_send(peers))
+    }
+
+    fn can_recv<H: Handle>(&self, peers: &Peers<H>) -> bool {
+        each!(self, m => m.can_recv(peers))
+    }
+
+    fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
+        each!(self, m => m.received(w, from, msg))
+    }
+
+    fn writable<H: Handle>(&mut self, w: &mut World<'_, H>) -> Effects {
+        each!(self, m => m.writable(w))
+    }
+
+    fn closed<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {
+        each!(self, m => m.closed(w, id))
+    }
+
+    fn expired<H: Handle>(&mut self, w: &mut World<'_, H>) -> Effects {
+        each!(self, m => m.expired(w))
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        each!(self, m => m.deadline())
+    }
+}

@@ -1,0 +1,781 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One peer: a TCP connection, the codec in both directions, and what waits to be sent.
+//!
+//! A pipe knows no pattern. What it decodes goes up through [`Upper`], whole messages only; what it is to
+//! send is pushed into a queue and flushed from the sender's own context.
+//!
+//! # Life
+//!
+//! ```text
+//!            both greetings           close()             all of it acknowledged
+//! Greeting ───────────────────> Up ─────────> Closing ──────────────────────────> Dead
+//!    └──────── violation, deadline, EOF, reset ──┴──────────────────────────────────^
+//! ```
+//!
+//! The TCP callbacks decode, and otherwise only note and queue the pipe's work. Everything slow happens in
+//! that work, which never runs twice at a time: sending our greeting, going on with a flush after TCP had
+//! no room, closing. So the way from any state to `Dead` is taken in one place, `finish`, once:
+//!
+//! 1. The phase becomes `Dead` under the `tx` lock: no push is accepted and no flush starts. One that
+//!    runs holds the TCP lock and sees the phase before it sends again.
+//! 2. `Stream::detach` waits for the TCP lock: flushes and callbacks that began before are over, and none
+//!    begins any more.
+//! 3. The owner above forgets the pipe and closes the connection. Whoever still holds a reference (a
+//!    flush that lost the race, a queued work) finds `Dead` and does nothing.
+//!
+//! # Locks
+//!
+//! TCP lock, then `rx`, then the owner's lock, then `tx`; `rx` and `tx` are spinlocks and held for a few
+//! lines. `rx` is never contended, because every decoder runs under the TCP lock; it is what lets safe
+//! code change the decoder.
+
+use crate::address::Address;
+use crate::mem::NO_SLEEP;
+use crate::message::{
+    AppendError,
+    Message,
+    Msg,
+    Queue,
+    Source, //
+};
+use crate::net::lock::{
+    new_bhlock,
+    BhLock, //
+};
+use crate::net::sock::SkRef;
+use crate::net::stream::{
+    Segment,
+    Stream,
+    StreamEvents,
+    TcpLocked,
+    TcpSocket, //
+};
+use crate::net::work;
+use crate::pattern::{
+    Handle,
+    PipeId,
+    Room, //
+};
+use crate::wire::frame::{
+    Decoder,
+    Input,
+    Sink,
+    Stop,
+    Violation, //
+};
+use crate::wire::header::Greeting;
+use kernel::prelude::*;
+use kernel::sync::{
+    Arc,
+    ArcBorrow, //
+};
+use kernel::workqueue::{
+    impl_has_work,
+    new_work,
+    Work,
+    WorkItem, //
+};
+
+/// How long a peer may take to connect and greet, in milliseconds.
+const GREETING_TIME: u64 = 10_000;
+
+/// How long a message may take from its first byte to its last: this many milliseconds ...
+const MESSAGE_TIME: u64 = 30_000;
+
+/// ... and as long as it takes at this many bytes per millisecond (16 KiB/s).
+const MESSAGE_RATE: u64 = 16;
+
+/// How soon to try again what failed for want of memory, in milliseconds.
+const MEMORY_DELAY: u64 = 10;
+
+/// Why a pipe ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer is gone, or was never reached.
+    Disconnected,
+    /// The peer broke the protocol.
+    Violated(Violation),
+    /// The peer took too long to greet.
+    GreetingTimeout,
+    /// The peer took too long over a message.
+    MessageTimeout,
+    /// We want no more of it: nothing is left to be delivered, or it is too late.
+    Closed,
+    /// As `Closed`, and nothing more is to be delivered: reset the connection.
+    Aborted,
+}
+
+/// Who a pipe belongs to. Called with the pipe's locks not held, except as told.
+pub(crate) trait Upper: Send + Sync + Sized + 'static {
+    /// The endpoint type in our greeting, and the one that the peer must have.
+    fn types(&self) -> (u16, u16);
+
+    /// The longest message that is accepted, tags included, in bytes.
+    fn limit(&self) -> u64;
+
+    /// How many bytes a pipe may hold unsent and still be writable.
+    fn sndbuf(&self) -> usize;
+
+    /// Whether a message may be begun. If not, [`Pipe::resume`] is called when it may. Under the TCP
+    /// lock, in a callback.
+    fn admit(this: &Arc<Self>, id: PipeId) -> bool;
+
+    /// The held bytes of unfinished messages changed. Under the TCP lock, in a callback.
+    fn partial(this: &Arc<Self>, delta: isize);
+
+    /// Both greetings are exchanged. Under the TCP lock, in a callback.
+    fn opened(this: &Arc<Self>, id: PipeId);
+
+    /// A message arrived; false if the peer must not send it. Under the TCP lock, in a callback.
+    fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> bool;
+
+    /// The pipe was full and is not any more. In task context.
+    fn writable(this: &Arc<Self>, id: PipeId);
+
+    /// [`Pipe::check`] is to be called in so many milliseconds. From any context.
+    fn check_in(this: &Arc<Self>, ms: u64);
+
+    /// The pipe has ended; `tcp` is its connection if it owned that. In task context.
+    fn gone(this: &Arc<Self>, pipe: &Pipe<Self>, end: End, unfinished: bool, tcp: Option<TcpSocket>);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Up,
+    Closing,
+    Dead,
+}
+
+/// The send side.
+struct Tx {
+    phase: Phase,
+    /// Our greeting is sent.
+    greeted: bool,
+    /// Why the pipe is to end; the work is queued then.
+    end: Option<End>,
+    queue: Queue,
+    /// The message that TCP has taken the first bytes of, and how many. A flush takes it out while it
+    /// sends.
+    current: Option<(Msg, usize)>,
+    /// What `queue` and the message being sent count for, in bytes.
+    charge: usize,
+    /// The owner was told that there is no room.
+    full: bool,
+    /// A flush is under way; it will see what is pushed meanwhile.
+    flushing: bool,
+    /// TCP had no room; `writable` will be called.
+    blocked: bool,
+    /// `check` has to start the work: memory was short.
+    retry: bool,
+    /// Our FIN is queued behind everything else.
+    finished: bool,
+    /// When both greetings were exchanged, in milliseconds.
+    up_since: Option<u64>,
+}
+
+/// The receive side.
+struct Rx {
+    decoder: Decoder,
+    /// Frames are left in TCP until `resume`.
+    held: bool,
+    /// When the first byte of the message under way was seen, in milliseconds.
+    since: Option<u64>,
+}
+
+#[pin_data]
+pub(crate) struct Pipe<U: Upper> {
+    upper: Arc<U>,
+    id: PipeId,
+    /// The endpoint that made it, as its owner numbers them.
+    pub(crate) endpoint: u64,
+    /// A number that no other pipe of the owner has or had.
+    pub(crate) serial: u64,
+    /// Who is at the other end.
+    pub(crate) peer: Address,
+    stream: Arc<Stream>,
+    /// When it was made, in milliseconds.
+    born: u64,
+    /// The connection, if this pipe owns it; a dialer keeps its own. Taken out only by the work.
+    #[pin]
+    tcp: BhLock<Option<TcpSocket>>,
+    #[pin]
+    rx: BhLock<Rx>,
+    #[pin]
+    tx: BhLock<Tx>,
+    #[pin]
+    work: Work<Pipe<U>>,
+}
+
+impl_has_work! {
+    impl{U: Upper} HasWork<Pipe<U>> for Pipe<U> { self.work }
+}
+
+impl<U: Upper> WorkItem for Pipe<U> {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.work_off();
+    }
+}
+
+impl<U: Upper> Pipe<U> {
+    /// Makes a pipe on a connection that exists or is going to; `tcp` if it is to own it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(
+        upper: Arc<U>,
+        id: PipeId,
+        (endpoint, serial): (u64, u64),
+        peer: Address,
+        stream: Arc<Stream>,
+        tcp: Option<TcpSocket>,
+    ) -> Result<Arc<Self>> {
+        let (_, peer_type) = upper.types();
+        Arc::pin_init(
+            pin_init!(Self {
+                upper,
+                id,
+                endpoint,
+                serial,
+                peer,
+                stream,
+                born: work::now_ms(),
+                tcp <- new_bhlock!(tcp, "sp_pipe_tcp"),
+                rx <- new_bhlock!(Rx {
+                    decoder: Decoder::new(peer_type),
+                    held: false,
+                    since: None,
+                }, "sp_pipe_rx"),
+                tx <- new_bhlock!(Tx {
+                    phase: Phase::Greeting,
+                    greeted: false,
+                    end: None,
+                    queue: Queue::new(),
+                    current: None,
+                    charge: 0,
+                    full: false,
+                    flushing: false,
+                    blocked: false,
+                    retry: false,
+                    finished: false,
+                    up_since: None,
+                }, "sp_pipe_tx"),
+                work <- new_work!("sp_pipe"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    pub(crate) fn id(&self) -> PipeId {
+        self.id
+    }
+
+    /// Takes over the connection's callbacks. The caller connects afterwards, or calls
+    /// [`Self::kick`] if the connection exists.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::attach`].
+    pub(crate) fn attach(self: &Arc<Self>) -> Result {
+        U::check_in(&self.upper, GREETING_TIME);
+        self.stream.attach(self.clone())
+    }
+
+    /// Has the work look at everything. From any context.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        work::enqueue(self.clone());
+    }
+
+    /// When both greetings were exchanged, in milliseconds; `None` if they were not.
+    pub(crate) fn up_since(&self) -> Option<u64> {
+        self.tx.lock().up_since
+    }
+
+    /// Takes over the buffer sizes of `sk`. In task context.
+    pub(crate) fn set_buffers(&self, sk: &SkRef) {
+        self.stream.set_buffers(sk);
+    }
+
+    /// Whether the greetings are still being exchanged.
+    pub(crate) fn is_greeting(&self) -> bool {
+        self.tx.lock().phase == Phase::Greeting
+    }
+
+    /// What waits to be sent, in bytes of the programs' messages.
+    pub(crate) fn unsent(&self) -> usize {
+        let tx = self.tx.lock();
+        let current = tx.current.as_ref().map_or(0, |(msg, _)| msg.user_len());
+        tx.queue.bytes().saturating_add(current)
+    }
+
+    /// Ends the pipe soon. From any context.
+    pub(crate) fn end(self: &Arc<Self>, end: End) {
+        let mut tx = self.tx.lock();
+        if tx.phase == Phase::Dead || tx.end.is_some() {
+            return;
+        }
+        tx.end = Some(end);
+        drop(tx);
+        self.kick();
+    }
+
+    /// Ends the pipe when everything that was pushed is delivered, or at once if both greetings are not
+    /// exchanged; `tcp` is its connection if a dialer
+    /// had it. In task context.
+    pub(crate) fn close(self: &Arc<Self>, tcp: Option<TcpSocket>) {
+        if let Some(tcp) = tcp {
+            *self.tcp.lock() = Some(tcp);
+        }
+        let mut tx = self.tx.lock();
+        match tx.phase {
+            Phase::Up => tx.phase = Phase::Closing,
+            Phase::Greeting => {
+                tx.end.get_or_insert(End::Closed);
+            }
+            Phase::Closing | Phase::Dead => {}
+        }
+        drop(tx);
+        self.kick();
+    }
+
+    /// Compares what is held unsent with SO_SNDBUF again, and tells whether there is room.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut tx = self.tx.lock();
+        tx.full = tx.charge >= self.upper.sndbuf();
+        !tx.full
+    }
+
+    /// Enforces the deadlines and retries what failed for want of memory. Returns when to be called
+    /// again, in milliseconds of the clock; `None` if there is no reason to.
+    pub(crate) fn check(self: &Arc<Self>, now: u64) -> Option<u64> {
+        let mut next = None;
+        let (greeting, retry) = {
+            let mut tx = self.tx.lock();
+            if core::mem::replace(&mut tx.retry, false) {
+                tx.blocked = false;
+                (tx.phase == Phase::Greeting, true)
+            } else {
+                (tx.phase == Phase::Greeting, false)
+            }
+        };
+        if retry {
+            self.kick();
+        }
+        let mut deadline = |at: u64, end: End| {
+            if at <= now {
+                self.end(end);
+            } else {
+                next = Some(next.map_or(at, |n: u64| n.min(at)));
+            }
+        };
+        if greeting {
+            deadline(
+                self.born.saturating_add(GREETING_TIME),
+                End::GreetingTimeout,
+            );
+        }
+        if let Some(at) = self.message_deadline() {
+            deadline(at, End::MessageTimeout);
+        }
+        next
+    }
+
+    /// When the message under way must be whole.
+    fn message_deadline(&self) -> Option<u64> {
+        let rx = self.rx.lock();
+        let (len, _) = rx.decoder.partial()?;
+        Some(rx.since?.saturating_add(time_for(len)))
+    }
+
+    /// Since when a message is under way, in milliseconds.
+    pub(crate) fn partial_since(&self) -> Option<u64> {
+        self.rx.lock().since
+    }
+
+    /// Goes on reading after [`Upper::admit`] refused. In task context.
+    pub(crate) fn resume(self: &Arc<Self>) {
+        let mut tcp = self.stream.lock();
+        self.read(&mut tcp);
+    }
+
+    /// Decodes what has arrived. Under the TCP lock.
+    fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>) {
+        match self.tx.lock().phase {
+            Phase::Greeting | Phase::Up => {}
+            Phase::Closing | Phase::Dead => {
+                // Nobody wants it, but unread bytes would make closing a reset, which throws away what
+                // we still send.
+                tcp.read(|segment| segment.skip());
+                return;
+            }
+        }
+        let mut stop = Stop::Hungry;
+        if self.rx.lock().held {
+            // What holds the decoder may need no bytes to go on.
+            stop = self.feed(&mut Empty);
+        }
+        tcp.read(|segment| stop = self.feed(segment));
+        match stop {
+            Stop::Hungry => {
+                if tcp.at_end() {
+                    self.end(End::Disconnected);
+                }
+            }
+            Stop::Held => {}
+            Stop::NoMemory => self.retry_soon(),
+            Stop::Violated(violation) => self.end(End::Violated(violation)),
+        }
+    }
+
+    fn feed(self: &Arc<Self>, input: &mut impl Input) -> Stop {
+        let mut rx = self.rx.lock();
+        let Rx {
+            decoder,
+            held,
+            since,
+        } = &mut *rx;
+        let mut up = Up {
+            pipe: self,
+            since,
+            held_bytes: 0,
+        };
+        let stop = decoder.feed(input, &mut up, NO_SLEEP);
+        let held_bytes = up.held_bytes;
+        *held = stop == Stop::Held;
+        let mut check_in = None;
+        match decoder.partial() {
+            Some((len, _)) if since.is_none() => {
+                *since = Some(work::now_ms());
+                check_in = Some(time_for(len));
+            }
+            Some(_) | None => {}
+        }
+        drop(rx);
+        if held_bytes != 0 {
+            U::partial(&self.upper, held_bytes);
+        }
+        if let Some(ms) = check_in {
+            U::check_in(&self.upper, ms);
+        }
+        stop
+    }
+
+    fn retry_soon(&self) {
+        self.tx.lock().retry = true;
+        U::check_in(&self.upper, MEMORY_DELAY);
+    }
+
+    /// Hands what was pushed to TCP, as far as there is room. In task context.
+    ///
+    /// One flush at a time: another caller's message is taken along by the one under way.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        {
+            let mut tx = self.tx.lock();
+            let idle = tx.queue.is_empty() && tx.current.is_none();
+            if idle || tx.flushing || tx.blocked || !tx.phase.sends() {
+                return;
+            }
+            tx.flushing = true;
+        }
+        let mut tcp = self.stream.lock();
+        let mut notify = false;
+        let mut emptied = false;
+        let mut sent = None;
+        let broken = loop {
+            let mut tx = self.tx.lock();
+            if let Some(charge) = sent.take() {
+                tx.charge = tx.charge.saturating_sub(charge);
+                notify |= tx.full && tx.charge < self.upper.sndbuf();
+            }
+            let next = match tx.phase.sends() {
+                true => tx.current.take().or_else(|| Some((tx.queue.pop()?, 0))),
+                false => None,
+            };
+            let Some((msg, offset)) = next else {
+                tx.flushing = false;
+                // The work may have found this flush under way and left the rest to it.
+                emptied = tx.phase == Phase::Closing;
+                break false;
+            };
+            let more = !tx.queue.is_empty();
+            drop(tx);
+
+            let result = send(&mut tcp, &msg, offset, more);
+            let (done, error) = match result {
+                Ok(n) => (offset.saturating_add(n), None),
+                Err(e) => (offset, Some(e)),
+            };
+            if done == wire_len(&msg) {
+                sent = Some(msg.charge());
+                continue;
+            }
+            let starved = tcp.starved();
+            let mut tx = self.tx.lock();
+            tx.current = Some((msg, done));
+            tx.flushing = false;
+            // The TCP lock is held, so `writable` cannot come before it is asked for.
+            tx.blocked = true;
+            drop(tx);
+            if starved {
+                self.retry_soon();
+            }
+            break matches!(error, Some(e) if e != EAGAIN);
+        };
+        drop(tcp);
+        if broken {
+            self.end(End::Disconnected);
+        }
+        if emptied {
+            self.kick();
+        }
+        if notify && self.has_room() {
+            U::writable(&self.upper, self.id);
+        }
+    }
+
+    fn work_off(self: &Arc<Self>) {
+        let (phase, greeted, end) = {
+            let tx = self.tx.lock();
+            (tx.phase, tx.greeted, tx.end)
+        };
+        if phase == Phase::Dead {
+            return;
+        }
+        if let Some(end) = end {
+            return self.finish(end);
+        }
+        let mut tcp = self.stream.lock();
+        if !greeted && tcp.is_connected() {
+            let (own_type, _) = self.upper.types();
+            let bytes = Greeting {
+                endpoint_type: own_type,
+            }
+            .to_bytes();
+            // A new connection has room for eight bytes; if not, it is of no use.
+            match tcp.send(core::iter::once(bytes.as_slice()), false) {
+                Ok(8) => self.tx.lock().greeted = true,
+                Ok(_) | Err(_) => self.end(End::Disconnected),
+            }
+            // The peer's greeting may be there, waiting for ours.
+            self.rx.lock().held = true;
+        }
+        self.read(&mut tcp);
+        let connected = tcp.is_connected();
+        drop(tcp);
+        if phase != Phase::Closing {
+            return self.flush();
+        }
+        let finished = self.tx.lock().finished;
+        if !connected && !finished {
+            return self.finish(End::Disconnected);
+        }
+        self.flush();
+        self.close_off();
+    }
+
+    /// Ends a closing pipe once the peer has everything. TCP itself would deliver what it has, but a
+    /// reset provoked by bytes that still come in would throw it away, so we stay until the peer's
+    /// acknowledgement of our FIN.
+    fn close_off(self: &Arc<Self>) {
+        let finished = {
+            let mut tx = self.tx.lock();
+            if !tx.queue.is_empty() || tx.current.is_some() || tx.flushing {
+                return;
+            }
+            core::mem::replace(&mut tx.finished, true)
+        };
+        if !finished && self.stream.lock().unacknowledged() {
+            let tcp = self.tcp.lock().take();
+            if let Some(tcp) = tcp {
+                tcp.finish_sending();
+                *self.tcp.lock() = Some(tcp);
+            }
+        }
+        if !self.stream.lock().unacknowledged() {
+            self.finish(End::Closed);
+        }
+    }
+
+    /// The end of every pipe; see the head of this file. Only called by the work.
+    fn finish(self: &Arc<Self>, end: End) {
+        let (queue, current) = {
+            let mut tx = self.tx.lock();
+            if tx.phase == Phase::Dead {
+                return;
+            }
+            tx.phase = Phase::Dead;
+            (
+                core::mem::replace(&mut tx.queue, Queue::new()),
+                tx.current.take(),
+            )
+        };
+        drop((queue, current));
+        self.read(&mut self.stream.lock());
+        drop(self.stream.detach::<Self>());
+        let (held, msg) = self.rx.lock().decoder.abandon();
+        if let Ok(held) = isize::try_from(held) {
+            U::partial(&self.upper, held.wrapping_neg());
+        }
+        let tcp = self.tcp.lock().take();
+        U::gone(&self.upper, self, end, msg.is_some(), tcp);
+    }
+}
+
+impl Phase {
+    fn sends(self) -> bool {
+        match self {
+            Phase::Up | Phase::Closing => true,
+            Phase::Greeting | Phase::Dead => false,
+        }
+    }
+}
+
+/// How long a message may take, in milliseconds.
+fn time_for(len: usize) -> u64 {
+    let len = u64::try_from(len).unwrap_or(u64::MAX);
+    MESSAGE_TIME.saturating_add(len / MESSAGE_RATE)
+}
+
+/// How long a message is on the wire, in bytes.
+fn wire_len(msg: &Message) -> usize {
+    let tags = msg.tags.as_bytes().len();
+    msg.bytes().len().saturating_add(tags).saturating_add(8)
+}
+
+/// Sends a message from byte `offset` of its frame on.
+fn send(tcp: &mut TcpLocked<'_>, msg: &Message, offset: usize, more: bool) -> Result<usize> {
+    let tags = msg.tags.as_bytes();
+    let len = msg.bytes().len().saturating_add(tags.len());
+    let header = u64::try_from(len).unwrap_or(u64::MAX).to_be_bytes();
+    let after_header = offset.saturating_sub(header.len());
+    let front = [
+        header.get(offset..).unwrap_or(&[]),
+        tags.get(after_header..).unwrap_or(&[]),
+    ];
+    let body = msg
+        .bytes()
+        .chunks_from(after_header.saturating_sub(tags.len()));
+    let front = front.into_iter().filter(|part| !part.is_empty());
+    tcp.send(Iterator::chain(front, body), more)
+}
+
+impl<U: Upper> Handle for Arc<Pipe<U>> {
+    fn push(&self, msg: Msg) -> Room {
+        let sndbuf = self.upper.sndbuf();
+        let mut tx = self.tx.lock();
+        if tx.phase == Phase::Up {
+            tx.charge = tx.charge.saturating_add(msg.charge());
+            tx.queue.push(msg);
+        }
+        tx.full = tx.charge >= sndbuf;
+        match tx.full {
+            true => Room::Full,
+            false => Room::More,
+        }
+    }
+}
+
+impl<U: Upper> StreamEvents for Pipe<U> {
+    fn readable(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
+        Arc::from(this).read(tcp);
+    }
+
+    fn writable(this: ArcBorrow<'_, Self>) {
+        if core::mem::replace(&mut this.tx.lock().blocked, false) {
+            Arc::from(this).kick();
+        }
+    }
+
+    fn changed(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
+        let this = Arc::from(this);
+        this.read(tcp);
+        // Connected: our greeting is to be sent. Closing: the peer may have acknowledged all.
+        let phase = this.tx.lock().phase;
+        match phase {
+            Phase::Greeting | Phase::Closing => this.kick(),
+            Phase::Up | Phase::Dead => {}
+        }
+    }
+}
+
+/// What the decoder of a pipe talks to.
+struct Up<'a, U: Upper> {
+    pipe: &'a Arc<Pipe<U>>,
+    since: &'a mut Option<u64>,
+    /// The change of what is held of unfinished messages, in bytes.
+    held_bytes: isize,
+}
+
+impl<U: Upper> Sink for Up<'_, U> {
+    fn greeted(&mut self) -> bool {
+        let mut tx = self.pipe.tx.lock();
+        if !tx.greeted {
+            return false;
+        }
+        if tx.phase == Phase::Greeting {
+            tx.phase = Phase::Up;
+            tx.up_since = Some(work::now_ms());
+            drop(tx);
+            U::opened(&self.pipe.upper, self.pipe.id);
+        }
+        true
+    }
+
+    fn limit(&mut self) -> u64 {
+        self.pipe.upper.limit()
+    }
+
+    fn admit(&mut self) -> bool {
+        U::admit(&self.pipe.upper, self.pipe.id)
+    }
+
+    fn grown(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_add_unsigned(bytes);
+    }
+
+    fn message(&mut self, mut msg: Msg) -> bool {
+        *self.since = None;
+        self.held_bytes = self.held_bytes.saturating_sub_unsigned(msg.bytes().len());
+        msg.from = self.pipe.peer;
+        U::received(&self.pipe.upper, self.pipe.id, msg)
+    }
+}
+
+impl Source for Segment<'_> {
+    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+        Segment::append(self, to, n).map_err(|_| AppendError::Fault)
+    }
+}
+
+impl Input for Segment<'_> {
+    fn remaining(&self) -> usize {
+        Segment::remaining(self)
+    }
+
+    fn read(&mut self, to: &mut [u8]) -> usize {
+        Segment::read(self, to)
+    }
+}
+
+/// No bytes.
+struct Empty;
+
+impl Source for Empty {
+    fn append(&mut self, _to: &mut KVec<u8>, _n: usize) -> Result<(), AppendError> {
+        Err(AppendError::Fault)
+    }
+}
+
+impl Input for Empty {
+    fn remaining(&self) -> usize {
+        0
+    }
+
+    fn read(&mut self, _to: &mut [u8]) -> usize {
+        0
+    }
+}

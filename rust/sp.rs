@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PF_SP: Scalability Protocols sockets over TCP.
+//!
+//! # Words
+//!
+//! A *socket* has a *role* in a *pattern* (REQ and REP, PUB and SUB) and any number of *endpoints*:
+//! *listeners* (bind) and *dialers* (connect). Endpoints make *pipes*, one for each TCP connection whose
+//! peer greets as it should. A *message* is what a program sends and receives in one call; on the wire it
+//! is a frame, whose body may begin with *tags*.
+//!
+//! # Layers
+//!
+//! ```text
+//! socket ──> endpoint ──> pipe ──> wire
+//!   │           └──────────┴───> net ──> C
+//!   └──> pattern                      wire, pattern ──> message ──> mem
+//! ```
+//!
+//! `pattern` and `wire` are arithmetic on values. `net` has all the unsafe code and knows TCP, not SP.
+//! `pipe` and `endpoint` report to the layer above through a trait that they declare.
+//!
+//! # The way of a message
+//!
+//! send(2) copies it once, lets the pattern choose the pipe and append to its queue under the socket's
+//! lock, and then, in the same context, hands the pipe's queue to TCP. TCP's receive callback, in softirq
+//! or in whoever releases the TCP lock, decodes it and lets the pattern judge it; what is kept waits in
+//! its pipe's receive queue, and one sleeper is woken. recv(2) copies it once more. No other thread has a
+//! part in this. Works do what may sleep and has no caller: accepting, greeting, going on when TCP had no
+//! room, redialing, closing.
+//!
+//! # Lock order
+//!
+//! 1. the mutex around a socket's endpoints
+//! 2. the lock of one TCP socket; callbacks run with it held
+//! 3. the callback lock of that TCP socket, inside `net`
+//! 4. `Pipe::rx`
+//! 5. the lock of a socket's state
+//! 6. `Pipe::tx`, `Pipe::tcp`
+//! 7. wait queues, timers, the workqueue
+//!
+//! 4 to 6 are spinlocks taken with bottom halves off. TCP is never called with one of them held, and
+//! never two TCP locks are held at a time. A send from the context that holds the first is possible,
+//! because flushing takes only 2 and 6.
+//!
+//! # Lifetimes
+//!
+//! ```text
+//! file ──> sock ──> Socket ──> its own sock (a count), thereby the namespace and this module
+//!                     ^ │ peers          endpoints
+//!        upper, owner │ v                  v
+//!   Pipe, Acceptor ───┘ Pipe             Listener, Dialer ──> TCP sockets
+//! ```
+//!
+//! The cycle between a socket and its pipes is broken by `release`, which asks each of them to end, and
+//! by each pipe's end, which takes it out of the peers; see `socket.rs` and `pipe.rs`. A queued work and
+//! an installed callback own one reference each. So the module cannot go while anything can still run in
+//! it, but for a function that is just returning: the workqueue is destroyed, which waits for those,
+//! before the code goes.
+
+#![deny(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod address;
+mod endpoint;
+mod error;
+mod mem;
+mod message;
+#[allow(unsafe_code)]
+mod net;
+mod options;
+mod pattern;
+mod pipe;
+mod socket;
+mod stats;
+mod uapi;
+mod wire;
+
+use kernel::prelude::*;
+use net::family::Registration;
+use net::work::WorkQueue;
+use socket::Socket;
+
+module! {
+    type: Sp,
+    name: "sp",
+    authors: ["The PF_SP authors"],
+    description: "PF_SP: Scalability Protocols sockets over TCP",
+    license: "GPL",
+    alias: ["net-pf-18"],
+    params: {
+        pf: u32 {
+            default: 18,
+            description: "The number of the protocol family; programs are compiled with -DPF_SP=number",
+        },
+    },
+}
+
+/// The loaded module. Fields are dropped in this order.
+struct Sp {
+    _family: Registration<Socket>,
+    _works: WorkQueue,
+}
+
+impl kernel::Module for Sp {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        let number = module_parameters::pf.value();
+        let works = WorkQueue::new(c"sp")?;
+        let family = Registration::new(number, c"SP", module).inspect_err(|e| {
+            if *e == EEXIST {
+                pr_err!("protocol family {number} is taken; load with pf=NUMBER for another one\n");
+            } else {
+                pr_err!("cannot register protocol family {number}: {e:?}\n");
+            }
+        })?;
+        Ok(Sp {
+            _family: family,
+            _works: works,
+        })
+    }
+}
