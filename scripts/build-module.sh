@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# build-module.sh release|debug NAME [MAKE ARGUMENT]...
+#
+# Builds sp.ko for a test kernel, in build/NAME, and prints its path. The debug
+# kernel's module carries the KUnit suites.
+set -euo pipefail
+scripts=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$scripts/lib.sh"
+
+flavour=$1 name=$2
+shift 2
+kernel=$("$scripts/setup-kernel.sh" "$flavour")
+tools=$("$scripts/setup-toolchain.sh")
+mapfile -t toolchain <<<"$tools"
+top=$(dirname "$scripts")
+out=$top/build/$name
+[[ $flavour != debug ]] || set -- SP_KUNIT=y "$@"
+
+mkdir -p "$out"
+make -s -C "$kernel" M="$top" MO="$out" "${toolchain[@]}" "$@" modules >&2 ||
+	die "sp.ko does not build for the $flavour kernel"
+echo "$out/sp.ko"

@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Checks the sources by reading them: format, lints, headers, licences.
+# shellcheck disable=SC2317 # the checks are called by name
+set -uo pipefail
+scripts=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$scripts/lib.sh"
+cd "$scripts/.." || exit
+
+"$scripts/setup-packages.sh" source build rust tests lint || exit
+kernel=$("$scripts/setup-kernel.sh" release) || exit
+tools=$("$scripts/setup-toolchain.sh") || exit
+rustfmt=$(sed -n 's/^RUSTFMT=//p' <<<"$tools")
+clang=clang$(sed -n 's/^LLVM=\(-.*\)/\1/p' <<<"$tools")
+
+rust_format() {
+	find rust -name '*.rs' -exec "$rustfmt" --check {} +
+}
+
+rust_clippy() {
+	"$scripts/build-module.sh" release lint CLIPPY=1 W=1 SP_KUNIT=y KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
+}
+
+# The crate root denies unsafe code too; this also sees what is compiled out.
+unsafe_outside_net() {
+	! grep -rnw unsafe rust --include='*.rs' --exclude-dir=net | grep -v ':[[:space:]]*//'
+}
+
+c_warnings() {
+	local cc
+	for cc in gcc "$clang"; do
+		make -s -C userspace O="$PWD/build/lint-$cc/userspace" CC="$cc" CFLAGS='-O2 -Werror' &&
+			make -s -C tests O="$PWD/build/lint-$cc/tests" CC="$cc" CFLAGS=-Werror \
+				KSELFTEST="$kernel/source/tools/testing/selftests" || return
+	done
+}
+
+# Whatever a program includes first, these compile.
+headers_alone() {
+	local header
+	for header in include/uapi/linux/sp.h include/netinet/sp.h; do
+		echo "#include \"$header\"" |
+			gcc -std=c99 -pedantic -Wall -Wextra -Werror -Iinclude -Iinclude/uapi -I. -fsyntax-only -x c - &&
+			echo "#include \"$header\"" |
+			g++ -std=c++11 -pedantic -Wall -Wextra -Werror -Iinclude -Iinclude/uapi -I. -fsyntax-only -x c++ - ||
+			return
+	done
+}
+
+shell_scripts() {
+	git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck -x
+}
+
+licences() {
+	! git ls-files -co --exclude-standard -- . ':!LICENSES' ':!tests/fuzz/corpus' |
+		xargs grep -L SPDX-License-Identifier: | grep .
+}
+
+failed=0
+for check in rust_format rust_clippy unsafe_outside_net c_warnings headers_alone shell_scripts licences; do
+	if output=$($check 2>&1); then
+		echo "ok   ${check//_/ }"
+	else
+		echo "FAIL ${check//_/ }"
+		echo "$output"
+		failed=$((failed + 1))
+	fi
+done
+exit $((failed > 0))

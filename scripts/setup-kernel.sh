@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# setup-kernel.sh release|debug
+#
+# Prints the build directory of a test kernel, which it builds if the cache has
+# none for this configuration and toolchain.
+set -euo pipefail
+scripts=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$scripts/lib.sh"
+tests=$scripts/../tests
+
+flavour=$1
+fragments=("$tests/config.release")
+case $flavour in
+release) objects=1300 ;;
+debug)
+	objects=1350
+	fragments+=("$tests/config.debug")
+	;;
+*) die "no kernel '$flavour': release or debug" ;;
+esac
+
+# A kernel's build must not see the flags of the make that called us.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+"$scripts/setup-packages.sh" source build rust
+tools=$("$scripts/setup-toolchain.sh")
+mapfile -t toolchain <<<"$tools"
+source=$("$scripts/setup-source.sh")
+
+# Whatever the outcome depends on: source, configuration, compilers.
+versions() {
+	local tool
+	for tool in "${toolchain[@]}"; do
+		case $tool in
+		LLVM=-*) "clang${tool#LLVM=}" --version | head -n 1 ;;
+		LLVM=*) "${tool#LLVM=}clang" --version | head -n 1 ;;
+		RUSTC=* | BINDGEN=*) "${tool#*=}" --version ;;
+		esac
+	done
+}
+key=$({ basename "$source"; grep -h '^CONFIG_' "${fragments[@]}"; versions; } | sha256sum | cut -c1-12)
+build=$cache/kernel-$flavour-$key
+[[ ! -d $build ]] || { echo "$build"; exit; }
+
+lock "kernel-$flavour"
+[[ ! -d $build ]] || { echo "$build"; exit; }
+need_space 2500
+
+kmake() {
+	make -C "$source" O="$build.part" "${toolchain[@]}" "$@"
+}
+
+# An interrupted build goes on where it was: make knows what is done.
+mkdir -p "$build.part"
+cat "${fragments[@]}" >"$build.part/fragment"
+KCONFIG_ALLCONFIG=$build.part/fragment kmake allnoconfig >"$build.part/config.log" 2>&1 || {
+	tail -n 30 "$build.part/config.log" >&2
+	die 'the kernel cannot be configured; its complaint is above'
+}
+if lost=$(grep '^CONFIG_' "$build.part/fragment" | grep -vxFf "$build.part/.config"); then
+	die "this kernel does not take ${lost//$'\n'/, }"
+fi
+
+compiled() {
+	grep -cE '^  (CC|AS|RUSTC)' "$1"
+}
+watch compiled "$objects objects" "kernel $flavour" \
+	make -C "$source" O="$build.part" "${toolchain[@]}" -j"$(nproc)" bzImage modules ||
+	die "the kernel does not build; if the disk is full or it was interrupted, run this again"
+
+# Modules are built with headers, metadata and host programs; the objects have
+# done their work.
+find "$build.part" -name '*.[oa]' ! -path '*/scripts/*' ! -path '*/tools/*' -delete
+rm -f "$build.part"/vmlinux* "$build.part"/arch/x86/boot/compressed/vmlinux*
+mv -T "$build.part" "$build"
+echo "$build"

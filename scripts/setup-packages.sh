@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# setup-packages.sh GROUP...
+#
+# Installs the Debian packages that the groups need and the machine lacks.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# shellcheck disable=SC1091 # the machine's
+. /etc/os-release
+release=${ID:-unknown}-${VERSION_ID:-unknown}
+
+wanted=()
+for group; do
+	case $group in
+	source) wanted+=(xz-utils debian-archive-keyring) ;;
+	build) wanted+=(make gcc libc6-dev flex bison bc libelf-dev libssl-dev kmod) ;;
+	rust)
+		if [[ $release == debian-12 ]]; then
+			# Its bindgen is too old: setup-toolchain.sh builds one.
+			wanted+=(rustc-web rust-web-src rustfmt-web rust-web-clippy cargo-web)
+		else
+			wanted+=(rustc rust-src rustfmt rust-clippy bindgen)
+		fi
+		;;
+	llvm-*) wanted+=("clang-${group#*-}" "lld-${group#*-}" "llvm-${group#*-}" "libclang1-${group#*-}") ;;
+	guest) wanted+=(qemu-system-x86 busybox-static cpio util-linux) ;;
+	tests) wanted+=(gcc libc6-dev nanomsg-utils libnanomsg-dev libnng-dev iproute2) ;;
+	lint) wanted+=(g++ shellcheck) ;;
+	*) die "no package group '$group'" ;;
+	esac
+done
+
+command -v dpkg-query >/dev/null || die "only Debian 12 and 13 are supported, this is $release"
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n')
+missing=()
+for package in "${wanted[@]}"; do
+	grep -qx "installed $package" <<<"$installed" || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+[[ $release == debian-1[23] ]] ||
+	die "only Debian 12 and 13 are supported, this is $release; it lacks ${missing[*]}"
+as_root=()
+if ((EUID)); then
+	command -v sudo >/dev/null || die "neither root nor sudo here; as root: apt-get install ${missing[*]}"
+	as_root=(sudo)
+fi
+
+lock packages
+say "installing ${missing[*]}"
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
+reached=y
+"${apt[@]}" update >&2 || reached=
+for package in "${missing[@]}"; do
+	[[ -z $(apt-cache show "$package" 2>/dev/null) ]] || continue
+	[[ -n $reached ]] || die "no network: 'apt-get update' failed, and $package is not installed"
+	die "the mirror has no package $package; look at the sources in /etc/apt"
+done
+"${apt[@]}" install -y --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >&2 ||
+	die "apt-get could not install ${missing[*]}; its complaint is above"

@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# test.sh [PATTERN]...
+#
+# Runs the tests on the debug kernel: KUnit as the module loads, then the
+# programs and scripts of tests/ whose names match a PATTERN, by default all,
+# in one guest. The last line counts them.
+set -euo pipefail
+scripts=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$scripts/lib.sh"
+top=$(dirname "$scripts")
+
+"$scripts/setup-packages.sh" source build guest tests
+kernel=$("$scripts/setup-kernel.sh" debug)
+module=$("$scripts/build-module.sh" debug debug)
+make -s -C "$top/userspace" O="$top/build/userspace" >&2
+make -s -C "$top/tests" O="$top/build/tests" KSELFTEST="$kernel/source/tools/testing/selftests" >&2
+
+tests=()
+for test in $(make -s -C "$top/tests" list); do
+	for pattern in "${@:-*}"; do
+		# shellcheck disable=SC2053 # a pattern
+		if [[ ${test%.sh} == $pattern ]]; then
+			tests+=("$test")
+			break
+		fi
+	done
+done
+((${#tests[@]})) || die "no test is called ${*:-anything}"
+
+programs=()
+for program in ip ss tc nanocat; do
+	path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || die "$program is not installed"
+	programs+=(--file "$path:/usr/bin/$program")
+done
+
+# KUnit's part of the kernel log, put into the form of a test program's output.
+kunit() {
+	sed -nE -e '/vm: loading/,/vm: running/!d' -e 's/^\[ *[0-9.]+\] //' \
+		-e 's/^(1\.\.[0-9]+)$/#> suites \1/p' \
+		-e 's/^    # Subtest: (.*)/#> begin \1/p' \
+		-e 's/^    ((not )?ok |1\.\.|# )/\1/p' \
+		-e 's/^ok [0-9]+ /#> end /; /^#> end/s/$/ 0/p' \
+		-e 's/^not ok [0-9]+ /#> end /; /^#> end .*[^0]$/s/$/ 1/p' "$1"
+}
+
+log=$top/build/test.log
+{
+	status=0
+	"$scripts/vm.sh" --kernel debug --module "$module" --timeout 1800 --log "$log" \
+		--file "$top/build/tests:/root/tests" --file "$top/build/userspace:/root/bin" \
+		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" \
+		-- /root/guest-test.sh "${tests[@]}" || status=$?
+	echo "#> guest $status"
+	kunit "$log"
+} | awk -v expected="${tests[*]} unload" -f "$scripts/ktap.awk"

@@ -1,0 +1,179 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boots one guest, loads sp.ko, runs one command in it. The command's output is
+# this script's output and so is its exit status; a guest that hangs gives 124,
+# one that dies, or whose kernel complains, 125, with the kernel log shown.
+set -euo pipefail
+
+usage() {
+	cat >&2 <<-'END'
+	Usage: scripts/vm.sh [OPTION]... -- COMMAND [ARGUMENT]...
+	  --kernel release|debug|FILE   what to boot; FILE is a bzImage (release)
+	  --module FILE                 the sp.ko to load (the kernel's own build)
+	  --no-module                   bring sp.ko along, but do not load it
+	  --smp N, --mem MB             CPUs (2) and memory (1024; debug: 2048)
+	  --icount                      one CPU whose clock counts instructions
+	  --forward HOSTPORT:GUESTPORT  127.0.0.1:HOSTPORT reaches the guest
+	  --file SRC[:DST]              put a file or folder at DST (/root/NAME)
+	  --tty                         give COMMAND this terminal
+	  --timeout SECONDS             kill a guest that takes longer (300)
+	  --log FILE                    keep the kernel log
+	END
+	exit 2
+}
+
+scripts=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$scripts/lib.sh"
+
+kernel=release module='' load=y smp=2 mem='' icount='' tty='' timeout=300 keep=''
+forwards='' files=()
+while (($#)); do
+	case $1 in
+	--kernel) kernel=${2?}; shift ;;
+	--module) module=${2?}; shift ;;
+	--no-module) load='' ;;
+	--smp) smp=${2?}; shift ;;
+	--mem) mem=${2?}; shift ;;
+	--icount) icount=y ;;
+	--forward)
+		[[ ${2?} == *:* ]] || die "--forward wants HOSTPORT:GUESTPORT, not '$2'"
+		forwards+=",hostfwd=tcp:127.0.0.1:${2%:*}-:${2#*:}"
+		shift
+		;;
+	--file) files+=("${2?}"); shift ;;
+	--tty) tty=y ;;
+	--timeout) timeout=${2?}; shift ;;
+	--log) keep=${2?}; shift ;;
+	--) shift; break ;;
+	*) usage ;;
+	esac
+	shift
+done
+(($#)) || usage
+[[ -z $tty || -t 0 ]] || die '--tty needs a terminal on standard input'
+
+"$scripts/setup-packages.sh" build guest
+append='console=ttyS0 reboot=t panic=-1 oops=panic tsc=reliable'
+case $kernel in
+release | debug)
+	image=$("$scripts/setup-kernel.sh" "$kernel")/arch/x86/boot/bzImage
+	[[ -n $module ]] || module=$("$scripts/build-module.sh" "$kernel" "$kernel")
+	;;
+*)
+	image=$kernel
+	[[ -n $module ]] || module=$scripts/../sp.ko
+	;;
+esac
+if [[ $kernel == debug ]]; then
+	append+=' panic_on_warn=1'
+	: "${mem:=2048}"
+fi
+[[ -r $image ]] || die "no kernel image '$image'"
+[[ -r $module ]] || die "no module '$module'; build it or name one with --module"
+
+work=$(mktemp -d)
+touch "$work/log"
+pids=()
+terminal=$([[ -z $tty ]] || stty -g)
+# shellcheck disable=SC2317 # called by the trap
+cleanup() {
+	((!${#pids[@]})) || kill "${pids[@]}" 2>/dev/null || true
+	[[ -z $terminal ]] || stty "$terminal"
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# The command as a script for the guest's shell: each word in single quotes, so
+# that nothing in it means anything.
+quote() {
+	printf "'%s' " "${@//\'/\'\\\'\'}"
+}
+mkdir "$work/vm"
+[[ -n $load ]] || touch "$work/vm/no-module"
+if [[ -n $tty ]]; then
+	touch "$work/vm/tty"
+	read -r rows columns < <(stty size)
+	echo "stty rows $rows cols $columns; export TERM=$(quote "${TERM:-vt100}")" >"$work/vm/command"
+fi
+echo "exec $(quote "$@")" >>"$work/vm/command"
+
+pack=("$work/vm:/etc/vm" "$module:/lib/modules/sp.ko")
+for file in "${files[@]}"; do
+	src=${file%%:*} dst=/root/${file##*/}
+	[[ $file != *:* ]] || dst=${file#*:}
+	[[ -r $src ]] || die "--file: cannot read '$src'"
+	pack+=("$src:$dst")
+done
+"$scripts/mkinitramfs.sh" "$work/initramfs" "${pack[@]}"
+
+if [[ -n $icount ]]; then
+	machine=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -smp 1 -cpu 'max,erms=off,fsrm=off')
+elif grep -qwE 'vmx|svm' /proc/cpuinfo && : 2>/dev/null <>/dev/kvm; then
+	machine=(-accel kvm -cpu host -smp "$smp")
+else
+	# /dev/kvm without the CPU flag is a nested host's, and hangs.
+	machine=(-accel 'tcg,thread=multi' -cpu max -smp "$smp")
+fi
+# An instruction counts as a nanosecond, or else the counter is the host's.
+khz=1000000
+if [[ -z $icount ]]; then
+	gcc -O2 -o "$work/tsc-khz" "$scripts/tsc-khz.c"
+	khz=$("$work/tsc-khz")
+fi
+append+=" tsc_early_khz=$khz"
+
+machine+=(-M q35 -bios qboot.rom -m "${mem:-1024}" -no-reboot
+	-nodefaults -no-user-config -display none
+	-kernel "$image" -initrd "$work/initramfs" -append "$append"
+	-chardev "file,id=log,path=$work/log" -serial chardev:log
+	-device virtio-serial-pci
+	-chardev "file,id=status,path=$work/status"
+	-device 'virtserialport,nr=3,chardev=status')
+if [[ -n $tty ]]; then
+	machine+=(-chardev 'stdio,id=tty,signal=off' -device 'virtconsole,nr=0,chardev=tty')
+else
+	# A file chardev would truncate what our output is redirected to.
+	mkfifo "$work/stdout" "$work/stderr"
+	cat "$work/stdout" &
+	pids+=($!)
+	cat "$work/stderr" >&2 &
+	pids+=($!)
+	machine+=(-chardev "file,id=out,path=$work/stdout" -device 'virtserialport,nr=1,chardev=out'
+		-chardev "file,id=err,path=$work/stderr" -device 'virtserialport,nr=2,chardev=err')
+fi
+[[ -z $forwards ]] || machine+=(-netdev "user,id=net$forwards" -device 'virtio-net-pci,netdev=net,romfile=')
+
+# In the background, because bash runs no trap while it waits for a child in
+# the foreground; and gone with us, however we go.
+setpriv --pdeathsig TERM timeout --foreground -k 5 "$timeout" \
+	qemu-system-x86_64 "${machine[@]}" <&0 2>"$work/qemu" &
+qemu=$!
+pids+=("$qemu")
+died=0
+wait -n "${pids[@]}" || died=$?
+# A reader that fails lost whoever read our output: no use in going on.
+if kill -0 "$qemu" 2>/dev/null; then
+	((!died)) || exit "$died"
+	wait "$qemu" || died=$?
+fi
+if [[ -z $tty ]]; then
+	# An end for readers that QEMU never opened the other side of.
+	: <>"$work/stdout" <>"$work/stderr"
+	wait
+fi
+pids=()
+
+[[ -z $keep ]] || cp "$work/log" "$keep"
+if [[ ! -s $work/status ]]; then
+	cat "$work/qemu" >&2
+	tail -n 100 "$work/log" >&2
+	((died != 124)) || { say "the guest did not finish in $timeout s"; exit 124; }
+	say "the guest died before the command ended; its log is above"
+	exit 125
+fi
+"$scripts/check-log.sh" "$work/log" || exit 125
+exit "$(<"$work/status")"

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Time in tests: how long to wait for what should come, and how long for what
+ * should not.
+ *
+ * The same programs run on bare metal and on an emulated machine with every
+ * checker on, where a byte takes a hundred times longer. Each program therefore
+ * measures one trip through loopback TCP when it starts (start.c) and all
+ * durations derive from that.
+ */
+#ifndef SP_TESTS_CLOCK_H
+#define SP_TESTS_CLOCK_H
+
+#include <stdint.h>
+
+/* What is bound to happen gets this long before the test fails. */
+#define PATIENCE_MS 10000
+
+int64_t now_us(void);
+int64_t now_ms(void);
+
+void clock_calibrate(int64_t one_way_us);
+
+/* An upper bound that suits a fast machine, stretched for this one. */
+int slow_ms(int ms);
+
+/* How long nothing must happen until we believe that nothing will. */
+int quiet_ms(void);
+
+/*
+ * For conditions that cannot be polled on: looks again every millisecond.
+ *
+ *	int64_t deadline = patience();
+ *
+ *	while (!condition)
+ *		tick(deadline, "what is awaited");
+ */
+int64_t patience(void);
+void tick(int64_t deadline, const char *what);
+
+/* Lets time pass. Only where time itself is under test. */
+void pass_ms(int ms);
+
+#endif

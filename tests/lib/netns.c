@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include "netns.h"
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void netns_enter_new_(void)
+{
+	struct ifreq lo = { .ifr_name = "lo" };
+	int s;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		die("unshare(CLONE_NEWNET): errno %d (not root?)", errno);
+	s = (int)must(socket(AF_INET, SOCK_DGRAM, 0));
+	must(ioctl(s, SIOCGIFFLAGS, &lo));
+	lo.ifr_flags |= IFF_UP;
+	must(ioctl(s, SIOCSIFFLAGS, &lo));
+	close(s);
+}
+
+struct request {
+	struct nlmsghdr header;
+	struct ifinfomsg info;
+	char attributes[256];
+};
+
+/* Appends an attribute; its length is grown later if others nest in it. */
+static struct rtattr *add(struct request *r, int type, const void *data,
+			  size_t len)
+{
+	struct rtattr *a = (void *)((char *)r +
+				    NLMSG_ALIGN(r->header.nlmsg_len));
+
+	a->rta_type = (unsigned short)type;
+	a->rta_len = (unsigned short)RTA_LENGTH(len);
+	if (len)
+		memcpy(RTA_DATA(a), data, len);
+	r->header.nlmsg_len = NLMSG_ALIGN(r->header.nlmsg_len) +
+			      RTA_ALIGN(a->rta_len);
+	return a;
+}
+
+static void end(struct request *r, struct rtattr *nest)
+{
+	nest->rta_len = (unsigned short)((char *)r + r->header.nlmsg_len -
+					 (char *)nest);
+}
+
+bool netns_veth_(const char *name, int pid)
+{
+	struct request r = {
+		.header = {
+			.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+			.nlmsg_type = RTM_NEWLINK,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK |
+				       NLM_F_CREATE | NLM_F_EXCL,
+		},
+	};
+	struct ifinfomsg far = { 0 };
+	struct rtattr *link, *data, *peer;
+	struct {
+		struct nlmsghdr header;
+		struct nlmsgerr error;
+		char rest[256];
+	} answer;
+	int s = (int)must(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+
+	add(&r, IFLA_IFNAME, name, strlen(name) + 1);
+	link = add(&r, IFLA_LINKINFO, NULL, 0);
+	add(&r, IFLA_INFO_KIND, "veth", 4);
+	data = add(&r, IFLA_INFO_DATA, NULL, 0);
+	peer = add(&r, VETH_INFO_PEER, &far, sizeof(far));
+	add(&r, IFLA_IFNAME, name, strlen(name) + 1);
+	add(&r, IFLA_NET_NS_PID, &pid, sizeof(pid));
+	end(&r, peer);
+	end(&r, data);
+	end(&r, link);
+
+	must(send(s, &r, r.header.nlmsg_len, 0));
+	must(recv(s, &answer, sizeof(answer), 0));
+	close(s);
+	if (answer.error.error == -EOPNOTSUPP)
+		return false;
+	if (answer.error.error)
+		die("making a veth pair: errno %d", -answer.error.error);
+	return true;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include "task.h"
+#include "clock.h"
+#include "ready.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void *task_main(void *arg)
+{
+	struct task *task = arg;
+
+	__atomic_store_n(&task->tid, (pid_t)syscall(SYS_gettid),
+			 __ATOMIC_RELEASE);
+	task->run(task->arg);
+	return NULL;
+}
+
+static pid_t tid_of(struct task *task)
+{
+	return __atomic_load_n(&task->tid, __ATOMIC_ACQUIRE);
+}
+
+void task_start_(struct task *task, void (*run)(void *arg), void *arg)
+{
+	int64_t deadline = patience();
+
+	*task = (struct task){ .run = run, .arg = arg };
+	if (pthread_create(&task->thread, NULL, task_main, task))
+		die("pthread_create");
+	while (!tid_of(task))
+		tick(deadline, "a thread to start");
+}
+
+static char task_state(pid_t tid)
+{
+	char path[64], text[256], *after_name;
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "r");
+	if (!f)
+		return 0;
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = 0;
+	after_name = strrchr(text, ')');
+	return after_name ? after_name[2] : 0;
+}
+
+void task_await_asleep_(struct task *task)
+{
+	int64_t deadline = patience();
+	int asleep = 0;
+
+	/* Several looks: it may nap in a page fault on its way there. */
+	while (asleep < 5) {
+		asleep = task_state(tid_of(task)) == 'S' ? asleep + 1 : 0;
+		tick(deadline, "a thread to block");
+	}
+}
+
+void task_signal_(struct task *task, int sig)
+{
+	must(syscall(SYS_tgkill, getpid(), tid_of(task), sig));
+}
+
+void task_join_(struct task *task)
+{
+	struct timespec until;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PATIENCE_MS / 1000;
+	err = pthread_timedjoin_np(task->thread, NULL, &until);
+	if (err)
+		die("a thread does not end: errno %d", err);
+}
+
+int child_status_(pid_t pid)
+{
+	int pidfd = (int)must(syscall(SYS_pidfd_open, pid, 0));
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int status;
+
+	if (poll(&p, 1, PATIENCE_MS) != 1) {
+		kill(pid, SIGKILL);
+		die("a child does not end");
+	}
+	close(pidfd);
+	must(waitpid(pid, &status, 0));
+	return status;
+}
+
+void child_join_(pid_t pid)
+{
+	int status = child_status_(pid);
+
+	if (status)
+		die("a child failed, status 0x%x", status);
+}
+
+void meet_init_(struct meet *meet)
+{
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, meet->fd));
+}
+
+void meet_tell_(struct meet *meet)
+{
+	must(send(meet->fd[0], "!", 1, MSG_NOSIGNAL));
+}
+
+void meet_await_(struct meet *meet)
+{
+	char c;
+
+	await_ready_(meet->fd[1], POLLIN);
+	if (recv(meet->fd[1], &c, 1, 0) != 1)
+		die("the other process did not keep the rendezvous");
+}

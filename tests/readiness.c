@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Readiness: POLLIN iff recv() would not say EAGAIN, EBADFD or EOPNOTSUPP,
+ * POLLOUT iff send() would not; exact at every step of each pattern, the same
+ * through poll(), select() and epoll, and each edge told once.
+ */
+#include "sptest.h"
+
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+TEST(fresh_sockets)
+{
+	expect_events(0, sp_open(SOCK_REQ));
+	expect_events(0, sp_open(SOCK_REP));
+	expect_events(POLLOUT, sp_open(SOCK_PUB));
+	expect_events(0, sp_open(SOCK_SUB));
+}
+
+TEST(req_and_rep_step_by_step)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+
+	expect_events(POLLOUT, req);
+	expect_events(0, rep);
+	sp_send(req, LIT("Q"));
+	await_in(rep);
+	expect_events(POLLIN, rep);
+	/* A REQ may change its mind at any time. */
+	expect_events(POLLOUT, req);
+	sp_expect(rep, LIT("Q"));
+	expect_events(POLLOUT, rep);
+	sp_send(rep, LIT("R"));
+	expect_events(0, rep);
+	await_in(req);
+	expect_events(POLLIN | POLLOUT, req);
+	sp_expect(req, LIT("R"));
+	expect_events(POLLOUT, req);
+
+	close(rep);
+	await_peers(req, 0);
+	/* The loss of all peers is no error and no end. */
+	expect_events(0, req);
+}
+
+TEST(pub_and_sub_step_by_step)
+{
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	int pub = p.bound, sub = p.connected;
+
+	expect_events(POLLOUT, pub);
+	expect_events(0, sub);
+	subscribe(sub, LIT("topic"));
+	sp_send(pub, LIT("another"));
+	await_counter(sub, sp_rx_filtered, 1);
+	expect_events(0, sub);
+	sp_send(pub, LIT("topic 1"));
+	sp_send(pub, LIT("topic 2"));
+	await_in(sub);
+	expect_events(POLLIN, sub);
+	sp_expect(sub, LIT("topic 1"));
+	sp_expect(sub, LIT("topic 2"));
+	expect_events(0, sub);
+	close(pub);
+	await_peers(sub, 0);
+	expect_events(0, sub);
+}
+
+TEST(poll_wakes_for_a_message_and_for_a_peer)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	int req = sp_open(SOCK_REQ);
+
+	sp_connect(req, &addr);
+	await_out(req);
+	sp_send(req, LIT("Q"));
+	await_in(rep);
+}
+
+TEST(select_agrees)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	struct timeval wait = { PATIENCE_MS / 1000, 0 }, now = { 0, 0 };
+	fd_set in, out, bad;
+
+	sp_send(p.connected, LIT("Q"));
+	FD_ZERO(&in);
+	FD_SET(p.bound, &in);
+	must_eq(1, select(p.bound + 1, &in, NULL, NULL, &wait));
+	must_be(FD_ISSET(p.bound, &in));
+	sp_expect(p.bound, LIT("Q"));
+
+	FD_ZERO(&in);
+	FD_SET(p.bound, &in);
+	out = in;
+	bad = in;
+	must_eq(1, select(p.bound + 1, &in, &out, &bad, &now));
+	must_be(!FD_ISSET(p.bound, &in));
+	must_be(FD_ISSET(p.bound, &out));
+	must_be(!FD_ISSET(p.bound, &bad));
+}
+
+struct epoll {
+	int ep, s;
+};
+
+static struct epoll epoll_on(int s, uint32_t events)
+{
+	struct epoll_event ev = { .events = events };
+	struct epoll e = { .ep = (int)must(epoll_create1(0)), .s = s };
+
+	must(epoll_ctl(e.ep, EPOLL_CTL_ADD, s, &ev));
+	return e;
+}
+
+/* The events told within so many milliseconds; 0 if none. */
+static uint32_t told(struct epoll e, int ms)
+{
+	struct epoll_event ev = { .events = 0 };
+
+	must(epoll_wait(e.ep, &ev, 1, ms));
+	return ev.events;
+}
+
+TEST(epoll_level_triggered)
+{
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	struct epoll e = epoll_on(p.connected, EPOLLIN | EPOLLOUT);
+
+	subscribe(p.connected, LIT(""));
+	EXPECT_EQ(0, told(e, 0));
+	sp_send(p.bound, LIT("a"));
+	EXPECT_EQ(EPOLLIN, told(e, PATIENCE_MS));
+	EXPECT_EQ(EPOLLIN, told(e, 0));
+	sp_expect(p.connected, LIT("a"));
+	EXPECT_EQ(0, told(e, 0));
+}
+
+TEST(epoll_edge_triggered)
+{
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	struct epoll e = epoll_on(p.connected, EPOLLIN | EPOLLET);
+
+	subscribe(p.connected, LIT("t"));
+	sp_send(p.bound, LIT("t1"));
+	EXPECT_EQ(EPOLLIN, told(e, PATIENCE_MS));
+	/* Not read, and still told only once. */
+	EXPECT_EQ(0, told(e, 0));
+	/* What is filtered is no edge. */
+	sp_send(p.bound, LIT("x"));
+	await_counter(p.connected, sp_rx_filtered, 1);
+	EXPECT_EQ(0, told(e, 0));
+	/* Every arrival is one, whether or not the last was read. */
+	sp_send(p.bound, LIT("t2"));
+	EXPECT_EQ(EPOLLIN, told(e, PATIENCE_MS));
+	sp_expect(p.connected, LIT("t1"));
+	sp_expect(p.connected, LIT("t2"));
+	EXPECT_EQ(0, told(e, 0));
+	sp_send(p.bound, LIT("t3"));
+	EXPECT_EQ(EPOLLIN, told(e, PATIENCE_MS));
+}
+
+TEST(epoll_edge_triggered_out)
+{
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr);
+	struct epoll e = epoll_on(req, EPOLLOUT | EPOLLET);
+	int peer;
+
+	EXPECT_EQ(0, told(e, 0));
+	peer = raw_peer(SOCK_REP, &addr);
+	EXPECT_EQ(EPOLLOUT, told(e, PATIENCE_MS));
+	EXPECT_EQ(0, told(e, 0));
+	close(peer);
+	await_peers(req, 0);
+	EXPECT_EQ(0, told(e, 0));
+	peer = raw_peer(SOCK_REP, &addr);
+	EXPECT_EQ(EPOLLOUT, told(e, PATIENCE_MS));
+	close(peer);
+}
+
+TEST(epoll_one_shot)
+{
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	struct epoll e = epoll_on(p.connected, EPOLLIN | EPOLLONESHOT);
+	struct epoll_event again = { .events = EPOLLIN | EPOLLONESHOT };
+
+	subscribe(p.connected, LIT(""));
+	sp_send(p.bound, LIT("a"));
+	EXPECT_EQ(EPOLLIN, told(e, PATIENCE_MS));
+	sp_send(p.bound, LIT("b"));
+	sp_expect(p.connected, LIT("a"));
+	await_in(p.connected);
+	EXPECT_EQ(0, told(e, 0));
+	must(epoll_ctl(e.ep, EPOLL_CTL_MOD, p.connected, &again));
+	EXPECT_EQ(EPOLLIN, told(e, 0));
+}
+
+/* Sends until refused for so long that TCP has surely taken what it will. */
+static int fill_up(int s, const void *body, size_t len)
+{
+	struct pollfd p = { .fd = s, .events = POLLOUT };
+	int n = 0;
+
+	do {
+		while (send(s, body, len, MSG_DONTWAIT) == (ssize_t)len)
+			must_be(n++ < 1000);
+		must_be(errno == EAGAIN);
+	} while (poll(&p, 1, quiet_ms()) == 1);
+	return n;
+}
+
+TEST(full_pipe_is_not_writable)
+{
+	enum { LEN = 16384 };
+	static char body[LEN], buf[LEN + 4];
+	struct addr addr;
+	int req = sp_open(SOCK_REQ), peer, n;
+
+	/*
+	 * The only peer reads nothing. Each request replaces the one before,
+	 * but what is on its way stays there, until the pipe is full.
+	 */
+	sol_set(req, SO_SNDBUF, 32768);
+	addr = sp_bind(req, AF_INET);
+	peer = raw_connect_narrow(&addr);
+	raw_greet(peer, SOCK_REP);
+	raw_expect_greeting(peer, SOCK_REQ);
+	await_out(req);
+	n = fill_up(req, body, LEN);
+	EXPECT_LT(1, n);
+	expect_not_out(req);
+	must_fail(EAGAIN, send(req, body, LEN, MSG_DONTWAIT));
+
+	/* Reading makes room, which is news. */
+	for (; n > 0 && !(ready(req, POLLOUT) & POLLOUT); n--)
+		raw_read_frame(peer, buf, sizeof(buf));
+	await_out(req);
+	must_eq(LEN, send(req, body, LEN, MSG_DONTWAIT));
+}
+
+SP_TEST_MAIN

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * REQ and REP between SP sockets: states, routing, balance, resending,
+ * backpressure, large messages.
+ */
+#include "sptest.h"
+
+TEST(states_of_req)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+	char c;
+
+	must_fail(EBADFD, recv(req, &c, 1, 0));
+	must_fail(EBADFD, recv(req, &c, 1, MSG_DONTWAIT));
+	sp_send(req, LIT("Q"));
+	must_fail(EAGAIN, recv(req, &c, 1, MSG_DONTWAIT));
+	sp_expect(rep, LIT("Q"));
+	sp_send(rep, LIT("R"));
+	sp_expect(req, LIT("R"));
+	must_fail(EBADFD, recv(req, &c, 1, 0));
+	sp_round_trip(req, rep);
+}
+
+TEST(states_of_rep)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+	char c;
+
+	must_fail(EBADFD, send(rep, "x", 1, MSG_NOSIGNAL));
+	must_fail(EAGAIN, recv(rep, &c, 1, MSG_DONTWAIT));
+	sp_send(req, LIT("Q"));
+	await_in(rep);
+	must_fail(EBADFD, send(rep, "x", 1, MSG_NOSIGNAL));
+	sp_expect(rep, LIT("Q"));
+	sp_send(rep, LIT("R"));
+	must_fail(EBADFD, send(rep, "x", 1, MSG_NOSIGNAL));
+	sp_expect(req, LIT("R"));
+}
+
+TEST(new_request_replaces_the_old)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+
+	sp_send(req, LIT("old"));
+	sp_expect(rep, LIT("old"));
+	sp_send(req, LIT("new"));
+	sp_send(rep, LIT("to the old"));
+	await_counter(req, sp_rx_stale, 1);
+	sp_expect_nothing(req);
+	sp_expect(rep, LIT("new"));
+	sp_send(rep, LIT("to the new"));
+	sp_expect(req, LIT("to the new"));
+}
+
+TEST(new_request_drops_an_unread_reply)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+
+	sp_send(req, LIT("old"));
+	sp_expect(rep, LIT("old"));
+	sp_send(rep, LIT("to the old"));
+	await_in(req);
+	sp_send(req, LIT("new"));
+	sp_expect_nothing(req);
+	sp_expect(rep, LIT("new"));
+	sp_send(rep, LIT("to the new"));
+	sp_expect(req, LIT("to the new"));
+}
+
+struct reader {
+	int s, err;
+	struct task task;
+};
+
+static void read_one(void *arg)
+{
+	struct reader *r = arg;
+	char c;
+
+	r->err = recv(r->s, &c, 1, 0) < 0 ? errno : 0;
+}
+
+TEST(replaced_request_cancels_its_reader)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	struct reader r = { .s = p.connected };
+
+	sp_send(p.connected, LIT("old"));
+	sp_expect(p.bound, LIT("old"));
+	task_start(&r.task, read_one, &r);
+	task_await_asleep(&r.task);
+	sp_send(p.connected, LIT("new"));
+	task_join(&r.task);
+	EXPECT_EQ(ECANCELED, r.err);
+
+	sp_expect(p.bound, LIT("new"));
+	sp_send(p.bound, LIT("R"));
+	sp_expect(p.connected, LIT("R"));
+}
+
+TEST(refused_send_leaves_the_old_request)
+{
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr);
+	int rep = sp_dialer(SOCK_REP, &addr);
+
+	sp_send(req, LIT("old"));
+	sp_expect(rep, LIT("old"));
+	close(rep);
+	await_peers(req, 0);
+	must_fail(EAGAIN, send(req, "new", 3, MSG_DONTWAIT));
+	rep = sp_dialer(SOCK_REP, &addr);
+	sp_expect(rep, LIT("old"));
+	sp_send(rep, LIT("R"));
+	sp_expect(req, LIT("R"));
+}
+
+TEST(replies_go_to_their_requesters)
+{
+	enum { CLIENTS = 6, ROUNDS = 4 };
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	int req[CLIENTS], i, round;
+	char body[2];
+
+	for (i = 0; i < CLIENTS; i++)
+		req[i] = sp_dialer(SOCK_REQ, &addr);
+	for (round = 0; round < ROUNDS; round++) {
+		/* All ask before the first is answered. */
+		for (i = 0; i < CLIENTS; i++) {
+			body[0] = (char)('a' + i);
+			body[1] = (char)('0' + round);
+			sp_send(req[i], body, 2);
+		}
+		for (i = 0; i < CLIENTS; i++) {
+			must_eq(2, recv(rep, body, 2, 0));
+			sp_send(rep, body, 2);
+		}
+		for (i = 0; i < CLIENTS; i++) {
+			body[0] = (char)('a' + i);
+			body[1] = (char)('0' + round);
+			sp_expect(req[i], body, 2);
+		}
+	}
+	EXPECT_EQ(CLIENTS * ROUNDS, counter(rep, sp_tx_msgs));
+	EXPECT_EQ(0, counter(rep, sp_tx_dropped));
+}
+
+TEST(requests_go_round)
+{
+	enum { SERVERS = 3, REQUESTS = 9 };
+	int req = sp_open(SOCK_REQ), rep[SERVERS], i, j;
+
+	for (i = 0; i < SERVERS; i++) {
+		struct addr addr;
+
+		rep[i] = sp_listener(SOCK_REP, &addr);
+		sp_connect(req, &addr);
+		await_peers(req, i + 1);
+	}
+	for (j = 0; j < REQUESTS; j++) {
+		int64_t deadline = patience();
+
+		sp_send(req, LIT("Q"));
+		for (i = 0; !(ready(rep[i], POLLIN) & POLLIN);
+		     i = (i + 1) % SERVERS)
+			if (i == SERVERS - 1)
+				tick(deadline, "a server to get the request");
+		sp_expect(rep[i], LIT("Q"));
+		sp_send(rep[i], LIT("R"));
+		sp_expect(req, LIT("R"));
+	}
+	for (i = 0; i < SERVERS; i++)
+		EXPECT_EQ(REQUESTS / SERVERS, counter(rep[i], sp_rx_msgs));
+}
+
+TEST(request_moves_on_when_its_server_dies)
+{
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr);
+	int rep = sp_dialer(SOCK_REP, &addr), next;
+
+	await_peers(req, 1);
+	sp_send(req, LIT("Q"));
+	sp_expect(rep, LIT("Q"));
+	next = sp_dialer(SOCK_REP, &addr);
+	await_peers(req, 2);
+	close(rep);
+	sp_expect(next, LIT("Q"));
+	sp_send(next, LIT("R"));
+	sp_expect(req, LIT("R"));
+	EXPECT_EQ(1, counter(req, sp_resends));
+}
+
+TEST(no_resend_reports_the_loss_once)
+{
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr);
+	int rep = sp_dialer(SOCK_REP, &addr);
+	char c;
+
+	sp_set(req, SP_REQ_RESEND_IVL, 0);
+	sp_send(req, LIT("Q"));
+	sp_expect(rep, LIT("Q"));
+	must_fail(EAGAIN, recv(req, &c, 1, MSG_DONTWAIT));
+	close(rep);
+	await_in(req);
+	must_fail(ECONNRESET, recv(req, &c, 1, 0));
+	must_fail(EBADFD, recv(req, &c, 1, 0));
+	expect_not_in(req);
+
+	/* And so is one that sleeps in recv(). */
+	rep = sp_dialer(SOCK_REP, &addr);
+	sp_send(req, LIT("Q2"));
+	sp_expect(rep, LIT("Q2"));
+	{
+		struct reader r = { .s = req };
+
+		task_start(&r.task, read_one, &r);
+		task_await_asleep(&r.task);
+		close(rep);
+		task_join(&r.task);
+		EXPECT_EQ(ECONNRESET, r.err);
+	}
+	EXPECT_EQ(0, counter(req, sp_resends));
+}
+
+TEST(resent_request_is_answered_once)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+
+	sp_set(req, SP_REQ_RESEND_IVL, 30);
+	sp_send(req, LIT("Q"));
+	sp_expect(rep, LIT("Q"));
+	sp_expect(rep, LIT("Q"));
+	await_counter(req, sp_resends, 2);
+	sp_send(rep, LIT("R"));
+	sp_expect(req, LIT("R"));
+	must_fail(EBADFD, recv(req, NULL, 0, 0));
+}
+
+TEST(reply_to_a_gone_requester)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	int req = sp_dialer(SOCK_REQ, &addr);
+
+	sp_send(req, LIT("Q"));
+	sp_expect(rep, LIT("Q"));
+	close(req);
+	await_peers(rep, 0);
+	sp_send(rep, LIT("R"));
+	must_fail(EBADFD, send(rep, "R", 1, MSG_NOSIGNAL));
+	EXPECT_EQ(1, counter(rep, sp_tx_no_peer));
+	/* The server goes on. */
+	req = sp_dialer(SOCK_REQ, &addr);
+	sp_round_trip(req, rep);
+}
+
+TEST(reply_then_close_is_delivered)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+
+	sp_set(p.connected, SP_REQ_RESEND_IVL, 0);
+	sp_send(p.connected, LIT("Q"));
+	sp_expect(p.bound, LIT("Q"));
+	sp_send(p.bound, LIT("R"));
+	close(p.bound);
+	sp_expect(p.connected, LIT("R"));
+}
+
+TEST(one_of_each_on_both_sides)
+{
+	/* Two requesters, two servers, every one connected to every other. */
+	struct addr addr[2];
+	int rep[2], req[2], i, j, served = 0;
+	int64_t deadline;
+
+	for (i = 0; i < 2; i++)
+		rep[i] = sp_listener(SOCK_REP, &addr[i]);
+	for (i = 0; i < 2; i++) {
+		req[i] = sp_open(SOCK_REQ);
+		for (j = 0; j < 2; j++)
+			sp_connect(req[i], &addr[j]);
+		await_peers(req[i], 2);
+	}
+	for (j = 0; j < 4; j++) {
+		for (i = 0; i < 2; i++)
+			sp_send(req[i], j & 1 ? "odd" : "even", 4 - (j & 1));
+		deadline = patience();
+		for (served = 0, i = 0; served < 2; i = !i) {
+			char buf[8];
+			ssize_t n = recv(rep[i], buf, sizeof(buf), MSG_DONTWAIT);
+
+			tick(deadline, "both requests to be served");
+			if (n < 0)
+				continue;
+			sp_send(rep[i], buf, (size_t)n);
+			served++;
+		}
+		for (i = 0; i < 2; i++)
+			sp_expect(req[i], j & 1 ? "odd" : "even", 4 - (j & 1));
+	}
+}
+
+/*
+ * What a REP does not receive, its peers cannot send: a raw one that pipelines
+ * is stopped by TCP, long before its requests are many, and none is lost.
+ */
+TEST(backpressure_reaches_the_requester)
+{
+	struct raw_flood flood = { .type = SOCK_REQ, .len = 4000 };
+	struct addr addr;
+	int rep = sp_open(SOCK_REP), i;
+
+	sol_set(rep, SO_RCVBUF, 32768);
+	addr = sp_bind(rep, AF_INET);
+	flood.fd = raw_peer(SOCK_REQ, &addr);
+	sol_set(flood.fd, SO_SNDBUF, 32768);
+	raw_flood_until_stuck(&flood, 4000);
+	EXPECT_GE(1 << 18, counter(rep, sp_rx_queued));
+
+	for (i = 0; i < flood.sent; i++)
+		sp_expect_filled(rep, flood.len, (uint32_t)i);
+	raw_flood_finish(&flood);
+	for (; i < flood.sent; i++)
+		sp_expect_filled(rep, flood.len, (uint32_t)i);
+	sp_expect_nothing(rep);
+}
+
+/*
+ * Large messages, there and back.
+ */
+FIXTURE(large)
+{
+	int rep, req;
+};
+
+FIXTURE_VARIANT(large)
+{
+	size_t len;
+	int limit;
+};
+
+FIXTURE_VARIANT_ADD(large, empty) { 0, 0 };
+FIXTURE_VARIANT_ADD(large, one_byte) { 1, 0 };
+FIXTURE_VARIANT_ADD(large, kib_64) { 65536, 0 };
+/* The id counts: four bytes less than the default limit. */
+FIXTURE_VARIANT_ADD(large, just_under_1_mib) { (1 << 20) - 4, 0 };
+FIXTURE_VARIANT_ADD(large, just_over_1_mib) { (1 << 20) + 1, 16 << 20 };
+FIXTURE_VARIANT_ADD(large, mib_4) { 4 << 20, 16 << 20 };
+FIXTURE_VARIANT_ADD(large, mib_16) { 16 << 20, -1 };
+
+FIXTURE_SETUP(large)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+
+	self->rep = p.bound;
+	self->req = p.connected;
+	if (variant->limit) {
+		sp_set(self->rep, SP_RCVMAXSIZE, variant->limit);
+		sp_set(self->req, SP_RCVMAXSIZE, variant->limit);
+	}
+}
+
+FIXTURE_TEARDOWN(large)
+{
+	close(self->rep);
+	close(self->req);
+}
+
+TEST_F(large, there_and_back)
+{
+	sp_send_filled(self->req, variant->len, 1);
+	sp_expect_filled(self->rep, variant->len, 1);
+	sp_send_filled(self->rep, variant->len, 2);
+	sp_expect_filled(self->req, variant->len, 2);
+	sp_round_trip(self->req, self->rep);
+}
+
+TEST(request_over_the_limit)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	struct sockaddr unspec = { .sa_family = AF_UNSPEC };
+	struct addr addr = { .len = sizeof(addr.storage) };
+	int other;
+
+	must(getsockname(p.bound, &addr.sa, &addr.len));
+	sp_send_filled(p.connected, (1 << 20) - 3, 1);
+	await_counter(p.bound, sp_rx_oversize, 1);
+	/* It would come back and try again, for ever. */
+	must(connect(p.connected, &unspec, sizeof(unspec)));
+	await_peers(p.bound, 0);
+	sp_expect_nothing(p.bound);
+	other = sp_dialer(SOCK_REQ, &addr);
+	sp_round_trip(other, p.bound);
+}
+
+SP_TEST_MAIN

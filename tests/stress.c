@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Much at once, for a few seconds: what only goes wrong under load or in a
+ * race. Amounts suit the emulated debug kernel.
+ */
+#include "sptest.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/time.h>
+
+#define I "\x80\0\0\1"
+
+/* The same sequence in each run. */
+static uint32_t next_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+static bool is_set(const bool *flag)
+{
+	return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
+static void set(bool *flag)
+{
+	__atomic_store_n(flag, true, __ATOMIC_RELEASE);
+}
+
+struct flooder {
+	struct task task;
+	struct addr addr;
+	bool stop;
+};
+
+/* Publishes as fast as it can to whoever listens there. */
+static void flood(void *arg)
+{
+	struct flooder *f = arg;
+	int pub = sp_open(SOCK_PUB);
+
+	sp_set(pub, SP_RECONNECT_IVL, 1);
+	sp_connect(pub, &f->addr);
+	while (!is_set(&f->stop))
+		sp_send_filled(pub, 3000, 1);
+	close(pub);
+}
+
+TEST(close_while_peers_flood)
+{
+	enum { FLOODERS = 3, ROUNDS = 12 };
+	static struct flooder f[FLOODERS];
+	struct addr addr = nowhere(AF_INET);
+	int i, round, got, sub;
+
+	for (i = 0; i < FLOODERS; i++) {
+		f[i].addr = addr;
+		task_start(&f[i].task, flood, &f[i]);
+	}
+	for (round = 0; round < ROUNDS; round++) {
+		sub = sp_open(SOCK_SUB);
+		subscribe(sub, LIT(""));
+		must(bind(sub, &addr.sa, addr.len));
+		for (got = 0; got < round; got++)
+			sp_expect_filled(sub, 3000, 1);
+		/* In the middle of it, on some rounds with nothing read. */
+		if (round % 3 == 0)
+			await_in(sub);
+		close(sub);
+	}
+	for (i = 0; i < FLOODERS; i++)
+		set(&f[i].stop);
+	for (i = 0; i < FLOODERS; i++)
+		task_join(&f[i].task);
+}
+
+TEST(resets_at_random_offsets)
+{
+	static const char frame[] = "\0\0\0\0\0\0\0\x14" I "sixteen bytes ok";
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), good, i, whole = 0;
+	struct bytes b = { 0 };
+	uint32_t random = 12345;
+	char buf[32];
+
+	bytes_greeting(&b, SOCK_REQ);
+	for (i = 0; i < 4; i++)
+		bytes_add(&b, frame, sizeof(frame) - 1);
+	good = raw_peer(SOCK_REQ, &addr);
+	for (i = 0; i < 60; i++) {
+		int fd = raw_connect(&addr);
+
+		raw_write(fd, b.at, next_random(&random) % (b.len + 1));
+		if (i % 3 == 0)
+			raw_await_acked(fd);
+		raw_reset(fd);
+		if (i % 10 == 9) {
+			raw_frame(good, LIT(I "good"));
+			/* Whatever comes first is one of the two, and whole. */
+			do {
+				ssize_t n = must(recv(rep, buf, 32, 0));
+
+				if (n == 4)
+					break;
+				must_eq(16, n);
+				must_be(!memcmp(buf, "sixteen bytes ok", 16));
+				whole++;
+			} while (1);
+			sp_send(rep, LIT("fine"));
+			raw_expect_frame(good, LIT(I "fine"));
+		}
+	}
+	EXPECT_LE(0, whole);
+	await_peers(rep, 1);
+}
+
+TEST(connect_and_close_in_a_loop)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), i;
+
+	for (i = 0; i < 60; i++) {
+		int req = sp_dialer(SOCK_REQ, &addr);
+
+		/* Closed at every stage of coming up. */
+		if (i % 4 == 1)
+			await_peers(req, 1);
+		if (i % 4 == 2)
+			sp_send(req, LIT("gone before the reply"));
+		if (i % 4 == 3)
+			must_be(send(req, "x", 1, MSG_DONTWAIT) == 1 ||
+				errno == EAGAIN);
+		close(req);
+	}
+	await_peers(rep, 0);
+	while (recv(rep, NULL, 0, MSG_DONTWAIT) >= 0)
+		;
+	sp_round_trip(sp_dialer(SOCK_REQ, &addr), rep);
+}
+
+TEST(bind_and_close_in_a_loop)
+{
+	struct addr addr = nowhere(AF_INET);
+	int req = sp_open(SOCK_REQ), rep, i;
+
+	sp_set(req, SP_RECONNECT_IVL, 1);
+	sp_connect(req, &addr);
+	for (i = 0; i < 20; i++) {
+		rep = sp_open(SOCK_REP);
+		must(bind(rep, &addr.sa, addr.len));
+		if (i % 2)
+			sp_round_trip(req, rep);
+		close(rep);
+	}
+}
+
+TEST(many_pipes)
+{
+	enum { PIPES = 200 };
+	static int fd[PIPES];
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), i;
+	static bool served[PIPES];
+	uint32_t who;
+
+	for (i = 0; i < PIPES; i++) {
+		fd[i] = raw_connect(&addr);
+		raw_greet(fd[i], SOCK_REQ);
+	}
+	await_peers(rep, PIPES);
+	for (i = 0; i < PIPES; i++)
+		raw_reply(fd[i], 0x80000000u | (uint32_t)i, &i, 4);
+	for (i = 0; i < PIPES; i++) {
+		must_eq(4, recv(rep, &who, 4, 0));
+		must_be(who < PIPES && !served[who]);
+		served[who] = true;
+		sp_send(rep, &who, 4);
+	}
+	for (i = 0; i < PIPES; i++) {
+		raw_expect_greeting(fd[i], SOCK_REP);
+		must_eq(0x80000000u | (uint32_t)i,
+			raw_expect_request(fd[i], &i, 4));
+		close(fd[i]);
+	}
+	await_peers(rep, 0);
+	EXPECT_EQ(PIPES, counter(rep, sp_pipe_downs));
+}
+
+/*
+ * Several threads receive from one socket: each message goes to one of them,
+ * and none is forgotten, whichever way they wait.
+ */
+enum { READERS = 4, MESSAGES = 400 };
+
+struct reader {
+	struct task task;
+	int s, ep;
+	int woken, empty, *got;
+	bool stop;
+};
+
+static bool take_one(struct reader *r, int flags)
+{
+	uint32_t seq;
+	ssize_t n = recv(r->s, &seq, sizeof(seq), flags);
+
+	if (n < 0) {
+		must_be(errno == EAGAIN);
+		return false;
+	}
+	must_eq(4, n);
+	if (seq >= MESSAGES)
+		return false;
+	__atomic_fetch_add(&r->got[seq], 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+static void read_blocking(void *arg)
+{
+	struct reader *r = arg;
+
+	/* Ended by a message that is beyond the last. */
+	while (take_one(r, 0))
+		;
+}
+
+static void read_epoll(void *arg)
+{
+	struct reader *r = arg;
+	struct epoll_event ev;
+
+	while (!is_set(&r->stop)) {
+		if (must(epoll_wait(r->ep, &ev, 1, 20)) == 0)
+			continue;
+		r->woken++;
+		if (!take_one(r, MSG_DONTWAIT))
+			r->empty++;
+	}
+}
+
+static void all_once(const int *got)
+{
+	int i;
+
+	for (i = 0; i < MESSAGES; i++)
+		if (got[i] != 1)
+			die("message %d was received %d times", i, got[i]);
+}
+
+static void await_all(const int *got)
+{
+	int64_t deadline = patience();
+	int i;
+
+	for (i = 0; i < MESSAGES; i++)
+		while (!__atomic_load_n(&got[i], __ATOMIC_RELAXED))
+			tick(deadline, "every message to be received");
+}
+
+static void publish_all(int pub)
+{
+	uint32_t i;
+
+	for (i = 0; i < MESSAGES; i++)
+		sp_send(pub, &i, sizeof(i));
+}
+
+TEST(blocked_readers_share_exactly)
+{
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	static struct reader r[READERS];
+	static int got[MESSAGES];
+	uint32_t end = MESSAGES;
+	int i;
+
+	subscribe(p.connected, LIT(""));
+	for (i = 0; i < READERS; i++) {
+		r[i].s = p.connected;
+		r[i].got = got;
+		task_start(&r[i].task, read_blocking, &r[i]);
+	}
+	publish_all(p.bound);
+	await_all(got);
+	for (i = 0; i < READERS; i++)
+		sp_send(p.bound, &end, sizeof(end));
+	for (i = 0; i < READERS; i++)
+		task_join(&r[i].task);
+	all_once(got);
+	EXPECT_EQ(0, counter(p.bound, sp_tx_dropped));
+}
+
+TEST(epoll_exclusive_readers_share_exactly)
+{
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	static struct reader r[READERS];
+	static int got[MESSAGES];
+	int i, woken = 0;
+
+	subscribe(p.connected, LIT(""));
+	for (i = 0; i < READERS; i++) {
+		struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+
+		r[i].s = p.connected;
+		r[i].got = got;
+		r[i].ep = (int)must(epoll_create1(0));
+		must(epoll_ctl(r[i].ep, EPOLL_CTL_ADD, p.connected, &ev));
+		task_start(&r[i].task, read_epoll, &r[i]);
+	}
+	publish_all(p.bound);
+	await_all(got);
+	for (i = 0; i < READERS; i++)
+		set(&r[i].stop);
+	for (i = 0; i < READERS; i++) {
+		task_join(&r[i].task);
+		woken += r[i].woken - r[i].empty;
+	}
+	all_once(got);
+	EXPECT_EQ(MESSAGES, woken);
+	sp_expect_nothing(p.connected);
+}
+
+/*
+ * A signal every other millisecond, restarted or not: no request is lost or
+ * doubled, no reply is another request's.
+ */
+struct server {
+	struct task task;
+	int s;
+	bool stop;
+};
+
+static void serve(void *arg)
+{
+	struct server *w = arg;
+	sigset_t all;
+	char buf[64];
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	while (!is_set(&w->stop)) {
+		ssize_t n = recv(w->s, buf, sizeof(buf), 0);
+
+		if (n < 0 && errno == EAGAIN)
+			continue;
+		must_be(n >= 0);
+		sp_send(w->s, buf, (size_t)n);
+	}
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+FIXTURE(storm)
+{
+	char unused;
+};
+
+FIXTURE_VARIANT(storm)
+{
+	int flags;
+	int timeout_ms;
+};
+
+FIXTURE_VARIANT_ADD(storm, interrupting) { 0, 0 };
+FIXTURE_VARIANT_ADD(storm, restarting) { SA_RESTART, 0 };
+FIXTURE_VARIANT_ADD(storm, with_a_timeout) { SA_RESTART, PATIENCE_MS };
+
+FIXTURE_SETUP(storm)
+{
+}
+
+FIXTURE_TEARDOWN(storm)
+{
+}
+
+TEST_F(storm, of_signals)
+{
+	const struct itimerval blow = { { 0, 2000 }, { 0, 2000 } };
+	const struct itimerval calm = { 0 };
+	struct sigaction sa = { .sa_handler = on_alarm,
+				.sa_flags = variant->flags };
+	static struct server w;
+	struct addr addr;
+	uint32_t i, reply;
+	int req;
+	ssize_t n;
+
+	w.s = sp_listener(SOCK_REP, &addr);
+	set_timeout(w.s, SO_RCVTIMEO, 100);
+	task_start(&w.task, serve, &w);
+	req = sp_dialer(SOCK_REQ, &addr);
+	set_timeout(req, SO_RCVTIMEO, variant->timeout_ms);
+	set_timeout(req, SO_SNDTIMEO, variant->timeout_ms);
+	await_peers(req, 1);
+
+	must(sigaction(SIGALRM, &sa, NULL));
+	must(setitimer(ITIMER_REAL, &blow, NULL));
+	for (i = 0; i < 60; i++) {
+		do
+			n = send(req, &i, sizeof(i), 0);
+		while (n < 0 && errno == EINTR);
+		must_eq(4, n);
+		do
+			n = recv(req, &reply, sizeof(reply), 0);
+		while (n < 0 && errno == EINTR);
+		must_eq(4, n);
+		must_eq(i, reply);
+	}
+	must(setitimer(ITIMER_REAL, &calm, NULL));
+	set(&w.stop);
+	task_join(&w.task);
+	EXPECT_EQ(60, counter(w.s, sp_rx_msgs));
+	EXPECT_EQ(60, counter(req, sp_tx_msgs));
+}
+
+SP_TEST_MAIN

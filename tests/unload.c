@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Unloading: refused while any socket or any closed socket's pipe is left,
+ * soon granted after, whatever the peers are doing meanwhile.
+ *
+ * Run it alone: while it runs, the module comes and goes.
+ */
+#include "sptest.h"
+
+#include "module.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+FIXTURE(unload)
+{
+	char unused;
+};
+
+FIXTURE_SETUP(unload)
+{
+	if (access(module_path(), R_OK))
+		SKIP(return, "%s is not there (set SP_KO)", module_path());
+}
+
+FIXTURE_TEARDOWN(unload)
+{
+}
+
+/* Also after a failure, what follows finds the module loaded. */
+static void reload(void)
+{
+	int err = module_try_load();
+
+	must_be(err == 0 || err == EEXIST);
+}
+
+/* May be over before we look, so any refusal is one that passes. */
+static void must_be_busy(void)
+{
+	int err = module_try_unload();
+
+	must_be(err == EAGAIN || err == EBUSY);
+}
+
+TEST_F(unload, refused_while_open)
+{
+	struct addr addr;
+	int rep, req;
+
+	rep = sp_open(SOCK_REP);
+	must_be_busy();
+	addr = sp_bind(rep, AF_INET);
+	must_be_busy();
+	req = sp_dialer(SOCK_REQ, &addr);
+	sp_round_trip(req, rep);
+	must_be_busy();
+	close(req);
+	must_be_busy();
+	close(rep);
+	module_unload();
+	must_fail(EAFNOSUPPORT, socket(PF_SP, SOCK_REQ, 0));
+	reload();
+	close(sp_open(SOCK_REQ));
+}
+
+TEST_F(unload, refused_while_a_closed_socket_delivers)
+{
+	static char buf[900000];
+	struct addr addr;
+	int pub = sp_listener(SOCK_PUB, &addr), peer;
+
+	/* Bounds what TCP takes, so that the pipe holds a good part. */
+	sol_set(pub, SO_SNDBUF, 32768);
+	peer = raw_connect_narrow(&addr);
+	raw_greet(peer, SOCK_SUB);
+	raw_expect_greeting(peer, SOCK_PUB);
+	await_peers(pub, 1);
+	sp_send_filled(pub, sizeof(buf), 5);
+	close(pub);
+	must_be_busy();
+	must_eq(sizeof(buf), raw_read_frame(peer, buf, sizeof(buf)));
+	must_be_filled(buf, sizeof(buf), 5);
+	raw_expect_closed(peer);
+	close(peer);
+	module_unload();
+	reload();
+}
+
+TEST_F(unload, a_reset_ends_the_delivery)
+{
+	struct addr addr;
+	int pub = sp_listener(SOCK_PUB, &addr), peer;
+
+	sol_set(pub, SO_SNDBUF, 32768);
+	peer = raw_connect_narrow(&addr);
+	raw_greet(peer, SOCK_SUB);
+	raw_expect_greeting(peer, SOCK_PUB);
+	await_peers(pub, 1);
+	sp_send_filled(pub, 900000, 5);
+	close(pub);
+	must_be_busy();
+	raw_reset(peer);
+	module_unload();
+	reload();
+}
+
+/*
+ * Traffic, close, rmmod, insmod; the peers connect and send all the while, so
+ * listeners and pipes go in every stage.
+ */
+struct pest {
+	struct task task;
+	struct addr addr;
+	bool stop;
+};
+
+static void pester(void *arg)
+{
+	struct pest *p = arg;
+	struct bytes b = { 0 };
+
+	bytes_greeting(&b, SOCK_PUB);
+	bytes_frame(&b, LIT("pest"));
+	while (!__atomic_load_n(&p->stop, __ATOMIC_ACQUIRE)) {
+		int fd = (int)must(socket(AF_INET, SOCK_STREAM, 0));
+
+		/* Refused, reset, half-way: all the same to a pest. */
+		if (connect(fd, &p->addr.sa, p->addr.len) == 0)
+			while (send(fd, b.at, b.len,
+				    MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+				;
+		close(fd);
+	}
+}
+
+TEST_F(unload, in_a_loop_while_peers_send)
+{
+	static struct pest pest;
+	int round, sub;
+
+	pest.addr = nowhere(AF_INET);
+	task_start(&pest.task, pester, &pest);
+	for (round = 0; round < 3; round++) {
+		sub = sp_open(SOCK_SUB);
+		subscribe(sub, LIT(""));
+		must(bind(sub, &pest.addr.sa, pest.addr.len));
+		sp_expect(sub, LIT("pest"));
+		if (round)
+			await_in(sub);
+		close(sub);
+		module_unload();
+		reload();
+	}
+	__atomic_store_n(&pest.stop, true, __ATOMIC_RELEASE);
+	task_join(&pest.task);
+}
+
+/*
+ * socket() asks modprobe for net-pf-18. The guest has no module tree, so a
+ * script stands in for modprobe.
+ */
+static const char modprobe_setting[] = "/proc/sys/kernel/modprobe";
+static const char script_path[] = "/tmp/sp-modprobe";
+
+static void write_file(const char *path, const char *text, int flags)
+{
+	int fd = (int)must(open(path, flags, 0755));
+
+	must_eq(strlen(text), write(fd, text, strlen(text)));
+	close(fd);
+}
+
+TEST_F(unload, socket_loads_the_module)
+{
+	char before[256] = "", script[512];
+	int fd, s;
+
+	fd = open(modprobe_setting, O_RDWR);
+	if (fd < 0 || access("/bin/sh", X_OK) || access("/sbin/insmod", X_OK))
+		SKIP(return, "needs %s, /bin/sh and /sbin/insmod",
+		     modprobe_setting);
+	must_be(read(fd, before, sizeof(before) - 1) > 0);
+	close(fd);
+	mkdir("/tmp", 0777);
+	snprintf(script, sizeof(script),
+		 "#!/bin/sh\n"
+		 "for name; do :; done\n"
+		 "[ \"$name\" = net-pf-%d ] && exec /sbin/insmod %s\n",
+		 PF_SP, module_path());
+	write_file(script_path, script, O_WRONLY | O_CREAT | O_TRUNC);
+	write_file(modprobe_setting, script_path, O_WRONLY);
+
+	module_unload();
+	s = socket(PF_SP, SOCK_REQ, 0);
+	write_file(modprobe_setting, before, O_WRONLY);
+	unlink(script_path);
+	reload();
+	EXPECT_LE(0, s);
+}
+
+SP_TEST_MAIN

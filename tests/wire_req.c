@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * REQ against raw TCP peers that play REP.
+ *
+ * Conformance cases of PROTOCOL.md section 10, one test each, named by number.
+ */
+#include "sptest.h"
+
+/* A listening REQ and n peers, in the order in which their pipes came up. */
+static int req_with(int *peer, int n)
+{
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr);
+	int i;
+
+	for (i = 0; i < n; i++) {
+		peer[i] = raw_peer(SOCK_REP, &addr);
+		await_peers(req, i + 1);
+	}
+	return req;
+}
+
+/* Which of the peers has something to read; waits for the first. */
+static int who_got_it(const int *peer, int n)
+{
+	int64_t deadline = patience();
+	int i;
+
+	for (;;) {
+		for (i = 0; i < n; i++)
+			if (ready(peer[i], POLLIN) & POLLIN)
+				return i;
+		tick(deadline, "any peer to get the request");
+	}
+}
+
+TEST(case_18_ids)
+{
+	int peer, req = req_with(&peer, 1);
+	uint32_t first, second;
+
+	sp_send(req, LIT("one"));
+	first = raw_expect_request(peer, LIT("one"));
+	sp_send(req, LIT("two"));
+	second = raw_expect_request(peer, LIT("two"));
+	/* 31 bits that count up and wrap; the top bit is always set. */
+	EXPECT_EQ((first + 1) | 0x80000000, second);
+}
+
+TEST(case_19_one_reply_for_one_request)
+{
+	int peer, req = req_with(&peer, 1);
+	const int interval = 200 + slow_ms(2);
+	uint32_t id;
+	char c;
+
+	sp_set(req, SP_REQ_RESEND_IVL, interval);
+	must_fail(EBADFD, recv(req, &c, 1, 0));
+	expect_not_in(req);
+	sp_send(req, LIT("Q"));
+	id = raw_expect_request(peer, LIT("Q"));
+	raw_reply(peer, id, LIT("R"));
+	await_in(req);
+	sp_expect(req, LIT("R"));
+	expect_not_in(req);
+	must_fail(EBADFD, recv(req, &c, 1, 0));
+	/* Answered, so never resent. */
+	pass_ms(interval + interval / 4);
+	raw_expect_quiet(peer);
+	EXPECT_EQ(0, counter(req, sp_resends));
+}
+
+TEST(case_20_reply_to_a_replaced_request)
+{
+	int peer, req = req_with(&peer, 1);
+	uint32_t old, new;
+
+	sp_send(req, LIT("old"));
+	old = raw_expect_request(peer, LIT("old"));
+	sp_send(req, LIT("new"));
+	new = raw_expect_request(peer, LIT("new"));
+
+	raw_reply(peer, old, LIT("X"));
+	await_counter(req, sp_rx_stale, 1);
+	sp_expect_nothing(req);
+	raw_reply(peer, new, LIT("R"));
+	sp_expect(req, LIT("R"));
+}
+
+TEST(case_21_bad_replies_are_ignored)
+{
+	int peer, req = req_with(&peer, 1);
+	struct bytes deep = { 0 };
+	uint32_t id, tag;
+
+	sp_send(req, LIT("Q"));
+	id = raw_expect_request(peer, LIT("Q"));
+
+	raw_reply(peer, id & 0x7fffffff, LIT("X"));
+	tag = htobe32(7);
+	bytes_add(&deep, &tag, sizeof(tag));
+	tag = htobe32(id);
+	bytes_add(&deep, &tag, sizeof(tag));
+	raw_frame(peer, deep.at, deep.len);
+	raw_frame(peer, LIT("abc"));
+	raw_frame(peer, LIT(""));
+	await_refused(req, 4);
+	sp_expect_nothing(req);
+
+	/* The pipe is still good. */
+	raw_reply(peer, id, LIT("R"));
+	sp_expect(req, LIT("R"));
+	EXPECT_EQ(1, sp_get(req, SP_PEERS));
+}
+
+TEST(case_22_unread_reply_stands)
+{
+	int peer, req = req_with(&peer, 1);
+	uint32_t id;
+	char c;
+
+	sp_send(req, LIT("Q"));
+	id = raw_expect_request(peer, LIT("Q"));
+	raw_reply(peer, id, LIT("R"));
+	await_in(req);
+	raw_reply(peer, id, LIT("DUP"));
+	raw_reply(peer, id + 1, LIT("OTHER"));
+	raw_frame(peer, LIT("ab"));
+	await_refused(req, 3);
+	sp_expect(req, LIT("R"));
+	must_fail(EBADFD, recv(req, &c, 1, 0));
+	expect_not_in(req);
+}
+
+TEST(case_23_resends_every_interval)
+{
+	int peer, req = req_with(&peer, 1);
+	const int interval = 200;
+	int64_t start = now_ms();
+	uint32_t id;
+	int i;
+
+	sp_set(req, SP_REQ_RESEND_IVL, interval);
+	sp_send(req, LIT("Q"));
+	id = raw_expect_request(peer, LIT("Q"));
+	for (i = 1; i <= 4; i++) {
+		EXPECT_EQ(id, raw_expect_request(peer, LIT("Q")));
+		/* Not early but for a timer tick; late by what a hop costs. */
+		EXPECT_LE(i * interval - 20, now_ms() - start);
+		EXPECT_GE(i * interval + 100 + slow_ms(10), now_ms() - start);
+	}
+	await_counter(req, sp_resends, 4);
+}
+
+TEST(case_24_resend_when_the_pipe_dies)
+{
+	int peer[2], req = req_with(peer, 2);
+	int64_t start;
+	uint32_t id;
+	int got;
+
+	sp_send(req, LIT("Q"));
+	got = who_got_it(peer, 2);
+	id = raw_expect_request(peer[got], LIT("Q"));
+	start = now_ms();
+	close(peer[got]);
+	EXPECT_EQ(id, raw_expect_request(peer[!got], LIT("Q")));
+	EXPECT_GE(50 + slow_ms(20), now_ms() - start);
+	EXPECT_EQ(1, counter(req, sp_resends));
+	raw_reply(peer[!got], id, LIT("R"));
+	sp_expect(req, LIT("R"));
+}
+
+TEST(case_25_resend_on_the_redialed_pipe)
+{
+	struct addr addr;
+	int l = raw_listen(&addr);
+	int req = sp_dialer(SOCK_REQ, &addr);
+	int peer = raw_peer_accept(SOCK_REP, l);
+	uint32_t id;
+
+	sp_send(req, LIT("Q"));
+	id = raw_expect_request(peer, LIT("Q"));
+	close(peer);
+	peer = raw_peer_accept(SOCK_REP, l);
+	EXPECT_EQ(id, raw_expect_request(peer, LIT("Q")));
+	raw_reply(peer, id, LIT("R"));
+	sp_expect(req, LIT("R"));
+}
+
+TEST(case_26_reply_on_another_pipe)
+{
+	int peer[2], req = req_with(peer, 2);
+	uint32_t id;
+	int got;
+
+	sp_send(req, LIT("Q"));
+	got = who_got_it(peer, 2);
+	id = raw_expect_request(peer[got], LIT("Q"));
+	raw_reply(peer[!got], id, LIT("R"));
+	sp_expect(req, LIT("R"));
+}
+
+TEST(case_27_timed_out_recv_keeps_the_request)
+{
+	int peer, req = req_with(&peer, 1);
+	uint32_t id;
+	char c;
+
+	sp_send(req, LIT("Q"));
+	id = raw_expect_request(peer, LIT("Q"));
+	set_timeout(req, SO_RCVTIMEO, 100);
+	must_fail(EAGAIN, recv(req, &c, 1, 0));
+	raw_reply(peer, id, LIT("R"));
+	set_timeout(req, SO_RCVTIMEO, PATIENCE_MS);
+	sp_expect(req, LIT("R"));
+}
+
+TEST(case_28_empty_reply)
+{
+	int peer, req = req_with(&peer, 1);
+	uint32_t id;
+
+	sp_send(req, LIT(""));
+	id = raw_expect_request(peer, LIT(""));
+	raw_reply(peer, id, LIT(""));
+	await_in(req);
+	sp_expect(req, LIT(""));
+}
+
+TEST(case_29_round_robin)
+{
+	int peer[3], req = req_with(peer, 3);
+	int order[9], i;
+
+	for (i = 0; i < 9; i++) {
+		sp_send(req, LIT("Q"));
+		order[i] = who_got_it(peer, 3);
+		raw_reply(peer[order[i]],
+			  raw_expect_request(peer[order[i]], LIT("Q")),
+			  LIT("R"));
+		sp_expect(req, LIT("R"));
+	}
+	for (i = 0; i < 9; i++)
+		EXPECT_EQ((order[0] + i) % 3, order[i]);
+}
+
+static void send_hello(void *arg)
+{
+	sp_send(*(int *)arg, LIT("Hello"));
+}
+
+TEST(case_30_send_waits_for_a_peer)
+{
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr);
+	struct task sender;
+	int peer;
+
+	must_fail(EAGAIN, send(req, "x", 1, MSG_DONTWAIT));
+	expect_not_out(req);
+	/* What could not be sent was not sent: no request is outstanding. */
+	must_fail(EBADFD, recv(req, NULL, 0, MSG_DONTWAIT));
+
+	task_start(&sender, send_hello, &req);
+	task_await_asleep(&sender);
+	peer = raw_peer(SOCK_REP, &addr);
+	task_join(&sender);
+	raw_expect_request(peer, LIT("Hello"));
+	expect_out(req);
+}
+
+SP_TEST_MAIN
