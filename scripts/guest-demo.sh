@@ -22,7 +22,7 @@ run() {
 	done
 }
 
-echo "$(uname -sr), module $(lsmod | awk '$1 == "sp" { print $1 }'):"
+echo "Linux $(uname -r), with sp.ko loaded."
 echo
 echo 'REQ/REP: a client asks, a server answers.'
 start server hello_rep --count 3 0.0.0.0 5577

@@ -362,7 +362,7 @@ TEST(case_59_dialer_comes_back)
 	for (i = 0; i < 8; i++) {
 		close(fd);
 		took = redial_ms(l, &fd);
-		EXPECT_GE(interval + slow_ms(20), took);
+		EXPECT_GE(interval + 50 + slow_ms(20), took);
 		total += took;
 		raw_greet(fd, SOCK_REP);
 		raw_expect_greeting(fd, SOCK_REQ);
@@ -390,7 +390,7 @@ TEST(case_60_dialer_backs_off_and_recovers)
 		raw_expect_closed(fd);
 		close(fd);
 		took = redial_ms(l, &fd);
-		EXPECT_GE(most + slow_ms(20), took);
+		EXPECT_GE(most + 50 + slow_ms(20), took);
 		longest = took > longest ? took : longest;
 	}
 	EXPECT_EQ(8, counter(req, sp_bad_greetings));
@@ -404,7 +404,7 @@ TEST(case_60_dialer_backs_off_and_recovers)
 	pass_ms(most + 200);
 	close(fd);
 	took = redial_ms(l, &fd);
-	EXPECT_GE(first + slow_ms(5), took);
+	EXPECT_GE(first + 50 + slow_ms(5), took);
 }
 
 SP_TEST_MAIN

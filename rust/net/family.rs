@@ -39,8 +39,9 @@ pub(crate) use bindings::{
     MSG_WAITALL, //
 };
 
-/// The largest option value that is copied in, in bytes.
-pub(crate) const OPTION_MAX: usize = 4096;
+/// How much of an option's value is copied in, in bytes: more than any option takes, so that a value
+/// that is too long is seen to be.
+const OPTION_MAX: usize = 4096 + 1;
 
 /// What a protocol family does. All methods but `release` may be called by several tasks at once, in
 /// task context, and may sleep.
@@ -316,6 +317,11 @@ fn code(result: Result) -> c_int {
     result.map_or_else(|e| e.to_errno(), |()| 0)
 }
 
+/// The level or the name of an option.
+fn number(value: c_int) -> Result<u32> {
+    u32::try_from(value).map_err(|_| ENOPROTOOPT)
+}
+
 /// A length as C functions return it.
 fn length(result: Result<usize>) -> c_int {
     match result {
@@ -529,7 +535,7 @@ unsafe extern "C" fn setsockopt<T: Family>(
     len: c_uint,
 ) -> c_int {
     let set = || -> Result {
-        let (level, option) = (u32::try_from(level)?, u32::try_from(name)?);
+        let (level, option) = (number(level)?, number(name)?);
         if level == bindings::SOL_SOCKET {
             match option {
                 // They would have no effect: no packet passes a filter here.
@@ -557,18 +563,13 @@ unsafe extern "C" fn setsockopt<T: Family>(
             return Ok(());
         }
         // CAST: A `c_uint` fits.
-        let len = len as usize;
-        if len > OPTION_MAX {
-            return Err(EINVAL);
-        }
+        let len = (len as usize).min(OPTION_MAX);
         let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL)?;
         // SAFETY: There is room for `len` bytes, which the helper writes or fails.
         unsafe {
-            to_result(bindings::sp_helper_copy_optval(
-                bytes.as_mut_ptr().cast(),
-                value,
-                len,
-            ))?;
+            if bindings::sp_helper_copy_optval(bytes.as_mut_ptr().cast(), value, len) != 0 {
+                return Err(EFAULT);
+            }
             bytes.inc_len(len);
         }
         // SAFETY: A live socket of ours.
@@ -586,7 +587,7 @@ unsafe extern "C" fn getsockopt<T: Family>(
     let get = || -> Result {
         // SAFETY: A live socket of ours.
         let this = unsafe { object::<T>(sock) };
-        let value = T::option(this, u32::try_from(level)?, u32::try_from(name)?)?;
+        let value = T::option(this, number(level)?, number(name)?)?;
         // SAFETY: The socket layer's, for the time of this call.
         let opt = unsafe { &mut *opt };
         // SAFETY: As above.

@@ -413,20 +413,20 @@ mod tests {
             (self.0 >> 4) % bound
         }
 
-        /// Up to `max` bytes of an alphabet small enough for prefixes and repetitions to be common.
-        fn string(&mut self, max: u32) -> Result<KVec<u8>, NoMemory> {
-            let mut string = KVec::new();
-            for _ in 0..self.below(max + 1) {
-                let byte = match self.below(5) {
+        /// Any string that fits, of an alphabet small enough for prefixes and repetitions to be
+        /// common.
+        fn string<'a>(&mut self, buffer: &'a mut [u8]) -> &'a [u8] {
+            let mut len = 0;
+            for byte in buffer.iter_mut() {
+                *byte = match self.below(4) {
                     0 => 0x00,
-                    1 => 0x01,
-                    2 => 0x80,
-                    3 => b'a',
+                    1 => 0x80,
+                    2 => 0x81,
                     _ => 0xff,
                 };
-                string.push(byte, NO_SLEEP)?;
+                len += usize::from(self.below(5) > 0);
             }
-            Ok(string)
+            buffer.get(..len).unwrap_or_default()
         }
     }
 
@@ -618,8 +618,8 @@ mod tests {
     }
 
     #[test]
-    fn thousands_subscribed_each_matches_until_unsubscribed() {
-        const TOPICS: u32 = 3000;
+    fn many_subscribed_each_matches_until_unsubscribed() {
+        const TOPICS: u32 = 1000;
         // Odd, so that the products differ.
         let topic = |number: u32| number.wrapping_mul(0x9e37_79b1).to_be_bytes();
         let mut trie = Trie::new();
@@ -644,19 +644,20 @@ mod tests {
         let mut trie = Trie::new();
         let mut model = Model(KVec::new());
         let mut random = Random(0x1234_5678);
-        for step in 0..5000u32 {
-            let topic = random.string(4)?;
+        for step in 0..3000u32 {
+            let mut buffer = [0; 3];
+            let topic = random.string(&mut buffer);
             // Waves: mostly subscriptions, then mostly the reverse.
-            let growing = if step / 500 % 2 == 0 { 5 } else { 2 };
+            let growing = if step / 300 % 2 == 0 { 5 } else { 2 };
             if random.below(8) < growing {
-                assert_eq!(trie.subscribe(&topic), Ok(model.subscribe(&topic)?));
+                assert_eq!(trie.subscribe(topic), Ok(model.subscribe(topic)?));
             } else {
-                assert_eq!(trie.unsubscribe(&topic), model.unsubscribe(&topic));
+                assert_eq!(trie.unsubscribe(topic), model.unsubscribe(topic));
             }
-            let message = random.string(6)?;
-            assert_eq!(trie.matches(&message), model.matches(&message));
-            assert_eq!(trie.matches(&topic), model.matches(&topic));
-            if step % 64 == 0 {
+            let mut buffer = [0; 4];
+            let message = random.string(&mut buffer);
+            assert_eq!(trie.matches(message), model.matches(message));
+            if step % 100 == 0 {
                 assert!(is_sound(&trie));
             }
         }

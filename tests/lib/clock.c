@@ -52,7 +52,7 @@ int64_t patience(void)
 	return now_ms() + PATIENCE_MS;
 }
 
-void tick(int64_t deadline, const char *what)
+void tick_(int64_t deadline, const char *what)
 {
 	if (now_ms() > deadline)
 		die("waited %d ms in vain for %s", PATIENCE_MS, what);

@@ -11,6 +11,8 @@
 #ifndef SP_TESTS_CLOCK_H
 #define SP_TESTS_CLOCK_H
 
+#include "must.h"
+
 #include <stdint.h>
 
 /* What is bound to happen gets this long before the test fails. */
@@ -36,7 +38,8 @@ int quiet_ms(void);
  *		tick(deadline, "what is awaited");
  */
 int64_t patience(void);
-void tick(int64_t deadline, const char *what);
+#define tick(deadline, what) AT(tick_((deadline), (what)))
+void tick_(int64_t deadline, const char *what);
 
 /* Lets time pass. Only where time itself is under test. */
 void pass_ms(int ms);

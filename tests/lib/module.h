@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Loading and unloading sp.ko, whose path in the guest is $SP_KO.
+ * Loading and unloading sp.ko. Its path is $SP_KO; by default /root/sp.ko, or
+ * else where modprobe would look.
  */
 #ifndef SP_TESTS_MODULE_H
 #define SP_TESTS_MODULE_H

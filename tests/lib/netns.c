@@ -20,10 +20,10 @@ void netns_enter_new_(void)
 
 	if (unshare(CLONE_NEWNET) < 0)
 		die("unshare(CLONE_NEWNET): errno %d (not root?)", errno);
-	s = (int)must(socket(AF_INET, SOCK_DGRAM, 0));
-	must(ioctl(s, SIOCGIFFLAGS, &lo));
+	s = (int)must_(socket(AF_INET, SOCK_DGRAM, 0), "socket");
+	must_(ioctl(s, SIOCGIFFLAGS, &lo), "ioctl(SIOCGIFFLAGS)");
 	lo.ifr_flags |= IFF_UP;
-	must(ioctl(s, SIOCSIFFLAGS, &lo));
+	must_(ioctl(s, SIOCSIFFLAGS, &lo), "ioctl(SIOCSIFFLAGS)");
 	close(s);
 }
 
@@ -72,7 +72,8 @@ bool netns_veth_(const char *name, int pid)
 		struct nlmsgerr error;
 		char rest[256];
 	} answer;
-	int s = (int)must(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+	int s = (int)must_(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
+			  "socket(AF_NETLINK)");
 
 	add(&r, IFLA_IFNAME, name, strlen(name) + 1);
 	link = add(&r, IFLA_LINKINFO, NULL, 0);
@@ -85,8 +86,8 @@ bool netns_veth_(const char *name, int pid)
 	end(&r, data);
 	end(&r, link);
 
-	must(send(s, &r, r.header.nlmsg_len, 0));
-	must(recv(s, &answer, sizeof(answer), 0));
+	must_(send(s, &r, r.header.nlmsg_len, 0), "netlink send");
+	must_(recv(s, &answer, sizeof(answer), 0), "netlink recv");
 	close(s);
 	if (answer.error.error == -EOPNOTSUPP)
 		return false;

@@ -179,7 +179,7 @@ void raw_await_acked_(int fd)
 		must_(ioctl(fd, SIOCOUTQ, &unacked), "ioctl(SIOCOUTQ)");
 		if (!unacked)
 			return;
-		tick(deadline, "bytes to be acknowledged");
+		tick_(deadline, "bytes to be acknowledged");
 	}
 }
 

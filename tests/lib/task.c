@@ -38,7 +38,7 @@ void task_start_(struct task *task, void (*run)(void *arg), void *arg)
 	if (pthread_create(&task->thread, NULL, task_main, task))
 		die("pthread_create");
 	while (!tid_of(task))
-		tick(deadline, "a thread to start");
+		tick_(deadline, "a thread to start");
 }
 
 static char task_state(pid_t tid)
@@ -66,13 +66,13 @@ void task_await_asleep_(struct task *task)
 	/* Several looks: it may nap in a page fault on its way there. */
 	while (asleep < 5) {
 		asleep = task_state(tid_of(task)) == 'S' ? asleep + 1 : 0;
-		tick(deadline, "a thread to block");
+		tick_(deadline, "a thread to block");
 	}
 }
 
 void task_signal_(struct task *task, int sig)
 {
-	must(syscall(SYS_tgkill, getpid(), tid_of(task), sig));
+	must_(syscall(SYS_tgkill, getpid(), tid_of(task), sig), "tgkill");
 }
 
 void task_join_(struct task *task)
@@ -89,7 +89,8 @@ void task_join_(struct task *task)
 
 int child_status_(pid_t pid)
 {
-	int pidfd = (int)must(syscall(SYS_pidfd_open, pid, 0));
+	int pidfd = (int)must_(syscall(SYS_pidfd_open, pid, 0),
+			       "pidfd_open");
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	int status;
 
@@ -98,7 +99,7 @@ int child_status_(pid_t pid)
 		die("a child does not end");
 	}
 	close(pidfd);
-	must(waitpid(pid, &status, 0));
+	must_(waitpid(pid, &status, 0), "waitpid");
 	return status;
 }
 
@@ -112,12 +113,12 @@ void child_join_(pid_t pid)
 
 void meet_init_(struct meet *meet)
 {
-	must(socketpair(AF_UNIX, SOCK_STREAM, 0, meet->fd));
+	must_(socketpair(AF_UNIX, SOCK_STREAM, 0, meet->fd), "socketpair");
 }
 
 void meet_tell_(struct meet *meet)
 {
-	must(send(meet->fd[0], "!", 1, MSG_NOSIGNAL));
+	must_(send(meet->fd[0], "!", 1, MSG_NOSIGNAL), "send");
 }
 
 void meet_await_(struct meet *meet)
