@@ -124,46 +124,6 @@ impl Address {
             Address::Unspec => 0,
         }
     }
-
-    /// The same address with another port; [`Address::Unspec`] has none to replace.
-    pub(crate) fn with_port(mut self, new: u16) -> Address {
-        match &mut self {
-            Address::V4 { port, .. } | Address::V6 { port, .. } => *port = new,
-            Address::Unspec => {}
-        }
-        self
-    }
-
-    /// Whether this is an IPv4 address in IPv6 clothes, `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2): how a
-    /// listener for both families sees its IPv4 peers.
-    pub(crate) fn is_v4_mapped(&self) -> bool {
-        self.mapped_v4().is_some()
-    }
-
-    /// The IPv4 address that [`Address::is_v4_mapped`] tells of, without flow information and scope;
-    /// any other address as it is.
-    ///
-    /// The callers choose: a program that used AF_INET6 expects the mapped form back, as TCP gives
-    /// it; where addresses are shown or compared across families this one is better.
-    pub(crate) fn unmapped(self) -> Address {
-        match self.mapped_v4() {
-            Some(ip) => Address::V4 {
-                ip,
-                port: self.port(),
-            },
-            None => self,
-        }
-    }
-
-    fn mapped_v4(&self) -> Option<[u8; 4]> {
-        match self {
-            Address::V4 { .. } | Address::Unspec => None,
-            Address::V6 { ip, .. } => {
-                let v4 = ip.strip_prefix(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])?;
-                v4.first_chunk().copied()
-            }
-        }
-    }
 }
 
 /// The bytes of a field at its offset.
@@ -325,40 +285,10 @@ mod tests {
     }
 
     #[test]
-    fn port_replaced_leaves_the_rest() {
-        for address in [V4, V6, MAPPED] {
-            let port = address.port();
-            let other = address.with_port(1);
-            assert_eq!(other.port(), 1);
-            assert!(other != address);
-            assert_eq!(other.with_port(port), address);
-        }
+    fn port_asked_is_the_one_given_or_none() {
         assert_eq!(V4.port(), 5577);
-        assert_eq!(Address::Unspec.with_port(1), Address::Unspec);
+        assert_eq!(V6.port(), 5577);
+        assert_eq!(MAPPED.port(), 80);
         assert_eq!(Address::Unspec.port(), 0);
-    }
-
-    #[test]
-    fn mapped_address_unmapped_is_v4() {
-        let v4 = Address::V4 {
-            ip: [192, 0, 2, 1],
-            port: 80,
-        };
-        assert!(MAPPED.is_v4_mapped());
-        assert_eq!(MAPPED.unmapped(), v4);
-        for address in [v4, V6, Address::Unspec] {
-            assert!(!address.is_v4_mapped());
-            assert_eq!(address.unmapped(), address);
-        }
-        // One wrong bit in the prefix, and it is another address.
-        let (bytes, len) = MAPPED.emit();
-        for at in 8..20 {
-            let mut other = bytes;
-            if let Some(byte) = other.get_mut(at) {
-                *byte ^= 1;
-            }
-            let other = Address::parse(cut(&other, len));
-            assert!(matches!(other, Ok(other) if !other.is_v4_mapped()));
-        }
     }
 }

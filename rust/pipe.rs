@@ -538,30 +538,24 @@ impl<U: Upper> Pipe<U> {
     }
 
     fn work_off(self: &Arc<Self>) {
-        let (phase, greeted, end) = {
+        let (phase, greeted, mut end) = {
             let tx = self.tx.lock();
             (tx.phase, tx.greeted, tx.end)
         };
         if phase == Phase::Dead {
             return;
         }
-        if let Some(end) = end {
-            return self.finish(end);
-        }
         let mut tcp = self.stream.lock();
+        // Also where the peer's greeting was bad already: it is told who we are.
         if !greeted && tcp.is_connected() {
-            let (own_type, _) = self.upper.types();
-            let bytes = Greeting {
-                endpoint_type: own_type,
-            }
-            .to_bytes();
-            // A new connection has room for eight bytes; if not, it is of no use.
-            match tcp.send(core::iter::once(bytes.as_slice()), false) {
-                Ok(8) => self.tx.lock().greeted = true,
-                Ok(_) | Err(_) => self.end(End::Disconnected),
-            }
-            // The peer's greeting may be there, waiting for ours.
-            self.rx.lock().held = true;
+            self.greet(&mut tcp);
+        } else if !greeted && tcp.at_end() {
+            // It was reset before our greeting, which what the decoder holds would wait for.
+            end.get_or_insert(End::Disconnected);
+        }
+        if let Some(end) = end {
+            drop(tcp);
+            return self.finish(end);
         }
         self.read(&mut tcp);
         let connected = tcp.is_connected();
@@ -575,6 +569,18 @@ impl<U: Upper> Pipe<U> {
         }
         self.flush();
         self.close_off();
+    }
+
+    fn greet(self: &Arc<Self>, tcp: &mut TcpLocked<'_>) {
+        let (endpoint_type, _) = self.upper.types();
+        let bytes = Greeting { endpoint_type }.to_bytes();
+        // A new connection has room for eight bytes; if not, it is of no use.
+        match tcp.send(core::iter::once(bytes.as_slice()), false) {
+            Ok(8) => self.tx.lock().greeted = true,
+            Ok(_) | Err(_) => self.end(End::Disconnected),
+        }
+        // The peer's greeting may be there, waiting for ours.
+        self.rx.lock().held = true;
     }
 
     /// Ends a closing pipe once the peer has everything. TCP itself would deliver what it has, but a

@@ -9,6 +9,8 @@
 leaks=/sys/kernel/debug/kmemleak
 echo clear >$leaks
 cd /root/tests || exit
+SP_KO=/lib/modules/$(uname -r)/sp.ko
+export SP_KO
 
 for name; do
 	echo "#> begin $name"

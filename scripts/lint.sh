@@ -28,11 +28,13 @@ unsafe_outside_net() {
 	! grep -rnw unsafe rust --include='*.rs' --exclude-dir=net | grep -v ':[[:space:]]*//'
 }
 
+# clang sees the signs that the harness's macros compare; gcc takes the harness
+# for a system header.
 c_warnings() {
 	local cc
 	for cc in gcc "$clang"; do
 		make -s -C userspace O="$PWD/build/lint-$cc/userspace" CC="$cc" CFLAGS='-O2 -Werror' &&
-			make -s -C tests O="$PWD/build/lint-$cc/tests" CC="$cc" CFLAGS=-Werror \
+			make -s -C tests O="$PWD/build/lint-$cc/tests" CC="$cc" CFLAGS='-Werror -Wno-sign-compare' \
 				KSELFTEST="$kernel/source/tools/testing/selftests" || return
 	done
 }

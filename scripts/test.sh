@@ -38,12 +38,12 @@ done
 
 # KUnit's part of the kernel log, put into the form of a test program's output.
 kunit() {
-	sed -nE -e '/vm: loading/,/vm: running/!d' -e 's/^\[ *[0-9.]+\] //' \
-		-e 's/^(1\.\.[0-9]+)$/#> suites \1/p' \
-		-e 's/^    # Subtest: (.*)/#> begin \1/p' \
-		-e 's/^    ((not )?ok |1\.\.|# )/\1/p' \
-		-e 's/^ok [0-9]+ /#> end /; /^#> end/s/$/ 0/p' \
-		-e 's/^not ok [0-9]+ /#> end /; /^#> end .*[^0]$/s/$/ 1/p' "$1"
+	sed -n '/vm: loading/,/vm: running/s/^\[ *[0-9.]*\] //p' "$1" |
+		sed -nE -e 's/^    # Subtest: /#> begin /p;t' \
+		-e 's/^    ((not )?ok |1\.\.|# )/\1/p;t' \
+		-e 's/^1\.\./#> suites 1../p;t' \
+		-e 's/^ok [0-9]+ (.*)/#> end \1 0/p' \
+		-e 's/^not ok [0-9]+ (.*)/#> end \1 1/p'
 }
 
 log=$top/build/test.log

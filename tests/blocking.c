@@ -340,7 +340,7 @@ TEST(close_returns_at_once)
 {
 	struct addr addr;
 	int pub = sp_listener(SOCK_PUB, &addr);
-	int peer = raw_connect_narrow(&addr);
+	int peer = raw_connect_small(&addr);
 	static char buf[900000];
 	int64_t start;
 

@@ -57,8 +57,7 @@ TEST_F(victim, garbage_instead_of_a_greeting)
 		int fd = raw_connect(&self->addr);
 
 		raw_write(fd, garbage[i].bytes, garbage[i].len);
-		raw_expect_greeting(fd, SOCK_REP);
-		raw_expect_closed(fd);
+		raw_expect_refused(fd, SOCK_REP);
 		close(fd);
 		await_counter(self->rep, sp_bad_greetings, i + 1);
 		still_serves(self);
@@ -262,8 +261,7 @@ TEST(dialer_meets_garbage_and_good)
 	for (i = 0; i < 5; i++) {
 		fd = raw_accept(bad);
 		raw_write(fd, LIT("HTTP/1.1 400 Bad Request\r\n\r\n"));
-		raw_expect_greeting(fd, SOCK_REQ);
-		raw_expect_closed(fd);
+		raw_expect_refused(fd, SOCK_REQ);
 		close(fd);
 		sp_send(req, LIT("Q"));
 		raw_reply(peer, raw_expect_request(peer, LIT("Q")), LIT("R"));

@@ -72,7 +72,7 @@ TEST_F(unload, refused_while_a_closed_socket_delivers)
 
 	/* Bounds what TCP takes, so that the pipe holds a good part. */
 	sol_set(pub, SO_SNDBUF, 32768);
-	peer = raw_connect_narrow(&addr);
+	peer = raw_connect_small(&addr);
 	raw_greet(peer, SOCK_SUB);
 	raw_expect_greeting(peer, SOCK_PUB);
 	await_peers(pub, 1);

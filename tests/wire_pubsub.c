@@ -181,7 +181,7 @@ TEST(case_47_slow_subscriber)
 	ASSERT_NE(NULL, seen);
 	sol_set(pub, SO_SNDBUF, 65536);
 	addr = sp_bind(pub, AF_INET);
-	slow.fd = raw_connect_narrow(&addr);
+	slow.fd = raw_connect_small(&addr);
 	raw_greet(slow.fd, SOCK_SUB);
 	raw_expect_greeting(slow.fd, SOCK_PUB);
 	fast = raw_peer(SOCK_SUB, &addr);

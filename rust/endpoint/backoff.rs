@@ -42,7 +42,7 @@ impl Backoff {
         let least = ivl_ms.max(1);
         let most = max_ms.max(least);
         let range = self.range_ms.clamp(least, most);
-        self.range_ms = range.saturating_mul(2).min(most);
+        self.range_ms = range.saturating_mul(2);
 
         // Rounded up, so never zero.
         let shortest = range.div_ceil(2);
@@ -105,16 +105,9 @@ mod tests {
         let mut backoff = Backoff::new();
         let mut before = 0;
         for turn in 0..10 {
-            // 25 choices among 50, 51 among 100: find the last.
-            let wait = backoff.next(
-                50,
-                50 << 9,
-                if turn % 2 == 0 {
-                    (25 << turn) as u32
-                } else {
-                    0
-                },
-            );
+            // The choices are numbered from 0 up to half the range.
+            let longest = 25 << turn;
+            let wait = backoff.next(50, 50 << 9, if turn % 2 == 0 { longest } else { 0 });
             assert!(wait >= before);
             before = wait;
         }

@@ -120,11 +120,6 @@ impl Tags {
         }
     }
 
-    /// How many bytes that is.
-    pub(crate) fn len_bytes(&self) -> usize {
-        self.as_bytes().len()
-    }
-
     fn copy(from: &[u8]) -> Result<Self, NoMemory> {
         let mut bytes = [0; INLINE * TAG];
         if let (Some(to), Ok(len)) = (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
@@ -219,7 +214,7 @@ mod tests {
     fn parsed(body: &[u8], max: u8) -> Result<usize, ParseError> {
         let (tags, len) = Tags::parse(body, max)?;
         // Whatever was accepted goes back as it came.
-        if tags.as_bytes() == body.get(..len).unwrap_or_default() && tags.len_bytes() == len {
+        if body.get(..len) == Some(tags.as_bytes()) {
             Ok(len)
         } else {
             Err(ParseError::NoMemory)
@@ -240,6 +235,18 @@ mod tests {
                     assert_eq!(parsed(&bytes, max), expected);
                 }
             }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn short_stack_parsed_takes_no_memory() -> Result<(), NoMemory> {
+        for above in 0..8 {
+            let spilled = match Tags::parse(&stack(above, true, 1)?, 8) {
+                Ok((tags, _)) => matches!(tags.0, Stack::Spilled(_)),
+                Err(_) => return Err(NoMemory),
+            };
+            assert_eq!(spilled, above >= 4);
         }
         Ok(())
     }
@@ -295,7 +302,6 @@ mod tests {
     #[test]
     fn new_has_no_bytes() {
         assert_eq!(Tags::new().as_bytes(), &[] as &[u8]);
-        assert_eq!(Tags::new().len_bytes(), 0);
     }
 
     #[test]

@@ -54,7 +54,7 @@ static int bounded(int fd)
 	return fd;
 }
 
-static int connect_with(const struct addr *to, int rcvbuf)
+int raw_connect_with_(const struct addr *to, int rcvbuf)
 {
 	int fd = (int)must_(socket(to->sa.sa_family, SOCK_STREAM, 0), "socket");
 
@@ -66,12 +66,7 @@ static int connect_with(const struct addr *to, int rcvbuf)
 
 int raw_connect_(const struct addr *to)
 {
-	return connect_with(to, 0);
-}
-
-int raw_connect_narrow_(const struct addr *to)
-{
-	return connect_with(to, 4096);
+	return raw_connect_with_(to, 0);
 }
 
 int raw_listen_(int family, struct addr *addr)
@@ -295,6 +290,22 @@ void raw_expect_closed_(int fd)
 	if (n == 1)
 		die("byte 0x%02x, expected the connection to close",
 		    (unsigned char)c);
+	if (n < 0 && errno != ECONNRESET)
+		die("%s, expected the connection to close",
+		    strerrorname_np(errno));
+}
+
+void raw_expect_refused_(int fd, int type)
+{
+	struct bytes ours = { 0 };
+	unsigned char c;
+	size_t i;
+	ssize_t n;
+
+	bytes_greeting(&ours, type);
+	for (i = 0; (n = recv(fd, &c, 1, 0)) == 1; i++)
+		if (i == GREETING_LEN || c != ours.at[i])
+			die("byte 0x%02x, expected no more than a greeting", c);
 	if (n < 0 && errno != ECONNRESET)
 		die("%s, expected the connection to close",
 		    strerrorname_np(errno));

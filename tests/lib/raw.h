@@ -36,8 +36,10 @@ int raw_accept_(int l);
 /* A small window, to make the other side feel backpressure soon. Set before
  * connecting, or on the listening socket.
  */
-#define raw_connect_narrow(to) AT(raw_connect_narrow_((to)))
-int raw_connect_narrow_(const struct addr *to);
+#define raw_connect_narrow(to) AT(raw_connect_with_((to), 4096))
+/* Not so small that a large transfer becomes slow. */
+#define raw_connect_small(to) AT(raw_connect_with_((to), 32768))
+int raw_connect_with_(const struct addr *to, int rcvbuf);
 
 /*
  * Plays a socket of @type: connects or accepts, exchanges greetings, checks
@@ -92,6 +94,9 @@ void raw_reply_(int fd, uint32_t id, const void *body, size_t len);
 /* The other side closes: end of file or reset, and no byte before it. */
 #define raw_expect_closed(fd) AT(raw_expect_closed_((fd)))
 void raw_expect_closed_(int fd);
+/* The same, for a bad greeting: ours may have been sent before it was read. */
+#define raw_expect_refused(fd, type) AT(raw_expect_refused_((fd), (type)))
+void raw_expect_refused_(int fd, int type);
 /* Neither a byte nor the end within quiet_ms(). */
 #define raw_expect_quiet(fd) AT(raw_expect_quiet_((fd)))
 void raw_expect_quiet_(int fd);

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the suites of the patterns share: one machine, pipes that keep what they are given, a clock
+//! that the test sets.
+//!
+//! A [`Bench`] does what `rust/socket.rs` does around a machine. It feeds one event at a time and keeps
+//! the [`Effects`] for the test to look at. After each event it checks what always holds: the
+//! invariants of [`Peers`], and that the readiness told before a call was the truth about it.
+//!
+//! Nothing here asserts, because only a test's own `assert!` reports to KUnit: what went wrong comes
+//! back as a [`Fault`].
+
+use core::cell::{
+    Cell,
+    RefCell, //
+};
+
+use super::{
+    Effects,
+    Handle,
+    Now,
+    Pattern,
+    Peers,
+    PipeId,
+    Received,
+    Refused,
+    Room,
+    Ticket,
+    Wake,
+    World, //
+};
+use crate::error::Refusal;
+use crate::mem::{
+    Arc,
+    KVec,
+    NoMemory,
+    GFP_KERNEL, //
+};
+use crate::message::{
+    AppendError,
+    Bytes,
+    Message,
+    Msg,
+    Source, //
+};
+use crate::stats::Counters;
+
+/// What a test does not go on after, unless it expects it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The machine refused.
+    Refused(Refusal),
+    /// `can_send`, `can_recv` or `next_len` had told otherwise.
+    Readiness,
+    /// An invariant of the peers does not hold.
+    Unsound,
+    /// A message came back with other bytes, or `peek` showed other bytes.
+    Changed,
+    NoMemory,
+}
+
+/// A refusal to compare `.err()` with.
+pub(crate) const fn refused(why: Refusal) -> Option<Fault> {
+    Some(Fault::Refused(why))
+}
+
+impl From<NoMemory> for Fault {
+    fn from(_: NoMemory) -> Self {
+        Fault::NoMemory
+    }
+}
+
+/// What a machine made of a message that arrived: [`Received`] without the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Kept(Wake),
+    Discarded,
+    Fatal,
+}
+
+/// Bytes that are all there.
+struct Given<'a>(&'a [u8]);
+
+impl Source for Given<'_> {
+    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+        let (now, later) = self.0.split_at_checked(n).ok_or(AppendError::Fault)?;
+        to.extend_from_slice(now, GFP_KERNEL)
+            .map_err(|_| AppendError::NoMemory)?;
+        self.0 = later;
+        Ok(())
+    }
+}
+
+/// A message as it comes from a program, or with its tags in front as it comes from a peer.
+pub(crate) fn message(tags: &[u8], body: &[u8]) -> Result<Msg, NoMemory> {
+    let total = tags.len().saturating_add(body.len());
+    let mut bytes = Bytes::new();
+    for part in [tags, body] {
+        let mut source = Given(part);
+        while !source.0.is_empty() {
+            let rest = source.0.len();
+            bytes
+                .append(&mut source, rest, total, GFP_KERNEL)
+                .map_err(|_| NoMemory)?;
+        }
+    }
+    Message::new(bytes, GFP_KERNEL)
+}
+
+/// The bytes from `skip` on, in one piece.
+fn joined(tags: &[u8], bytes: &Bytes, skip: usize) -> Result<KVec<u8>, NoMemory> {
+    let mut whole = KVec::new();
+    whole.extend_from_slice(tags, GFP_KERNEL)?;
+    for chunk in bytes.chunks_from(skip) {
+        whole.extend_from_slice(chunk, GFP_KERNEL)?;
+    }
+    Ok(whole)
+}
+
+/// What was pushed to a pipe, as it goes out. No pipe if there was no room for it.
+struct Frame {
+    to: Option<PipeId>,
+    bytes: KVec<u8>,
+}
+
+/// A pipe that keeps what it is given, in one log with the others.
+pub(crate) struct Mock {
+    id: PipeId,
+    /// How many messages it still takes.
+    room: Cell<u32>,
+    log: Arc<RefCell<KVec<Frame>>>,
+}
+
+impl Handle for Mock {
+    fn push(&self, msg: Msg) -> Room {
+        let left = self.room.get().checked_sub(1);
+        let to = left.map(|_| self.id);
+        // A frame that gets lost for want of memory is missed by the test.
+        if let Ok(bytes) = joined(msg.tags.as_bytes(), msg.bytes(), 0) {
+            let _ = self.log.borrow_mut().push(Frame { to, bytes }, GFP_KERNEL);
+        }
+        self.room.set(left.unwrap_or(0));
+        match self.room.get() {
+            0 => Room::Full,
+            _ => Room::More,
+        }
+    }
+}
+
+/// A machine with its peers, counters and clock.
+pub(crate) struct Bench<P> {
+    pub(crate) machine: P,
+    pub(crate) peers: Peers<Mock>,
+    pub(crate) stats: Counters,
+    pub(crate) now: Now,
+    /// What the last event asked for.
+    pub(crate) effects: Effects,
+    log: Arc<RefCell<KVec<Frame>>>,
+}
+
+impl<P: Pattern> Bench<P> {
+    pub(crate) fn new(machine: P) -> Result<Self, Fault> {
+        Ok(Bench {
+            machine,
+            peers: Peers::new(),
+            stats: Counters::default(),
+            now: Now(0),
+            effects: Effects::NONE,
+            log: Arc::new(RefCell::new(KVec::new()), GFP_KERNEL).map_err(NoMemory::from)?,
+        })
+    }
+
+    fn with<R>(&mut self, event: impl FnOnce(&mut P, &mut World<'_, Mock>) -> R) -> R {
+        let mut world = World {
+            peers: &mut self.peers,
+            stats: &mut self.stats,
+            now: self.now,
+        };
+        event(&mut self.machine, &mut world)
+    }
+
+    /// Makes a pipe that is not up yet and will take `room` messages.
+    pub(crate) fn pipe(&mut self, room: u32) -> Result<PipeId, Fault> {
+        let id = self.peers.reserve()?;
+        let mock = Mock {
+            id,
+            room: Cell::new(room),
+            log: self.log.clone(),
+        };
+        self.peers.attach(id, mock);
+        self.sound()?;
+        Ok(id)
+    }
+
+    /// Makes a pipe and greets.
+    pub(crate) fn open(&mut self, room: u32) -> Result<PipeId, Fault> {
+        let id = self.pipe(room)?;
+        self.peers.opened(id);
+        self.effects = self.with(|machine, world| machine.writable(world));
+        self.sound()?;
+        Ok(id)
+    }
+
+    /// Gives a full pipe room for so many messages.
+    pub(crate) fn drain(&mut self, id: PipeId, room: u32) -> Result<(), Fault> {
+        if let Some(mock) = self.peers.handle(id) {
+            mock.room.set(room);
+        }
+        self.peers.set_writable(id, true);
+        self.effects = self.with(|machine, world| machine.writable(world));
+        self.sound()
+    }
+
+    pub(crate) fn close(&mut self, id: PipeId) -> Result<(), Fault> {
+        self.peers.closed(id);
+        self.effects = self.with(|machine, world| machine.closed(world, id));
+        self.sound()
+    }
+
+    /// Sets the clock and lets the machine look at it.
+    pub(crate) fn at(&mut self, ms: u64) -> Result<(), Fault> {
+        self.now = Now(ms);
+        self.effects = self.with(|machine, world| machine.expired(world));
+        self.sound()
+    }
+
+    pub(crate) fn send(&mut self, body: &[u8]) -> Result<(), Fault> {
+        let msg = message(b"", body)?;
+        let told = self.machine.can_send(&self.peers);
+        let sent = self.with(|machine, world| machine.send(world, msg));
+        self.sound()?;
+        match sent {
+            Ok(effects) if told => {
+                self.effects = effects;
+                Ok(())
+            }
+            Err(Refused { msg, .. }) if *joined(b"", msg.bytes(), msg.skipped())? != *body => {
+                Err(Fault::Changed)
+            }
+            Err(Refused { why, .. }) if !told => Err(Fault::Refused(why)),
+            Ok(_) | Err(_) => Err(Fault::Readiness),
+        }
+    }
+
+    /// A first try to receive: what the program gets.
+    pub(crate) fn recv(&mut self) -> Result<KVec<u8>, Fault> {
+        self.recv_again(&mut Ticket::default())
+    }
+
+    /// One try of a blocked receive.
+    pub(crate) fn recv_again(&mut self, ticket: &mut Ticket) -> Result<KVec<u8>, Fault> {
+        let told = self.machine.can_recv(&self.peers);
+        let len = self.with(|machine, world| machine.next_len(world));
+        let received = self.with(|machine, world| machine.recv(world, ticket));
+        self.sound()?;
+        match received {
+            Ok(msg) if told && len == Some(msg.user_len()) => {
+                Ok(joined(b"", msg.bytes(), msg.skipped())?)
+            }
+            Err(why @ (Refusal::Again | Refusal::State | Refusal::Direction)) if !told => {
+                Err(Fault::Refused(why))
+            }
+            // Whether these are readable depends on who asks.
+            Err(why @ Refusal::Cancelled) => Err(Fault::Refused(why)),
+            Err(why @ (Refusal::Reset | Refusal::NoMemory)) if told => Err(Fault::Refused(why)),
+            Ok(_) | Err(_) => Err(Fault::Readiness),
+        }
+    }
+
+    /// Whether a receive gives this body.
+    pub(crate) fn gets(&mut self, body: &[u8]) -> bool {
+        self.recv().is_ok_and(|got| *got == *body)
+    }
+
+    /// What MSG_PEEK shows.
+    pub(crate) fn peek(&mut self) -> Result<KVec<u8>, Fault> {
+        let peeked = self.with(|machine, world| machine.peek(world));
+        self.sound()?;
+        let peeked = peeked.map_err(Fault::Refused)?;
+        Ok(joined(b"", &peeked.bytes, peeked.skip)?)
+    }
+
+    /// Whether MSG_PEEK shows this body.
+    pub(crate) fn shows(&mut self, body: &[u8]) -> bool {
+        self.peek().is_ok_and(|got| *got == *body)
+    }
+
+    /// A message arrives whose bytes are those of `tags` and then those of `body`.
+    pub(crate) fn arrives(&mut self, from: PipeId, tags: &[u8], body: &[u8]) -> Result<Fate, Fault> {
+        let msg = message(tags, body)?;
+        let received = self.with(|machine, world| machine.received(world, from, msg));
+        self.sound()?;
+        let (fate, msg) = match received {
+            Received::Kept(wake) => return Ok(Fate::Kept(wake)),
+            Received::Discarded(msg) => (Fate::Discarded, msg),
+            Received::Fatal(msg) => (Fate::Fatal, msg),
+        };
+        let whole = joined(b"", msg.bytes(), 0)?;
+        match whole.strip_prefix(tags) == Some(body) {
+            true => Ok(fate),
+            false => Err(Fault::Changed),
+        }
+    }
+
+    /// Whether these frames, each a pipe, its tags and its body, went out since the last call, in this
+    /// order and no others.
+    pub(crate) fn sent(&mut self, frames: &[(PipeId, &[u8], &[u8])]) -> bool {
+        let log = self.log.replace(KVec::new());
+        log.len() == frames.len()
+            && log.iter().zip(frames).all(|(frame, (to, tags, body))| {
+                frame.to == Some(*to) && frame.bytes.strip_prefix(*tags) == Some(*body)
+            })
+    }
+
+    fn sound(&self) -> Result<(), Fault> {
+        match is_sound(&self.peers, 0) {
+            true => Ok(()),
+            false => Err(Fault::Unsound),
+        }
+    }
+}
+
+/// Whether the invariants of [`Peers`] hold, with so many places that are reserved and have no pipe.
+pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
+    // Past the ids that a test uses, so that bits without a peer are seen.
+    const IDS: u32 = 12;
+    let (mut up, mut charge, mut bytes) = (0, 0, 0);
+    let (mut writable, mut readable) = (false, false);
+    for id in 0..IDS {
+        let Some(peer) = peers.slab.get(id) else {
+            if peers.writable.contains(id) || peers.readable.contains(id) {
+                return false;
+            }
+            continue;
+        };
+        if peers.readable.contains(id) == peer.queue.is_empty() {
+            return false;
+        }
+        if peers.writable.contains(id) && !peer.up || peer.up && peer.handle.is_none() {
+            return false;
+        }
+        if peer.handle.is_none() && peer.queue.is_empty() {
+            let Some(rest) = reserved.checked_sub(1) else {
+                return false;
+            };
+            reserved = rest;
+        }
+        up += u32::from(peer.up);
+        charge += peer.queue.charge();
+        bytes += peer.queue.bytes();
+        writable |= peers.writable.contains(id);
+        readable |= peers.readable.contains(id);
+    }
+    reserved == 0
+        && up == peers.count_up()
+        && charge == peers.charge()
+        && bytes == peers.bytes()
+        && writable == peers.some_writable()
+        && readable == peers.some_readable()
+        && peers.slab.next_from(IDS).is_none()
+}

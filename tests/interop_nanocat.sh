@@ -1,0 +1,96 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Our sockets against the nanocat program: what a person would try first. Each
+# side binds once and connects once; sppeer is our end.
+#
+# Everything is bounded: sppeer by itself, nanocat by timeout.
+
+here=$(dirname "$0")
+# shellcheck source=/dev/null # the kernel's
+. "$here/ktap_helpers.sh"
+
+out=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$out"' EXIT
+port=6100
+
+# The two ends start in any order and find each other; no port is used twice.
+next_port() {
+	port=$((port + 1))
+	url=tcp://127.0.0.1:$port
+}
+
+# In the background, with whatever it prints in a file.
+begin() {
+	timeout 20 "$@" >"$out/background" 2>"$out/errors" &
+	background=$!
+}
+
+# The text that came out, and where it was looked for if it was another.
+expect() {
+	[ "$1" = "$2" ] && return
+	ktap_print_msg "expected '$1', got '$2'"
+	sed 's/^/# /' "$out/errors"
+	return 1
+}
+
+opposite() {
+	[ "$1" = bind ] && echo connect || echo bind
+}
+
+# our_req WAY: nanocat is the server.
+our_req() {
+	next_port
+	begin nanocat --rep "--$(opposite "$1")" "$url" --data World --ascii
+	reply=$("$here/sppeer" req "$1" $port Hello)
+	kill $background
+	wait $background 2>/dev/null
+	expect World "$reply" && expect Hello "$(cat "$out/background")"
+}
+
+# our_rep WAY: nanocat asks once. It never ends by itself after the reply.
+our_rep() {
+	next_port
+	begin nanocat --req "--$(opposite "$1")" "$url" --data Hello --ascii --send-timeout 15 --recv-timeout 15
+	request=$("$here/sppeer" rep "$1" $port World)
+	wait $background
+	expect Hello "$request" && expect World "$(cat "$out/background")"
+}
+
+# our_pub WAY: nanocat ends when nothing more comes, and says so.
+our_pub() {
+	next_port
+	begin nanocat --sub "--$(opposite "$1")" "$url" --subscribe topic --ascii --recv-timeout 15
+	"$here/sppeer" pub "$1" $port 'topic and news'
+	# What sppeer sent is delivered although it has ended.
+	for _ in $(seq 100); do
+		[ -s "$out/background" ] && break
+		sleep 0.1
+	done
+	kill $background
+	wait $background 2>/dev/null
+	expect 'topic and news' "$(cat "$out/background")"
+}
+
+# our_sub WAY: nanocat publishes until one gets through.
+our_sub() {
+	next_port
+	begin nanocat --pub "--$(opposite "$1")" "$url" --data 'topic and news' --interval 0.1
+	news=$("$here/sppeer" sub "$1" $port)
+	kill $background
+	wait $background 2>/dev/null
+	expect 'topic and news' "$news"
+}
+
+ktap_print_header
+if ! command -v nanocat >/dev/null; then
+	ktap_skip_all 'no nanocat here (package nanomsg-utils)'
+	exit "$KSFT_SKIP"
+fi
+ktap_set_plan 8
+for test in our_req our_rep our_pub our_sub; do
+	for way in bind connect; do
+		ktap_test_result "${test}_${way}s" "$test" "$way"
+	done
+done
+ktap_finished
