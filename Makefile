@@ -22,7 +22,7 @@ demo:
 	@scripts/demo.sh
 
 test:
-	@scripts/test.sh $(T)
+	@scripts/test.sh '$(T)'
 
 shell:
 	@scripts/shell.sh

@@ -36,3 +36,24 @@ impl From<Refusal> for Error {
         }
     }
 }
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_error)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_errno() {
+        // DESIGN.md section 2, "Per pattern".
+        for (refusal, errno) in [
+            (Refusal::Again, code::EAGAIN),
+            (Refusal::State, code::EBADFD),
+            (Refusal::Direction, code::EOPNOTSUPP),
+            (Refusal::Cancelled, code::ECANCELED),
+            (Refusal::Reset, code::ECONNRESET),
+            (Refusal::NoMemory, code::ENOMEM),
+        ] {
+            assert_eq!(Error::from(refusal), errno);
+        }
+    }
+}

@@ -351,3 +351,351 @@ impl Drop for Queue {
         while self.pop().is_some() {}
     }
 }
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_message)]
+mod tests {
+    use super::*;
+    use crate::mem::GFP_KERNEL;
+
+    /// Byte n of a test's body is n modulo this, a prime: a piece in a wrong place is noticed.
+    const PERIOD: usize = 251;
+
+    /// More than one piece to copy or compare at a time.
+    const TABLE: [u8; 17 * PERIOD] = {
+        let mut table = [0; 17 * PERIOD];
+        let mut n = 0;
+        while n < table.len() {
+            table[n] = (n % PERIOD) as u8;
+            n += 1;
+        }
+        table
+    };
+
+    /// Up to `n` bytes of a test's body, from number `at` on.
+    fn piece(at: usize, n: usize) -> &'static [u8] {
+        static BYTES: [u8; 17 * PERIOD] = TABLE;
+        let from = BYTES.get(at % PERIOD..).unwrap_or_default();
+        from.get(..n).unwrap_or(from)
+    }
+
+    /// A test's body on its way.
+    struct Counted {
+        at: usize,
+        /// Nothing from here on can be read.
+        end: usize,
+    }
+
+    impl Source for Counted {
+        fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+            let mut left = n;
+            if self.at.saturating_add(n) > self.end {
+                return Err(AppendError::Fault);
+            }
+            while left > 0 {
+                let piece = piece(self.at, left);
+                // The room is promised, so nothing is allocated here.
+                if to.capacity() - to.len() < piece.len() {
+                    return Err(AppendError::NoMemory);
+                }
+                to.extend_from_slice(piece, GFP_KERNEL)
+                    .map_err(|_| AppendError::NoMemory)?;
+                self.at += piece.len();
+                left -= piece.len();
+            }
+            Ok(())
+        }
+    }
+
+    /// Whether the chunks from `offset` on are bytes number `offset` to `end` of a test's body.
+    fn holds(bytes: &Bytes, offset: usize, end: usize) -> bool {
+        let mut at = offset;
+        for mut chunk in bytes.chunks_from(offset) {
+            if chunk.is_empty() {
+                return false;
+            }
+            while !chunk.is_empty() {
+                let want = piece(at, chunk.len());
+                let Some(rest) = chunk.strip_prefix(want) else {
+                    return false;
+                };
+                at += want.len();
+                chunk = rest;
+            }
+        }
+        at == end.max(offset)
+    }
+
+    /// Whether a body is what its invariants and its length say.
+    fn is_sound(bytes: &Bytes, len: usize) -> bool {
+        bytes.len() == len && bytes.head().len() >= len.min(HEAD) && holds(bytes, 0, len)
+    }
+
+    /// Appends until there are `len` bytes of a body of `total`, each time as many as are missing.
+    fn grow(
+        bytes: &mut Bytes,
+        source: &mut Counted,
+        len: usize,
+        total: usize,
+    ) -> Result<(), AppendError> {
+        while bytes.len() < len {
+            let rest = len - bytes.len();
+            if bytes.append(source, rest, total, GFP_KERNEL)? == 0 {
+                return Err(AppendError::Fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// A body of `total` bytes that arrives in pieces: a first one, and as many of `size`, which is not
+    /// zero, as it takes.
+    fn arrived(total: usize, first: usize, size: usize) -> Result<Bytes, AppendError> {
+        let mut bytes = Bytes::new();
+        let mut source = Counted { at: 0, end: total };
+        let mut len = first;
+        grow(&mut bytes, &mut source, len, total)?;
+        while len < total {
+            len = total.min(len + size);
+            grow(&mut bytes, &mut source, len, total)?;
+        }
+        Ok(bytes)
+    }
+
+    /// A message with a body of `len` bytes, the first of which is `name`.
+    fn message(name: u8, len: usize) -> Result<Msg, AppendError> {
+        let mut bytes = arrived(len, len, 1)?;
+        if let Some(first) = bytes.head.first_mut() {
+            *first = name;
+        }
+        Message::new(bytes, GFP_KERNEL).map_err(|_| AppendError::NoMemory)
+    }
+
+    /// The first byte of the next message.
+    fn pop(queue: &mut Queue) -> Option<u8> {
+        queue.pop()?.bytes().head().first().copied()
+    }
+
+    /// Lengths around those at which something changes.
+    const LENGTHS: [usize; 11] = [
+        0,
+        1,
+        HEAD - 1,
+        HEAD,
+        HEAD + 1,
+        CHUNK - 1,
+        CHUNK,
+        CHUNK + 1,
+        CHUNK + HEAD,
+        2 * CHUNK - 1,
+        2 * CHUNK + HEAD + 1,
+    ];
+
+    #[test]
+    fn empty_body_holds_no_memory() {
+        let bytes = Bytes::new();
+        assert!(is_sound(&bytes, 0));
+        assert_eq!(bytes.head.capacity(), 0);
+        assert_eq!(bytes.chunks_from(0).count(), 0);
+    }
+
+    #[test]
+    fn any_length_arrived_in_two_pieces_is_whole() -> Result<(), AppendError> {
+        for total in LENGTHS {
+            for first in [1, HEAD - 1, HEAD, HEAD + 1, CHUNK - 1, CHUNK, CHUNK + 1] {
+                if first < total {
+                    assert!(is_sound(&arrived(total, first, total)?, total));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn any_length_arrived_in_equal_pieces_is_whole_and_in_few_chunks() -> Result<(), AppendError> {
+        for total in [CHUNK + 1, 3 * CHUNK + HEAD + 1] {
+            // Fewer bytes than a segment, a segment, more.
+            for size in [536, 1448, HEAD, CHUNK - 1, CHUNK, 65536] {
+                let bytes = arrived(total, total.min(size), size)?;
+                assert!(is_sound(&bytes, total));
+                assert!(bytes.rest.len() <= 12);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn short_body_arrived_byte_by_byte_is_one_chunk() -> Result<(), AppendError> {
+        let bytes = arrived(300, 0, 1)?;
+        assert!(is_sound(&bytes, 300));
+        assert_eq!((bytes.head.capacity(), bytes.rest.len()), (300, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn huge_length_claimed_takes_no_memory_ahead() -> Result<(), AppendError> {
+        for first in [1, HEAD] {
+            let mut bytes = Bytes::new();
+            let mut source = Counted { at: 0, end: first };
+            grow(&mut bytes, &mut source, first, 0x7fff_f000)?;
+            assert_eq!(bytes.head.capacity(), HEAD);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn any_length_complete_takes_no_more() -> Result<(), AppendError> {
+        for total in LENGTHS {
+            let mut bytes = Bytes::new();
+            let mut source = Counted {
+                at: 0,
+                end: usize::MAX,
+            };
+            grow(&mut bytes, &mut source, total / 2, total)?;
+            while bytes.append(&mut source, usize::MAX, total, GFP_KERNEL)? > 0 {}
+            assert!(is_sound(&bytes, total));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn any_length_source_faulted_leaves_the_body() -> Result<(), AppendError> {
+        for have in LENGTHS {
+            let total = have + 5;
+            let mut bytes = Bytes::new();
+            let mut source = Counted { at: 0, end: have };
+            grow(&mut bytes, &mut source, have, total)?;
+            let fault = bytes.append(&mut source, 5, total, GFP_KERNEL);
+            assert_eq!(fault, Err(AppendError::Fault));
+            assert!(is_sound(&bytes, have));
+            source.end = total;
+            grow(&mut bytes, &mut source, total, total)?;
+            assert!(is_sound(&bytes, total));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn any_body_chunks_from_every_boundary_are_its_rest() -> Result<(), AppendError> {
+        for total in LENGTHS {
+            let bytes = arrived(total, total, 1)?;
+            for boundary in LENGTHS {
+                assert!(holds(&bytes, boundary, total));
+            }
+            for offset in [total.saturating_sub(1), total, total + 1, usize::MAX] {
+                assert!(holds(&bytes, offset, total));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn owned_shared_is_one_body() -> Result<(), AppendError> {
+        let mut msg = message(0, CHUNK + 9)?;
+        msg.skip_tags(4);
+        let before = (msg.skipped(), msg.user_len(), msg.charge());
+        assert!(msg.bytes_mut().is_some());
+        let one = msg.share(GFP_KERNEL).map_err(|_| AppendError::NoMemory)?;
+        let two = msg.share(GFP_KERNEL).map_err(|_| AppendError::NoMemory)?;
+        assert!(Arc::ptr_eq(&one, &two));
+        assert!(core::ptr::eq(msg.bytes(), &*one));
+        assert!(msg.bytes_mut().is_none());
+        assert_eq!((msg.skipped(), msg.user_len(), msg.charge()), before);
+        let copy = Message::sharing(one, Tags::new(), GFP_KERNEL);
+        let copy = copy.map_err(|_| AppendError::NoMemory)?;
+        assert!(core::ptr::eq(copy.bytes(), msg.bytes()));
+        // It outlives the message that it was made of.
+        drop((msg, two));
+        assert!(is_sound(copy.bytes(), CHUNK + 9));
+        Ok(())
+    }
+
+    #[test]
+    fn tags_skipped_are_charged_and_not_shown() -> Result<(), AppendError> {
+        for (len, skip, user_len) in [(10, 0, 10), (10, 4, 6), (4, 4, 0), (3, 4, 0), (0, 4, 0)] {
+            let mut msg = message(0, len)?;
+            msg.skip_tags(skip);
+            assert_eq!(msg.user_len(), user_len);
+            assert_eq!(msg.skipped(), skip.min(len));
+            assert_eq!(msg.charge(), len + OVERHEAD);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn queue_pushed_and_popped_in_any_rhythm_keeps_the_order() -> Result<(), AppendError> {
+        let mut queue = Queue::new();
+        let (mut pushed, mut popped) = (0_u8, 0_u8);
+        // So many in, so many out, until both have been through most mixtures.
+        for (ins, outs) in [
+            (1, 1),
+            (3, 1),
+            (1, 2),
+            (4, 0),
+            (0, 3),
+            (2, 2),
+            (5, 1),
+            (1, 6),
+            (0, 1),
+        ] {
+            for _ in 0..ins {
+                pushed += 1;
+                queue.push(message(pushed, usize::from(pushed))?);
+            }
+            for _ in 0..outs {
+                let next = (popped < pushed).then_some(popped + 1);
+                let front = queue.front().and_then(|msg| msg.bytes().head().first());
+                assert_eq!(front.copied(), next);
+                assert_eq!(pop(&mut queue), next);
+                popped = next.unwrap_or(popped);
+            }
+            let bytes: usize = (popped + 1..=pushed).map(usize::from).sum();
+            assert_eq!(queue.bytes(), bytes);
+            let overhead = usize::from(pushed - popped) * OVERHEAD;
+            assert_eq!(queue.charge(), bytes + overhead);
+            assert_eq!(queue.is_empty(), popped == pushed);
+        }
+        assert!(queue.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn queue_purged_keeps_the_order_of_both_parts() -> Result<(), AppendError> {
+        let mut queue = Queue::new();
+        for name in 1..=3 {
+            queue.push(message(name, 1)?);
+        }
+        // Some in each of the two stacks.
+        assert!(queue.front().is_some());
+        for name in 4..=8 {
+            queue.push(message(name, 2)?);
+        }
+        let odd = |msg: &Message| msg.bytes().head().first().is_some_and(|name| name % 2 == 1);
+        let mut gone = queue.purge(odd);
+        assert_eq!((queue.bytes(), gone.bytes()), (2 + 4, 1 + 6));
+        assert_eq!(queue.charge(), 6 + 4 * OVERHEAD);
+        assert_eq!(gone.charge(), 7 + 4 * OVERHEAD);
+        for name in [1, 3, 5, 7] {
+            assert_eq!(pop(&mut queue), Some(name));
+            assert_eq!(pop(&mut gone), Some(name + 1));
+        }
+        assert!(queue.is_empty() && gone.is_empty());
+        assert!(Queue::new().purge(odd).is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn long_queue_dropped_needs_no_stack() -> Result<(), NoMemory> {
+        // More than there would be room for if each dropped the next.
+        const LONG: usize = 400;
+        let mut queue = Queue::new();
+        for nth in 0..LONG {
+            queue.push(Message::new(Bytes::new(), GFP_KERNEL)?);
+            if nth == 0 {
+                assert!(queue.front().is_some());
+            }
+        }
+        assert_eq!(queue.charge(), LONG * OVERHEAD);
+        drop(queue);
+        Ok(())
+    }
+}

@@ -86,8 +86,11 @@ const MESSAGE_TIME: u64 = 30_000;
 /// ... and as long as it takes at this many bytes per millisecond (16 KiB/s).
 const MESSAGE_RATE: u64 = 16;
 
+/// How long a closing pipe goes on delivering, in milliseconds.
+const LINGER: u64 = 30_000;
+
 /// How soon to try again what failed for want of memory, in milliseconds.
-const MEMORY_DELAY: u64 = 10;
+pub(crate) const MEMORY_DELAY: u64 = 10;
 
 /// Why a pipe ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +133,8 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// A message arrived; false if the peer must not send it. Under the TCP lock, in a callback.
     fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> bool;
 
-    /// The pipe was full and is not any more. In task context.
-    fn writable(this: &Arc<Self>, id: PipeId);
+    /// The pipe was full and may not be any more. In task context.
+    fn writable(this: &Arc<Self>, pipe: &Pipe<Self>);
 
     /// [`Pipe::check`] is to be called in so many milliseconds. From any context.
     fn check_in(this: &Arc<Self>, ms: u64);
@@ -173,6 +176,8 @@ struct Tx {
     finished: bool,
     /// When both greetings were exchanged, in milliseconds.
     up_since: Option<u64>,
+    /// When closing ends, in milliseconds, whatever is left.
+    closing_until: Option<u64>,
 }
 
 /// The receive side.
@@ -263,6 +268,7 @@ impl<U: Upper> Pipe<U> {
                     retry: false,
                     finished: false,
                     up_since: None,
+                    closing_until: None,
                 }, "sp_pipe_tx"),
                 work <- new_work!("sp_pipe"),
             }),
@@ -328,21 +334,33 @@ impl<U: Upper> Pipe<U> {
     /// had it. In task context.
     pub(crate) fn close(self: &Arc<Self>, tcp: Option<TcpSocket>) {
         if let Some(tcp) = tcp {
-            *self.tcp.lock() = Some(tcp);
+            let none = self.tcp.lock().replace(tcp);
+            drop(none);
         }
         let mut tx = self.tx.lock();
+        let dead = tx.phase == Phase::Dead;
         match tx.phase {
-            Phase::Up => tx.phase = Phase::Closing,
+            Phase::Up => {
+                tx.phase = Phase::Closing;
+                tx.closing_until = Some(work::now_ms().saturating_add(LINGER));
+            }
             Phase::Greeting => {
                 tx.end.get_or_insert(End::Closed);
             }
             Phase::Closing | Phase::Dead => {}
         }
         drop(tx);
+        U::check_in(&self.upper, LINGER);
+        if dead {
+            // The end may have looked for it before it was there. Closing sleeps: not under the lock.
+            let tcp = self.tcp.lock().take();
+            drop(tcp);
+        }
         self.kick();
     }
 
-    /// Compares what is held unsent with SO_SNDBUF again, and tells whether there is room.
+    /// Compares what is held unsent with SO_SNDBUF again, and tells whether there is room. The owner
+    /// calls it under the lock under which it pushes, so that neither gets ahead of the other.
     pub(crate) fn has_room(&self) -> bool {
         let mut tx = self.tx.lock();
         tx.full = tx.charge >= self.upper.sndbuf();
@@ -353,14 +371,19 @@ impl<U: Upper> Pipe<U> {
     /// again, in milliseconds of the clock; `None` if there is no reason to.
     pub(crate) fn check(self: &Arc<Self>, now: u64) -> Option<u64> {
         let mut next = None;
-        let (greeting, retry) = {
+        let (greeting, closing_until, retry) = {
             let mut tx = self.tx.lock();
-            if core::mem::replace(&mut tx.retry, false) {
+            let retry = core::mem::replace(&mut tx.retry, false);
+            if retry {
                 tx.blocked = false;
-                (tx.phase == Phase::Greeting, true)
-            } else {
-                (tx.phase == Phase::Greeting, false)
             }
+            // Who was never connected has not greeted badly.
+            let late = match tx.greeted {
+                true => End::GreetingTimeout,
+                false => End::Disconnected,
+            };
+            let greeting = (tx.phase == Phase::Greeting).then_some(late);
+            (greeting, tx.closing_until, retry)
         };
         if retry {
             self.kick();
@@ -372,11 +395,11 @@ impl<U: Upper> Pipe<U> {
                 next = Some(next.map_or(at, |n: u64| n.min(at)));
             }
         };
-        if greeting {
-            deadline(
-                self.born.saturating_add(GREETING_TIME),
-                End::GreetingTimeout,
-            );
+        if let Some(late) = greeting {
+            deadline(self.born.saturating_add(GREETING_TIME), late);
+        }
+        if let Some(at) = closing_until {
+            deadline(at, End::Aborted);
         }
         if let Some(at) = self.message_deadline() {
             deadline(at, End::MessageTimeout);
@@ -404,14 +427,14 @@ impl<U: Upper> Pipe<U> {
 
     /// Decodes what has arrived. Under the TCP lock.
     fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>) {
-        match self.tx.lock().phase {
+        let phase = self.tx.lock().phase;
+        match phase {
             Phase::Greeting | Phase::Up => {}
-            Phase::Closing | Phase::Dead => {
-                // Nobody wants it, but unread bytes would make closing a reset, which throws away what
-                // we still send.
-                tcp.read(|segment| segment.skip());
-                return;
-            }
+            // Nobody wants it, but unread bytes would make closing a reset, which throws away what we
+            // still send.
+            Phase::Closing => return tcp.read(|segment| segment.skip()),
+            // A dialer's connection may carry its next pipe by now.
+            Phase::Dead => return,
         }
         let mut stop = Stop::Hungry;
         if self.rx.lock().held {
@@ -445,7 +468,8 @@ impl<U: Upper> Pipe<U> {
         };
         let stop = decoder.feed(input, &mut up, NO_SLEEP);
         let held_bytes = up.held_bytes;
-        *held = stop == Stop::Held;
+        // Out of memory for a message of no bytes, it needs none to go on either.
+        *held = matches!(stop, Stop::Held | Stop::NoMemory);
         let mut check_in = None;
         match decoder.partial() {
             Some((len, _)) if since.is_none() => {
@@ -532,8 +556,8 @@ impl<U: Upper> Pipe<U> {
         if emptied {
             self.kick();
         }
-        if notify && self.has_room() {
-            U::writable(&self.upper, self.id);
+        if notify {
+            U::writable(&self.upper, self);
         }
     }
 
@@ -598,7 +622,8 @@ impl<U: Upper> Pipe<U> {
             let tcp = self.tcp.lock().take();
             if let Some(tcp) = tcp {
                 tcp.finish_sending();
-                *self.tcp.lock() = Some(tcp);
+                let none = self.tcp.lock().replace(tcp);
+                drop(none);
             }
         }
         if !self.stream.lock().unacknowledged() {
@@ -620,7 +645,8 @@ impl<U: Upper> Pipe<U> {
             )
         };
         drop((queue, current));
-        self.read(&mut self.stream.lock());
+        // As in `read`: so that closing is no reset.
+        self.stream.lock().read(|segment| segment.skip());
         drop(self.stream.detach::<Self>());
         let (held, msg) = self.rx.lock().decoder.abandon();
         if let Ok(held) = isize::try_from(held) {

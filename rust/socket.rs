@@ -13,9 +13,9 @@
 //! # Closing
 //!
 //! `release` closes the listeners, so that their ports are free when close() returns, marks the socket
-//! as closing and asks every pipe to close when it has delivered what it holds. Pipes hold references to
-//! the socket, so it lives on without its file descriptor until the last of them is gone, or until
-//! [`LINGER`] has passed and the rest is reset. Whichever pipe goes last stops the timer.
+//! as closing and asks every pipe to close when it has delivered what it holds, for which each has a
+//! deadline of its own. Pipes hold references to the socket, so it lives on without its file descriptor
+//! until the last of them is gone. Whichever pipe goes last stops the timer.
 
 use crate::address::{
     Address,
@@ -85,7 +85,8 @@ use crate::pattern::{
 use crate::pipe::{
     End,
     Pipe,
-    Upper, //
+    Upper,
+    MEMORY_DELAY, //
 };
 use crate::stats::{
     count,
@@ -111,12 +112,6 @@ use kernel::workqueue::{
     DelayedWork,
     WorkItem, //
 };
-
-/// How long a closed socket goes on delivering, in milliseconds.
-const LINGER: u64 = 30_000;
-
-/// How soon to try again what failed for want of memory, in milliseconds.
-const MEMORY_DELAY: u64 = 10;
 
 /// By how much a deadline of a pipe may be late, in milliseconds, so that one look serves many pipes.
 const SLACK: u64 = 100;
@@ -207,8 +202,8 @@ struct State {
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
     send_shut: bool,
-    /// When lingering ends, in milliseconds; set by `release`.
-    closing: Option<u64>,
+    /// `release` was called.
+    closing: bool,
     /// How many pipes there are.
     pipes: u32,
 }
@@ -229,7 +224,7 @@ impl State {
         now: u64,
         event: impl FnOnce(&mut Machine, &mut World<'_, SocketPipe>) -> T,
     ) -> Option<T> {
-        if self.closing.is_some() {
+        if self.closing {
             return None;
         }
         let mut world = World {
@@ -238,6 +233,15 @@ impl State {
             now: Now(now),
         };
         Some(event(&mut self.machine, &mut world))
+    }
+
+    /// A peer that was up is lost to the pattern.
+    fn down(&mut self, id: PipeId) -> Todo {
+        self.peers.down(id);
+        count(&mut self.stats.pipe_downs);
+        let now = work::now_ms();
+        let effects = self.with(now, |machine, world| machine.closed(world, id));
+        self.todo(effects.unwrap_or(Effects::NONE))
     }
 
     fn todo(&self, effects: Effects) -> Todo {
@@ -309,7 +313,7 @@ impl Socket {
                     timer: None,
                     receive_shut: false,
                     send_shut: false,
-                    closing: None,
+                    closing: false,
                     pipes: 0,
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
@@ -318,12 +322,16 @@ impl Socket {
         )
     }
 
-    fn perform(self: &Arc<Self>, todo: Todo, context: Context) {
-        match todo.readers {
+    fn wake_readers(&self, readers: Wake) {
+        match readers {
             Wake::Nobody => {}
             Wake::One => self.sk.wake(Waiters::Readers, false),
             Wake::All => self.sk.wake(Waiters::Readers, true),
         }
+    }
+
+    fn perform(self: &Arc<Self>, todo: Todo, context: Context) {
+        self.wake_readers(todo.readers);
         if todo.writers {
             self.sk.wake(Waiters::Writers, true);
         }
@@ -337,6 +345,12 @@ impl Socket {
         if todo.flush_all {
             self.each_pipe(flush);
         }
+    }
+
+    /// The pipe of this id, if it is still the one with this serial number.
+    fn find(&self, (id, serial): (PipeId, u64)) -> Option<SocketPipe> {
+        let pipe = self.state.lock().peers.handle(id).cloned();
+        pipe.filter(|pipe| pipe.serial == serial)
     }
 
     /// Calls `f` with every pipe, the lock released.
@@ -361,7 +375,7 @@ impl Socket {
         let Some(Now(due)) = state.machine.deadline() else {
             return;
         };
-        if state.timer.is_none_or(|timer| due < timer) && state.closing.is_none() {
+        if state.timer.is_none_or(|timer| due < timer) && !state.closing {
             state.timer = Some(due);
             work::rearm(self, due.saturating_sub(work::now_ms()));
         }
@@ -371,7 +385,9 @@ impl Socket {
     fn tick_in(self: &Arc<Self>, ms: u64) {
         let at = work::now_ms().saturating_add(ms);
         let mut state = self.state.lock();
-        if state.timer.is_none_or(|timer| at < timer) {
+        // The timer keeps the socket, so there must be none once its last pipe has gone.
+        let over = state.closing && state.pipes == 0;
+        if !over && state.timer.is_none_or(|timer| at < timer) {
             state.timer = Some(at);
             work::rearm(self, ms);
         }
@@ -386,28 +402,19 @@ impl Socket {
             }
         };
 
-        let (todo, closing) = {
+        let todo = {
             let mut state = self.state.lock();
             state.timer = None;
             let effects = state.with(now, |machine, world| machine.expired(world));
             let todo = state.todo(effects.unwrap_or(Effects::NONE));
             let due = state.with(now, |machine, _| machine.deadline());
             at(due.flatten().map(|due| due.0));
-            (todo, state.closing)
+            todo
         };
         self.perform(todo, Context::Task);
 
-        let too_late = closing.is_some_and(|end| end <= now);
-        self.each_pipe(|pipe| {
-            if too_late {
-                pipe.end(End::Aborted);
-            }
-            // Late rather than often: see `SLACK`.
-            at(pipe.check(now).map(|time| time.saturating_add(SLACK)));
-        });
-        if !too_late {
-            at(closing);
-        }
+        // Late rather than often: see `SLACK`.
+        self.each_pipe(|pipe| at(pipe.check(now).map(|time| time.saturating_add(SLACK))));
         if self.partial_excess() {
             self.end_slowest();
             at(Some(now.saturating_add(MEMORY_DELAY)));
@@ -415,14 +422,7 @@ impl Socket {
         at(self.redial(now));
 
         if let Some(time) = next {
-            // A closing socket whose last pipe went meanwhile needs no timer, and must not be kept by one.
-            let idle = {
-                let state = self.state.lock();
-                state.closing.is_some() && state.pipes == 0
-            };
-            if !idle {
-                self.tick_in(time.saturating_sub(now));
-            }
+            self.tick_in(time.saturating_sub(now));
         }
     }
 
@@ -463,7 +463,7 @@ impl Socket {
         let name = (dialer.endpoint, serial);
         match self.new_pipe(name, dialer.address, stream, None) {
             Ok(pipe) => {
-                dialer.pipe = Some(pipe.id());
+                dialer.pipe = Some((pipe.id(), serial));
                 let attached = pipe.attach();
                 let started = attached.and_then(|()| dialer.tcp.connect(&dialer.address.emit()));
                 if started.is_err() {
@@ -603,20 +603,22 @@ impl Socket {
         }
     }
 
-    /// Tries, and sleeps and tries again for at most `timeout` jiffies.
+    /// Tries, and sleeps and tries again for at most `timeout` jiffies. `exclusive` if a success is at
+    /// the expense of others who wait.
     fn patiently<T>(
         &self,
         whom: Waiters,
+        exclusive: bool,
         timeout: isize,
         mut attempt: impl FnMut() -> Option<Result<T>>,
     ) -> Result<T> {
         if let Some(result) = attempt() {
             return result;
         }
-        if timeout == 0 {
-            return Err(EAGAIN);
+        if whom == Waiters::Writers {
+            self.sk.want_space();
         }
-        self.sk.wait(whom, timeout, attempt)?
+        self.sk.wait(whom, exclusive, timeout, attempt)?
     }
 
     /// Removes the dialers and listeners that `which` tells by address and role, with their pipes.
@@ -634,7 +636,9 @@ impl Socket {
                 break;
             };
             found = true;
-            self.close_dialer(dialer);
+            if let Some(pipe) = self.close_dialer(dialer) {
+                self.forget(&pipe);
+            }
         }
         index = 0;
         while let Some(listener) = endpoints.listeners.get(index) {
@@ -651,6 +655,7 @@ impl Socket {
             self.each_pipe(|pipe| {
                 if pipe.endpoint == endpoint {
                     pipe.close(None);
+                    self.forget(pipe);
                 }
             });
         }
@@ -658,13 +663,24 @@ impl Socket {
     }
 
     /// Lets the pipe of a dialer, if there is one, deliver what it has.
-    fn close_dialer(&self, dialer: Dialer) {
-        let pipe = dialer
-            .pipe
-            .and_then(|id| self.state.lock().peers.handle(id).cloned());
-        if let Some(pipe) = pipe {
-            pipe.close(Some(dialer.tcp));
-        }
+    fn close_dialer(&self, dialer: Dialer) -> Option<SocketPipe> {
+        let pipe = dialer.pipe.and_then(|name| self.find(name))?;
+        pipe.close(Some(dialer.tcp));
+        Some(pipe)
+    }
+
+    /// Gives a pipe that is closing nothing more to send, while the socket goes on.
+    fn forget(self: &Arc<Self>, pipe: &SocketPipe) {
+        let todo = {
+            let mut state = self.state.lock();
+            let same = |p: &SocketPipe| p.serial == pipe.serial;
+            if !state.peers.handle(pipe.id()).is_some_and(same) || !state.peers.is_up(pipe.id()) {
+                return;
+            }
+            state.down(pipe.id())
+        };
+        self.perform(todo, Context::Task);
+        self.arm();
     }
 
     /// An address that somebody asked to bind or connect to.
@@ -845,14 +861,14 @@ impl Accepts for Socket {
                 continue;
             };
             let overdue = listener.accepted(pipe.id(), serial);
-            drop(endpoints);
+            // Still under the mutex, so that closing cannot end the pipe before it is attached.
             let attached = pipe.attach();
+            drop(endpoints);
             match overdue {
                 Ok(overdue) if attached.is_ok() => {
                     pipe.kick();
-                    if let Some((id, serial)) = overdue {
-                        let pipe = this.state.lock().peers.handle(id).cloned();
-                        if let Some(pipe) = pipe.filter(|p| p.serial == serial && p.is_greeting()) {
+                    if let Some(pipe) = overdue.and_then(|name| this.find(name)) {
+                        if pipe.is_greeting() {
                             pipe.end(End::GreetingTimeout);
                         }
                     }
@@ -906,6 +922,7 @@ impl Upper for Socket {
         todo.writers = true;
         drop(state);
         this.perform(todo, Context::Callback);
+        this.arm();
     }
 
     fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> bool {
@@ -913,28 +930,40 @@ impl Upper for Socket {
         let received = state.with(0, |machine, world| machine.received(world, id, msg));
         drop(state);
         match received {
-            Some(Received::Kept(wake)) => {
-                match wake {
-                    Wake::Nobody => {}
-                    Wake::One => this.sk.wake(Waiters::Readers, false),
-                    Wake::All => this.sk.wake(Waiters::Readers, true),
-                }
+            Some(Received::Kept(readers)) => {
+                this.wake_readers(readers);
                 true
             }
-            Some(Received::Discarded(_)) | None => true,
-            Some(Received::Fatal(_)) => false,
+            Some(Received::Discarded(msg)) => {
+                drop(msg);
+                true
+            }
+            Some(Received::Fatal(msg)) => {
+                drop(msg);
+                false
+            }
+            None => true,
         }
     }
 
-    fn writable(this: &Arc<Self>, id: PipeId) {
+    fn writable(this: &Arc<Self>, pipe: &Pipe<Self>) {
         let now = work::now_ms();
         let mut state = this.state.lock();
-        state.peers.set_writable(id, true);
+        let same = |p: &SocketPipe| p.serial == pipe.serial;
+        if !state.peers.handle(pipe.id()).is_some_and(same) {
+            return;
+        }
+        let room = pipe.has_room();
+        state.peers.set_writable(pipe.id(), room);
+        if !room {
+            return;
+        }
         let effects = state.with(now, |machine, world| machine.writable(world));
         let mut todo = state.todo(effects.unwrap_or(Effects::NONE));
         todo.writers = true;
         drop(state);
         this.perform(todo, Context::Task);
+        this.arm();
     }
 
     fn check_in(this: &Arc<Self>, ms: u64) {
@@ -945,9 +974,6 @@ impl Upper for Socket {
         let now = work::now_ms();
         let (handle, todo) = {
             let mut state = this.state.lock();
-            if state.peers.is_up(pipe.id()) {
-                count(&mut state.stats.pipe_downs);
-            }
             if unfinished {
                 count(&mut state.stats.rx_partial);
             }
@@ -963,11 +989,13 @@ impl Upper for Socket {
                 | End::Aborted => {}
             }
             state.paused.remove(pipe.id().0);
-            let handle = state.peers.closed(pipe.id());
-            let effects = state.with(now, |machine, world| machine.closed(world, pipe.id()));
-            (handle, state.todo(effects.unwrap_or(Effects::NONE)))
+            let todo = state.peers.is_up(pipe.id()).then(|| state.down(pipe.id()));
+            (state.peers.closed(pipe.id()), todo)
         };
-        this.perform(todo, Context::Task);
+        if let Some(todo) = todo {
+            this.perform(todo, Context::Task);
+            this.arm();
+        }
         if let (Some(tcp), End::Aborted) = (&tcp, end) {
             tcp.abort_on_close();
         }
@@ -976,7 +1004,7 @@ impl Upper for Socket {
         {
             let mut endpoints = this.endpoints.lock();
             if let Some(dialer) = endpoints.dialer(pipe.endpoint) {
-                if dialer.pipe == Some(pipe.id()) {
+                if dialer.pipe == Some((pipe.id(), pipe.serial)) {
                     let wait = dialer.ended(pipe.up_since(), now, this.options.reconnect());
                     this.tick_in(wait);
                 }
@@ -986,7 +1014,7 @@ impl Upper for Socket {
         let last = {
             let mut state = this.state.lock();
             state.pipes = state.pipes.saturating_sub(1);
-            state.closing.is_some() && state.pipes == 0
+            state.closing && state.pipes == 0
         };
         if last {
             work::cancel(this);
@@ -1008,7 +1036,7 @@ impl Family for Socket {
     fn release(this: ArcBorrow<'_, Self>) {
         let this = Arc::from(this);
         let linger = this.sk.linger();
-        this.state.lock().closing = Some(work::now_ms().saturating_add(LINGER));
+        this.state.lock().closing = true;
         {
             let mut endpoints = this.endpoints.lock();
             endpoints.closed = true;
@@ -1034,11 +1062,10 @@ impl Family for Socket {
             work::cancel(&this);
             return;
         }
-        this.tick_in(LINGER);
         if let Some(time) = linger.filter(|time| *time > 0) {
             let gone = || (left(&this) == 0).then_some(());
             // However it ends, the pipes go on without us.
-            let _ = this.sk.wait(Waiters::Readers, time, gone);
+            let _ = this.sk.wait(Waiters::Readers, false, time, gone);
         }
     }
 
@@ -1071,12 +1098,6 @@ impl Family for Socket {
         endpoints
             .listeners
             .push(Listener::new(endpoint, local, tcp, acceptor), GFP_KERNEL)?;
-        drop(endpoints);
-        // What came before the listener was in the list found nobody to accept it.
-        if let Some(listener) = this.endpoints.lock().listener(endpoint) {
-            listener.retry = true;
-            listener.try_again();
-        }
         Ok(())
     }
 
@@ -1120,8 +1141,7 @@ impl Family for Socket {
             state.receive_shut |= receive;
             state.send_shut |= send;
         }
-        this.sk.wake(Waiters::Readers, true);
-        this.sk.wake(Waiters::Writers, true);
+        this.sk.wake_everybody();
         Ok(())
     }
 
@@ -1184,7 +1204,7 @@ impl Family for Socket {
         let mut slot = Some(take_message(call, this.role.shares())?);
         let no_block = flags & family::MSG_DONTWAIT != 0;
         let timeout = this.sk.timeout(Waiters::Writers, no_block);
-        let todo = this.patiently(Waiters::Writers, timeout, || this.try_send(&mut slot))?;
+        let todo = this.patiently(Waiters::Writers, false, timeout, || this.try_send(&mut slot))?;
         this.perform(todo, Context::Task);
         this.arm();
         Ok(len)
@@ -1202,12 +1222,17 @@ impl Family for Socket {
         let no_block = flags & family::MSG_DONTWAIT != 0;
         let timeout = this.sk.timeout(Waiters::Readers, no_block);
         if flags & family::MSG_PEEK != 0 {
-            let peeked = this.patiently(Waiters::Readers, timeout, || this.try_peek())?;
+            let peeked = this.patiently(Waiters::Readers, false, timeout, || this.try_peek())?;
             return peeked.map_or(Ok(0), |p| give_message(call, &p.bytes, p.skip, p.from));
         }
         let mut ticket = Ticket::default();
-        let msg = this.patiently(Waiters::Readers, timeout, || this.try_recv(&mut ticket))?;
+        let attempt = || this.try_recv(&mut ticket);
+        let msg = this.patiently(Waiters::Readers, true, timeout, attempt)?;
         this.resume();
+        if this.role == Role::Rep {
+            // Now there is a request to reply to.
+            this.sk.wake(Waiters::Writers, true);
+        }
         msg.map_or(Ok(0), |msg| {
             give_message(call, msg.bytes(), msg.skipped(), msg.from)
         })
@@ -1284,16 +1309,15 @@ impl Family for Socket {
             for listener in &endpoints.listeners {
                 listener.tcp.set_buffers(&this.sk);
             }
-            for dialer in &endpoints.dialers {
+            // Where there is a pipe, it does this for its connection.
+            for dialer in endpoints.dialers.iter().filter(|d| d.pipe.is_none()) {
                 dialer.tcp.stream().set_buffers(&this.sk);
             }
         }
         this.each_pipe(|pipe| {
             pipe.set_buffers(&this.sk);
-            let room = pipe.has_room();
-            this.state.lock().peers.set_writable(pipe.id(), room);
+            Self::writable(&this, pipe);
         });
-        this.sk.wake(Waiters::Writers, true);
         this.resume();
     }
 }

@@ -19,6 +19,7 @@ top=$(dirname "$scripts")
 out=$top/build/$name
 [[ $flavour != debug ]] || set -- SP_KUNIT=y "$@"
 
+lock "module-$name"
 mkdir -p "$out"
 make -s -C "$kernel" M="$top" MO="$out" "${toolchain[@]}" "$@" modules >&2 ||
 	die "sp.ko does not build for the $flavour kernel"

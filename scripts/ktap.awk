@@ -29,7 +29,7 @@ function fail(what) {
 }
 
 /^#> end / {
-	if ($4 == 124 || $4 == 137)
+	if ($4 == 137 || $4 == 143)
 		fail("took too long")
 	else if ($4 != 0 && $4 != 4 && !wrong)
 		fail("ended with status " $4)

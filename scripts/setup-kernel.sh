@@ -14,9 +14,9 @@ tests=$scripts/../tests
 flavour=$1
 fragments=("$tests/config.release")
 case $flavour in
-release) objects=1300 ;;
+release) objects=1020 ;;
 debug)
-	objects=1350
+	objects=1100
 	fragments+=("$tests/config.debug")
 	;;
 *) die "no kernel '$flavour': release or debug" ;;

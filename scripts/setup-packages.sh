@@ -56,8 +56,10 @@ reached=y
 "${apt[@]}" update >&2 || reached=
 for package in "${missing[@]}"; do
 	[[ -z $(apt-cache show "$package" 2>/dev/null) ]] || continue
-	[[ -n $reached ]] || die "no network: 'apt-get update' failed, and $package is not installed"
+	[[ -n $reached ]] || die "no network: 'apt-get update' failed, and $package is missing"
 	die "the mirror has no package $package; look at the sources in /etc/apt"
 done
-"${apt[@]}" install -y --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >&2 ||
+if ! "${apt[@]}" install -y --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >&2; then
+	[[ -n $reached ]] || die "no network: 'apt-get update' failed, and these are missing: ${missing[*]}"
 	die "apt-get could not install ${missing[*]}; its complaint is above"
+fi

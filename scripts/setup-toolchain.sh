@@ -13,6 +13,7 @@ bindgen_version=0.72.1
 # Debian's, not a rustup toolchain earlier on PATH: that one lacks rust-src.
 [[ -n ${RUSTC:-} ]] || "$scripts/setup-packages.sh" rust
 rustc=${RUSTC:-/usr/bin/rustc}
+[[ -x $(command -v "$rustc") ]] || die "RUSTC=$rustc: no such program"
 
 # clang should be of the LLVM that rustc was built with; an older one does too,
 # because nothing is optimised across the two languages.
@@ -26,6 +27,13 @@ if [[ -z $llvm ]]; then
 	}
 	llvm=-$version
 fi
+# As the kernel reads it: 1, a suffix or a folder.
+case $llvm in
+-*) clang=clang$llvm ;;
+*/) clang=${llvm}clang ;;
+*) clang=clang ;;
+esac
+[[ -x $(command -v "$clang") ]] || die "LLVM=$llvm: there is no $clang"
 
 # What of the crate's build has been compiled.
 compiled() {

@@ -18,9 +18,10 @@ module=$("$scripts/build-module.sh" debug debug)
 make -s -C "$top/userspace" O="$top/build/userspace" >&2
 make -s -C "$top/tests" O="$top/build/tests" KSELFTEST="$kernel/source/tools/testing/selftests" >&2
 
+read -ra patterns <<<"$*"
 tests=()
 for test in $(make -s -C "$top/tests" list); do
-	for pattern in "${@:-*}"; do
+	for pattern in "${patterns[@]:-*}"; do
 		# shellcheck disable=SC2053 # a pattern
 		if [[ ${test%.sh} == $pattern ]]; then
 			tests+=("$test")

@@ -67,14 +67,15 @@ release | debug)
 	;;
 esac
 if [[ $kernel == debug ]]; then
-	append+=' panic_on_warn=1'
+	append+=' panic_on_warn=1 watchdog_thresh=60'
 	: "${mem:=2048}"
 fi
 [[ -r $image ]] || die "no kernel image '$image'"
 [[ -r $module ]] || die "no module '$module'; build it or name one with --module"
 
 work=$(mktemp -d)
-touch "$work/log"
+log=${keep:-$work/log}
+: >"$log"
 pids=()
 terminal=$([[ -z $tty ]] || stty -g)
 # shellcheck disable=SC2317 # called by the trap
@@ -129,7 +130,7 @@ append+=" tsc_early_khz=$khz"
 machine+=(-M q35 -bios qboot.rom -m "${mem:-1024}" -no-reboot
 	-nodefaults -no-user-config -display none
 	-kernel "$image" -initrd "$work/initramfs" -append "$append"
-	-chardev "file,id=log,path=$work/log" -serial chardev:log
+	-chardev "file,id=log,path=$log" -serial chardev:log
 	-device virtio-serial-pci
 	-chardev "file,id=status,path=$work/status"
 	-device 'virtserialport,nr=3,chardev=status')
@@ -167,13 +168,12 @@ if [[ -z $tty ]]; then
 fi
 pids=()
 
-[[ -z $keep ]] || cp "$work/log" "$keep"
 if [[ ! -s $work/status ]]; then
 	cat "$work/qemu" >&2
-	tail -n 100 "$work/log" >&2
+	tail -n 100 "$log" >&2
 	((died != 124)) || { say "the guest did not finish in $timeout s"; exit 124; }
 	say "the guest died before the command ended; its log is above"
 	exit 125
 fi
-"$scripts/check-log.sh" "$work/log" || exit 125
+"$scripts/check-log.sh" "$log" || exit 125
 exit "$(<"$work/status")"

@@ -12,27 +12,51 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+/* Who is asked to load the module when socket() finds it missing. */
+static const char modprobe_setting[] = "/proc/sys/kernel/modprobe";
+
 FIXTURE(unload)
 {
-	char unused;
+	char modprobe[256];
 };
 
-FIXTURE_SETUP(unload)
+static void write_file(const char *path, const char *text, int flags)
 {
-	if (access(module_path(), R_OK))
-		SKIP(return, "%s is not there (set SP_KO)", module_path());
+	int fd = (int)must(open(path, flags, 0755));
+
+	must_eq(strlen(text), write(fd, text, strlen(text)));
+	close(fd);
 }
 
-FIXTURE_TEARDOWN(unload)
-{
-}
-
-/* Also after a failure, what follows finds the module loaded. */
 static void reload(void)
 {
 	int err = module_try_load();
 
 	must_be(err == 0 || err == EEXIST);
+}
+
+FIXTURE_SETUP(unload)
+{
+	int fd;
+
+	if (access(module_path(), R_OK))
+		SKIP(return, "%s is not there (set SP_KO)", module_path());
+	/* Nobody: or else an unloaded module comes back by itself. */
+	fd = open(modprobe_setting, O_RDONLY);
+	if (fd < 0)
+		return;
+	must_be(read(fd, self->modprobe, sizeof(self->modprobe) - 1) > 0);
+	close(fd);
+	write_file(modprobe_setting, "/nobody\n", O_WRONLY);
+}
+
+/* In the parent, so that it happens after every failure too. */
+FIXTURE_TEARDOWN_PARENT(unload)
+{
+	if (self->modprobe[0])
+		write_file(modprobe_setting, self->modprobe, O_WRONLY);
+	if (access(module_path(), R_OK) == 0)
+		reload();
 }
 
 /* May be over before we look, so any refusal is one that passes. */
@@ -157,45 +181,29 @@ TEST_F(unload, in_a_loop_while_peers_send)
 }
 
 /*
- * socket() asks modprobe for net-pf-18. The guest has no module tree, so a
- * script stands in for modprobe.
+ * socket() asks modprobe for net-pf-18. A script stands in for it.
  */
-static const char modprobe_setting[] = "/proc/sys/kernel/modprobe";
-static const char script_path[] = "/tmp/sp-modprobe";
-
-static void write_file(const char *path, const char *text, int flags)
-{
-	int fd = (int)must(open(path, flags, 0755));
-
-	must_eq(strlen(text), write(fd, text, strlen(text)));
-	close(fd);
-}
-
 TEST_F(unload, socket_loads_the_module)
 {
-	char before[256] = "", script[512];
-	int fd, s;
+	static const char path[] = "/tmp/sp-modprobe";
+	char script[512];
+	int s;
 
-	fd = open(modprobe_setting, O_RDWR);
-	if (fd < 0 || access("/bin/sh", X_OK) || access("/sbin/insmod", X_OK))
+	if (!self->modprobe[0] || access("/bin/sh", X_OK) ||
+	    access("/sbin/insmod", X_OK))
 		SKIP(return, "needs %s, /bin/sh and /sbin/insmod",
 		     modprobe_setting);
-	must_be(read(fd, before, sizeof(before) - 1) > 0);
-	close(fd);
 	mkdir("/tmp", 0777);
 	snprintf(script, sizeof(script),
 		 "#!/bin/sh\n"
 		 "for name; do :; done\n"
 		 "[ \"$name\" = net-pf-%d ] && exec /sbin/insmod %s\n",
 		 PF_SP, module_path());
-	write_file(script_path, script, O_WRONLY | O_CREAT | O_TRUNC);
-	write_file(modprobe_setting, script_path, O_WRONLY);
-
+	write_file(path, script, O_WRONLY | O_CREAT | O_TRUNC);
+	write_file(modprobe_setting, path, O_WRONLY);
 	module_unload();
 	s = socket(PF_SP, SOCK_REQ, 0);
-	write_file(modprobe_setting, before, O_WRONLY);
-	unlink(script_path);
-	reload();
+	unlink(path);
 	EXPECT_LE(0, s);
 }
 

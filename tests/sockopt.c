@@ -337,6 +337,8 @@ TEST(endpoints_have_a_limit)
 	int s = sp_open(SOCK_SUB), i;
 	struct addr addr = nowhere(AF_INET);
 
+	if (many(4) < 4)
+		SKIP(return, "a thousand endpoints take too long here");
 	sp_set(s, SP_RECONNECT_IVL, 3600000);
 	for (i = 0; i < SP_ENDPOINTS_MAX; i++)
 		sp_connect(s, &addr);

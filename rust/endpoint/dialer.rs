@@ -17,8 +17,9 @@ pub(crate) struct Dialer {
     pub(crate) endpoint: u64,
     pub(crate) address: Address,
     pub(crate) tcp: TcpSocket,
-    /// The pipe on `tcp`, if there is one.
-    pub(crate) pipe: Option<PipeId>,
+    /// The pipe on `tcp`, if there is one, with its serial number: once it has ended, its id may already
+    /// be another one's.
+    pub(crate) pipe: Option<(PipeId, u64)>,
     /// When to dial next, in milliseconds, if there is no pipe.
     pub(crate) next: Option<u64>,
     backoff: Backoff,

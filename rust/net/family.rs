@@ -284,6 +284,10 @@ impl<T: Family> Registration<T> {
         // SAFETY: The table lives in a box until `sock_unregister`.
         let err = unsafe { bindings::sock_register(this.tables.family.0.get()) };
         if err < 0 {
+            TABLES.store(
+                core::ptr::null_mut(),
+                core::sync::atomic::Ordering::Release,
+            );
             // SAFETY: It was registered above, and no socket can have been made.
             unsafe { bindings::proto_unregister(this.tables.proto.0.get()) };
             // Neither is registered, so the destructor must not run; the box has to be freed.
@@ -391,6 +395,7 @@ unsafe extern "C" fn create<T: Family>(
             // INVARIANT: `release` takes it back.
             // SAFETY: `sk` is a `Sock<T>`, of which `proto` told the size; nobody else knows it yet.
             unsafe {
+                (*sk).sk_protocol = bindings::IPPROTO_TCP as u16;
                 (*sk.cast::<Sock<T>>()).object = Arc::into_raw(object);
                 (*sock).ops = (*tables).ops.0.get();
                 (*sock).flags |= 1 << bindings::socket_flags_SOCK_CUSTOM_SOCKOPT;
@@ -471,17 +476,13 @@ unsafe extern "C" fn poll<T: Family>(
     sock: *mut kernel::bindings::socket,
     table: *mut kernel::bindings::poll_table_struct,
 ) -> kernel::bindings::__poll_t {
-    // SAFETY: A live socket of ours; the arguments are passed on as they came. Its barrier makes that
-    // what changes after this look wakes us.
-    let mask = unsafe {
+    // SAFETY: A live socket of ours; the arguments are passed on as they came. The barrier in there
+    // makes that what changes after the look wakes us, and the flag that it raises SIGIO where wanted.
+    unsafe {
         bindings::sp_helper_poll_wait(file, sock, table);
+        bindings::sp_helper_async_nospace((*sock).sk.cast());
         T::poll(object(sock))
-    };
-    if mask & kernel::bindings::POLLOUT == 0 {
-        // SAFETY: A live socket of ours. Asks for SIGIO when there is room again.
-        unsafe { bindings::sp_helper_async_nospace((*sock).sk.cast()) };
     }
-    mask
 }
 
 unsafe extern "C" fn ioctl<T: Family>(
@@ -537,13 +538,21 @@ unsafe extern "C" fn setsockopt<T: Family>(
     let set = || -> Result {
         let (level, option) = (number(level)?, number(name)?);
         if level == bindings::SOL_SOCKET {
-            match option {
-                // They would have no effect: no packet passes a filter here.
-                bindings::SO_ATTACH_FILTER
-                | bindings::SO_ATTACH_BPF
-                | bindings::SO_ATTACH_REUSEPORT_CBPF
-                | bindings::SO_ATTACH_REUSEPORT_EBPF => return Err(ENOPROTOOPT),
-                _ => {}
+            // The others do not reach the TCP sockets (yet), and without effect they are refused.
+            if !matches!(
+                option,
+                bindings::SO_SNDBUF
+                    | bindings::SO_RCVBUF
+                    | bindings::SO_SNDBUFFORCE
+                    | bindings::SO_RCVBUFFORCE
+                    | bindings::SO_SNDTIMEO_OLD
+                    | bindings::SO_RCVTIMEO_OLD
+                    | bindings::SO_SNDTIMEO_NEW
+                    | bindings::SO_RCVTIMEO_NEW
+                    | bindings::SO_LINGER
+                    | bindings::SO_REUSEADDR
+            ) {
+                return Err(ENOPROTOOPT);
             }
             // CAST: As the socket layer's own two signatures differ.
             // SAFETY: A live socket of ours; the arguments are passed on as they came.

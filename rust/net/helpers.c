@@ -73,7 +73,7 @@ void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf)
 bool sp_helper_linger(const struct sock *sk, unsigned long *time)
 {
 	*time = READ_ONCE(sk->sk_lingertime);
-	return sock_flag(sk, SOCK_LINGER);
+	return sock_flag(sk, SOCK_LINGER) && !(*time && (current->flags & PF_EXITING));
 }
 
 long sp_helper_timeo(const struct sock *sk, bool rcv, bool noblock)
@@ -153,6 +153,11 @@ void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *tab
 void sp_helper_async_nospace(struct sock *sk)
 {
 	sk_set_bit(SOCKWQ_ASYNC_NOSPACE, sk);
+}
+
+void sp_helper_state_change(struct sock *sk)
+{
+	sk->sk_state_change(sk);
 }
 
 int sp_helper_copy_optval(void *to, sockptr_t from, size_t len)
@@ -284,7 +289,7 @@ bool sp_helper_tcp_starved(const struct sock *sk)
 
 bool sp_helper_tcp_unacked(const struct sock *sk)
 {
-	return !tcp_rtx_and_write_queues_empty(sk);
+	return READ_ONCE(sk->sk_state) != TCP_CLOSE && !tcp_rtx_and_write_queues_empty(sk);
 }
 
 int sp_helper_tcp_state(const struct sock *sk)
@@ -296,6 +301,15 @@ bool sp_helper_tcp_eof(const struct sock *sk)
 {
 	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
 	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
+}
+
+/* A connection that a worker accepted belongs to whom the listener belongs to. */
+void sp_helper_inherit_owner(struct socket *to, const struct sock *from)
+{
+	struct inode *inode = SOCK_INODE(to);
+
+	inode->i_uid = from->sk_uid;
+	WRITE_ONCE(to->sk->sk_uid, from->sk_uid);
 }
 
 void sp_helper_tcp_forget_error(struct sock *sk)

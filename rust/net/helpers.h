@@ -51,6 +51,7 @@ void sp_helper_waiter_prepare(struct sock *sk, struct sp_waiter *waiter, bool ex
 void sp_helper_waiter_finish(struct sock *sk, struct sp_waiter *waiter);
 void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *table);
 void sp_helper_async_nospace(struct sock *sk);
+void sp_helper_state_change(struct sock *sk);
 int sp_helper_copy_optval(void *to, sockptr_t from, size_t len);
 
 void sp_helper_callbacks(const struct sock *sk, struct sp_callbacks *callbacks);
@@ -69,6 +70,7 @@ bool sp_helper_tcp_starved(const struct sock *sk);
 bool sp_helper_tcp_unacked(const struct sock *sk);
 int sp_helper_tcp_state(const struct sock *sk);
 bool sp_helper_tcp_eof(const struct sock *sk);
+void sp_helper_inherit_owner(struct socket *to, const struct sock *from);
 void sp_helper_tcp_forget_error(struct sock *sk);
 
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);

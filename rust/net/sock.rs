@@ -85,7 +85,8 @@ impl SkRef {
         (sndbuf, rcvbuf)
     }
 
-    /// SO_LINGER: how many jiffies close() may wait, `None` if it is off.
+    /// SO_LINGER: how many jiffies close() may wait, `None` if it is off, or if it has a time and the
+    /// task is exiting.
     pub(crate) fn linger(&self) -> Option<isize> {
         let mut time = 0;
         // SAFETY: By the type invariant the sock is live; `time` is valid for writes.
@@ -113,6 +114,18 @@ impl SkRef {
         };
     }
 
+    /// Wakes everybody, whatever they wait for: a state has changed. From any context.
+    pub(crate) fn wake_everybody(&self) {
+        // SAFETY: By the type invariant the sock is live, and has the callback of `sock_init_data`.
+        unsafe { bindings::sp_helper_state_change(self.as_ptr()) };
+    }
+
+    /// Asks for SIGIO, where the program wants it, when [`Self::wake`] is called for writers.
+    pub(crate) fn want_space(&self) {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_async_nospace(self.as_ptr()) };
+    }
+
     /// The jiffies that a receive (or a send) may wait: SO_RCVTIMEO (SO_SNDTIMEO), 0 if it must not.
     pub(crate) fn timeout(&self, whom: Waiters, no_block: bool) -> isize {
         // SAFETY: By the type invariant the sock is live.
@@ -121,7 +134,8 @@ impl SkRef {
         }
     }
 
-    /// Sleeps until `ready` gives something, for at most `timeout` jiffies.
+    /// Sleeps until `ready` gives something, for at most `timeout` jiffies. Of the `exclusive` sleepers
+    /// a wake-up that is not for all wakes one.
     ///
     /// `ready` runs in a task that is about to sleep: it may take spinlocks and must not sleep. It is
     /// asked once more after every wake-up, also one by a signal, so an exclusive wake-up is not lost.
@@ -134,13 +148,12 @@ impl SkRef {
     pub(crate) fn wait<T>(
         &self,
         whom: Waiters,
+        exclusive: bool,
         mut timeout: isize,
         mut ready: impl FnMut() -> Option<T>,
     ) -> Result<T> {
         let mut waiter = MaybeUninit::<bindings::sp_waiter>::uninit();
         let waiter = waiter.as_mut_ptr();
-        // Receivers take one message each; senders may all find room at once.
-        let exclusive = whom == Waiters::Readers;
         // SAFETY: `waiter` is valid for writes.
         unsafe { bindings::sp_helper_waiter_init(waiter, whom.key()) };
         let result = loop {

@@ -166,7 +166,8 @@ impl TcpLocked<'_> {
         unsafe { bindings::sp_helper_tcp_eof(self.sk.as_ptr()) }
     }
 
-    /// Whether bytes, or our FIN, still wait for the peer to acknowledge them.
+    /// Whether bytes, or our FIN, still wait for the peer to acknowledge them. Not once the connection is
+    /// broken.
     pub(crate) fn unacknowledged(&self) -> bool {
         // SAFETY: By the type invariant the sock is live and locked.
         unsafe { bindings::sp_helper_tcp_unacked(self.sk.as_ptr()) }
@@ -699,6 +700,8 @@ impl TcpListener {
         let socket = NonNull::new(socket).ok_or(EAGAIN)?;
         // SAFETY: It was just made for us. It has the listener's callbacks, not its own.
         let tcp = unsafe { TcpSocket::new(socket, Some(self.0.stream.saved)) }?;
+        // SAFETY: Both are live, and nobody else knows the new one.
+        unsafe { bindings::sp_helper_inherit_owner(tcp.socket.as_ptr(), sk.as_ptr()) };
         // SAFETY: The sock is live. This only restores the callbacks; there is no user data, because the
         // listener's is tagged not to be copied.
         unsafe { bindings::sp_helper_detach(tcp.stream.sk.as_ptr(), None, &tcp.stream.saved) };

@@ -10,10 +10,7 @@
 //! Nothing here asserts, because only a test's own `assert!` reports to KUnit: what went wrong comes
 //! back as a [`Fault`].
 
-use core::cell::{
-    Cell,
-    RefCell, //
-};
+use core::cell::Cell;
 
 use super::{
     Effects,
@@ -109,7 +106,8 @@ pub(crate) fn message(tags: &[u8], body: &[u8]) -> Result<Msg, NoMemory> {
 
 /// The bytes from `skip` on, in one piece.
 fn joined(tags: &[u8], bytes: &Bytes, skip: usize) -> Result<KVec<u8>, NoMemory> {
-    let mut whole = KVec::new();
+    let len = tags.len().saturating_add(bytes.len());
+    let mut whole = KVec::with_capacity(len, GFP_KERNEL)?;
     whole.extend_from_slice(tags, GFP_KERNEL)?;
     for chunk in bytes.chunks_from(skip) {
         whole.extend_from_slice(chunk, GFP_KERNEL)?;
@@ -128,7 +126,7 @@ pub(crate) struct Mock {
     id: PipeId,
     /// How many messages it still takes.
     room: Cell<u32>,
-    log: Arc<RefCell<KVec<Frame>>>,
+    log: Arc<Cell<KVec<Frame>>>,
 }
 
 impl Handle for Mock {
@@ -137,7 +135,9 @@ impl Handle for Mock {
         let to = left.map(|_| self.id);
         // A frame that gets lost for want of memory is missed by the test.
         if let Ok(bytes) = joined(msg.tags.as_bytes(), msg.bytes(), 0) {
-            let _ = self.log.borrow_mut().push(Frame { to, bytes }, GFP_KERNEL);
+            let mut log = self.log.replace(KVec::new());
+            let _ = log.push(Frame { to, bytes }, GFP_KERNEL);
+            self.log.set(log);
         }
         self.room.set(left.unwrap_or(0));
         match self.room.get() {
@@ -155,7 +155,7 @@ pub(crate) struct Bench<P> {
     pub(crate) now: Now,
     /// What the last event asked for.
     pub(crate) effects: Effects,
-    log: Arc<RefCell<KVec<Frame>>>,
+    log: Arc<Cell<KVec<Frame>>>,
 }
 
 impl<P: Pattern> Bench<P> {
@@ -166,7 +166,7 @@ impl<P: Pattern> Bench<P> {
             stats: Counters::default(),
             now: Now(0),
             effects: Effects::NONE,
-            log: Arc::new(RefCell::new(KVec::new()), GFP_KERNEL).map_err(NoMemory::from)?,
+            log: Arc::new(Cell::new(KVec::new()), GFP_KERNEL).map_err(NoMemory::from)?,
         })
     }
 
@@ -286,7 +286,12 @@ impl<P: Pattern> Bench<P> {
     }
 
     /// A message arrives whose bytes are those of `tags` and then those of `body`.
-    pub(crate) fn arrives(&mut self, from: PipeId, tags: &[u8], body: &[u8]) -> Result<Fate, Fault> {
+    pub(crate) fn arrives(
+        &mut self,
+        from: PipeId,
+        tags: &[u8],
+        body: &[u8],
+    ) -> Result<Fate, Fault> {
         let msg = message(tags, body)?;
         let received = self.with(|machine, world| machine.received(world, from, msg));
         self.sound()?;
@@ -305,11 +310,14 @@ impl<P: Pattern> Bench<P> {
     /// Whether these frames, each a pipe, its tags and its body, went out since the last call, in this
     /// order and no others.
     pub(crate) fn sent(&mut self, frames: &[(PipeId, &[u8], &[u8])]) -> bool {
-        let log = self.log.replace(KVec::new());
-        log.len() == frames.len()
+        let mut log = self.log.replace(KVec::new());
+        let as_told = log.len() == frames.len()
             && log.iter().zip(frames).all(|(frame, (to, tags, body))| {
                 frame.to == Some(*to) && frame.bytes.strip_prefix(*tags) == Some(*body)
-            })
+            });
+        log.clear();
+        self.log.set(log);
+        as_told
     }
 
     fn sound(&self) -> Result<(), Fault> {

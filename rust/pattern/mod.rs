@@ -12,6 +12,8 @@
 //! and *writable* while its pipe holds less than SO_SNDBUF of unsent messages.
 
 pub(crate) mod backtrace;
+#[cfg(SP_KUNIT)]
+pub(crate) mod bench;
 pub(crate) mod pubsub;
 pub(crate) mod rep;
 pub(crate) mod req;
@@ -156,7 +158,7 @@ struct Peer<H> {
 ///
 /// `writable` holds only ids of peers that are up; `readable` exactly those whose queue is not empty.
 /// `charge` and `bytes` are the sums over all queues. A peer without a handle has a queue that is not
-/// empty.
+/// empty, or is a place that was reserved and has not got its pipe yet.
 pub(crate) struct Peers<H> {
     slab: Slab<Peer<H>>,
     writable: Rota,
@@ -270,14 +272,21 @@ impl<H: Handle> Peers<H> {
         }
     }
 
+    /// Gives a peer nothing more to send; it is not up any more.
+    pub(crate) fn down(&mut self, id: PipeId) {
+        self.writable.remove(id.0);
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            if core::mem::replace(&mut peer.up, false) {
+                self.up = self.up.saturating_sub(1);
+            }
+        }
+    }
+
     /// Forgets the pipe; its received messages stay readable.
     pub(crate) fn closed(&mut self, id: PipeId) -> Option<H> {
+        self.down(id);
         let peer = self.slab.get_mut(id.0)?;
         let handle = peer.handle.take();
-        if core::mem::replace(&mut peer.up, false) {
-            self.up = self.up.saturating_sub(1);
-        }
-        self.writable.remove(id.0);
         if peer.queue.is_empty() {
             self.slab.remove(id.0);
         }
@@ -349,8 +358,9 @@ impl<H: Handle> Peers<H> {
         let gone = peer.queue.purge(keep);
         self.charge = self.charge.saturating_sub(gone.charge());
         self.bytes = self.bytes.saturating_sub(gone.bytes());
-        if peer.queue.is_empty() {
+        if peer.queue.is_empty() && !gone.is_empty() {
             self.readable.remove(id);
+            // Its pipe is closed: a place that is only reserved has had no messages.
             if peer.handle.is_none() {
                 self.slab.remove(id);
             }
@@ -413,7 +423,7 @@ pub(crate) trait Pattern {
         Effects::NONE
     }
 
-    /// A pipe is gone; it has no handle any more.
+    /// A pipe is gone, or closing; it is not up any more.
     fn closed<H: Handle>(&mut self, _w: &mut World<'_, H>, _id: PipeId) -> Effects {
         Effects::NONE
     }
@@ -495,5 +505,274 @@ impl Pattern for Machine {
 
     fn deadline(&self) -> Option<Now> {
         each!(self, m => m.deadline())
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_peers)]
+mod tests {
+    use super::bench::{
+        is_sound,
+        message,
+        Bench,
+        Fault, //
+    };
+    use super::pubsub::Sub;
+    use super::*;
+
+    /// A bench for its peers; the machine has no part in these tests.
+    fn bench() -> Result<Bench<Sub>, Fault> {
+        Bench::new(Sub::new())
+    }
+
+    /// The body of the message whose turn it is.
+    fn take<H: Handle>(peers: &mut Peers<H>) -> Option<u8> {
+        let (_, msg, _) = peers.dequeue()?;
+        msg.bytes().head().first().copied()
+    }
+
+    /// The body of the message that is to be next.
+    fn front<H: Handle>(peers: &mut Peers<H>) -> Option<u8> {
+        peers.front()?.bytes().head().first().copied()
+    }
+
+    /// Takes out of all queues what `keep` refuses, and counts it.
+    fn purge<H: Handle>(peers: &mut Peers<H>, keep: impl Fn(u8) -> bool) -> usize {
+        let (mut from, mut count) = (0, 0);
+        while let Some((mut gone, next)) = peers.purge_from(from, |msg| {
+            msg.bytes().head().first().is_some_and(|byte| keep(*byte))
+        }) {
+            while gone.pop().is_some() {
+                count += 1;
+            }
+            from = next;
+        }
+        count
+    }
+
+    #[test]
+    fn reserved_given_back_frees_its_id() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let first = bench.peers.reserve()?;
+        let second = bench.peers.reserve()?;
+        assert!(first != second);
+        assert!(is_sound(&bench.peers, 2));
+        assert!(bench.peers.handle(first).is_none());
+        assert!(bench.peers.handle_from(0).is_none());
+        bench.peers.unreserve(first);
+        assert!(is_sound(&bench.peers, 1));
+        assert_eq!(bench.peers.reserve()?, first);
+        Ok(())
+    }
+
+    #[test]
+    fn reserved_purged_keeps_its_place() -> Result<(), Fault> {
+        // The socket's lock is released while the pipe is made.
+        let mut bench = bench()?;
+        let id = bench.peers.reserve()?;
+        assert_eq!(purge(&mut bench.peers, |_| false), 0);
+        assert!(is_sound(&bench.peers, 1));
+        assert!(bench.pipe(1) != Ok(id));
+        Ok(())
+    }
+
+    #[test]
+    fn not_up_set_writable_stays_as_it_is() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.pipe(9)?;
+        bench.peers.set_writable(pipe, true);
+        assert!(!bench.peers.some_writable());
+        bench.peers.opened(pipe);
+        assert!(bench.peers.some_writable());
+        bench.peers.set_writable(pipe, false);
+        assert!(!bench.peers.some_writable());
+        bench.peers.set_writable(pipe, true);
+        assert_eq!(bench.peers.next_writable(), Some(pipe));
+        Ok(())
+    }
+
+    #[test]
+    fn up_opened_again_counts_once() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(1)?;
+        let other = bench.open(1)?;
+        bench.peers.opened(pipe);
+        assert_eq!(bench.peers.count_up(), 2);
+        bench.close(pipe)?;
+        bench.close(pipe)?;
+        assert_eq!(bench.peers.count_up(), 1);
+        // Of no effect, as nobody has this id.
+        bench.peers.opened(pipe);
+        bench.peers.set_writable(pipe, true);
+        assert_eq!(bench.peers.next_writable(), Some(other));
+        assert!(is_sound(&bench.peers, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn up_filled_is_writable_when_it_has_room() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(2)?;
+        for writable in [true, false] {
+            assert_eq!(bench.peers.next_writable(), Some(pipe));
+            bench.peers.push(pipe, message(b"", b"x")?);
+            assert_eq!(bench.peers.some_writable(), writable);
+        }
+        bench.drain(pipe, 1)?;
+        assert!(bench.peers.some_writable());
+        assert!(bench.sent(&[(pipe, b"", b"x"), (pipe, b"", b"x")]));
+        Ok(())
+    }
+
+    #[test]
+    fn closed_with_nothing_left_gives_its_id_back() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(1)?;
+        assert!(bench.peers.closed(pipe).is_some());
+        assert!(bench.peers.closed(pipe).is_none());
+        assert_eq!(bench.open(1)?, pipe);
+        Ok(())
+    }
+
+    #[test]
+    fn closed_drained_gives_its_id_back() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(1)?;
+        bench.peers.enqueue(pipe, message(b"", b"1")?);
+        bench.peers.enqueue(pipe, message(b"", b"2")?);
+        bench.close(pipe)?;
+        assert!(!bench.peers.some_writable());
+        assert_eq!(take(&mut bench.peers), Some(b'1'));
+        assert!(is_sound(&bench.peers, 0));
+        let other = bench.open(1)?;
+        assert!(other != pipe);
+        let last = bench.peers.dequeue();
+        assert!(last.is_some_and(|(from, _, alive)| from == pipe && !alive));
+        assert_eq!(bench.open(1)?, pipe);
+        Ok(())
+    }
+
+    #[test]
+    fn closed_purged_gives_its_id_back() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let (pipe, other) = (bench.open(1)?, bench.open(1)?);
+        for id in [pipe, other] {
+            bench.peers.enqueue(id, message(b"", b"1")?);
+            bench.peers.enqueue(id, message(b"", b"2")?);
+        }
+        bench.close(pipe)?;
+        assert_eq!(purge(&mut bench.peers, |byte| byte == b'2'), 2);
+        assert!(is_sound(&bench.peers, 0));
+        assert_eq!(purge(&mut bench.peers, |_| false), 2);
+        assert!(is_sound(&bench.peers, 0));
+        assert_eq!((bench.peers.charge(), bench.peers.bytes()), (0, 0));
+        assert!(bench.peers.handle(other).is_some());
+        assert_eq!(bench.open(1)?, pipe);
+        Ok(())
+    }
+
+    #[test]
+    fn closed_message_arrived_counts_for_nothing() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(1)?;
+        bench.close(pipe)?;
+        bench.peers.enqueue(pipe, message(b"", b"1")?);
+        assert!(is_sound(&bench.peers, 0));
+        assert_eq!(bench.peers.charge(), 0);
+        assert!(bench.peers.dequeue().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn messages_waiting_count_whole_and_without_their_tags() -> Result<(), Fault> {
+        use crate::message::OVERHEAD;
+        let mut bench = bench()?;
+        let pipe = bench.open(1)?;
+        bench.peers.enqueue(pipe, message(b"", b"12345")?);
+        let mut tagged = message(b"tags", b"123")?;
+        tagged.skip_tags(4);
+        bench.peers.enqueue(pipe, tagged);
+        assert_eq!(bench.peers.charge(), 5 + 7 + 2 * OVERHEAD);
+        assert_eq!(bench.peers.bytes(), 5 + 3);
+        drop(bench.peers.discard());
+        assert_eq!(bench.peers.charge(), 7 + OVERHEAD);
+        assert_eq!(bench.peers.bytes(), 3);
+        drop(bench.peers.discard());
+        assert!(bench.peers.discard().is_none());
+        assert_eq!((bench.peers.charge(), bench.peers.bytes()), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn front_looked_at_is_next_whatever_arrives() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipes = [bench.open(1)?, bench.open(1)?, bench.open(1)?];
+        assert_eq!(front(&mut bench.peers), None);
+        bench.peers.enqueue(pipes[1], message(b"", b"1")?);
+        assert_eq!(front(&mut bench.peers), Some(b'1'));
+        bench.peers.enqueue(pipes[0], message(b"", b"0")?);
+        bench.peers.enqueue(pipes[2], message(b"", b"2")?);
+        assert_eq!(front(&mut bench.peers), Some(b'1'));
+        for byte in [b'1', b'2', b'0'] {
+            assert_eq!(take(&mut bench.peers), Some(byte));
+        }
+        // Once more where the round begins.
+        bench.peers.enqueue(pipes[0], message(b"", b"0")?);
+        assert_eq!(front(&mut bench.peers), Some(b'0'));
+        bench.peers.enqueue(pipes[1], message(b"", b"1")?);
+        assert_eq!(take(&mut bench.peers), Some(b'0'));
+        Ok(())
+    }
+
+    #[test]
+    fn walk_meets_every_pipe_that_lives() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let greeting = bench.pipe(1)?;
+        let (closed, up) = (bench.open(1)?, bench.open(1)?);
+        bench.peers.enqueue(closed, message(b"", b"1")?);
+        bench.close(closed)?;
+        bench.peers.reserve()?;
+        let met = |from| bench.peers.handle_from(from).map(|(id, _)| id);
+        assert_eq!(met(0), Some(greeting));
+        assert_eq!(met(greeting.0 + 1), Some(up));
+        assert_eq!(met(up.0 + 1), None);
+        assert_eq!(met(u32::MAX), None);
+        Ok(())
+    }
+
+    #[test]
+    fn any_state_random_events_keep_the_invariants() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let mut random = 0x2545_f491_u32;
+        for step in 0..200_u32 {
+            random ^= random << 13;
+            random ^= random >> 17;
+            random ^= random << 5;
+            let id = PipeId((random >> 8) % 6);
+            let up = bench.peers.is_up(id);
+            match random % 16 {
+                0..=2 if bench.peers.count_up() < 4 => drop(bench.open(2)?),
+                3 => bench.close(id)?,
+                4 | 5 if up => bench.drain(id, 2)?,
+                6 | 7 => drop(bench.peers.dequeue()),
+                8 => drop(front(&mut bench.peers)),
+                9 if step % 8 == 0 => drop(purge(&mut bench.peers, |byte| byte != b'0')),
+                10 | 11 => {
+                    if let Some(to) = bench.peers.next_writable() {
+                        bench.peers.push(to, message(b"", b"x")?);
+                    }
+                }
+                12.. if up => {
+                    let body = [b'0' + (random >> 16) as u8 % 2, b'x'];
+                    bench.peers.enqueue(id, message(b"", &body)?);
+                }
+                _ => {}
+            }
+            assert!(is_sound(&bench.peers, 0));
+        }
+        while bench.peers.discard().is_some() {}
+        assert!(is_sound(&bench.peers, 0));
+        assert_eq!((bench.peers.charge(), bench.peers.bytes()), (0, 0));
+        Ok(())
     }
 }

@@ -176,3 +176,355 @@ impl Pattern for Sub {
         Received::Kept(Wake::One)
     }
 }
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_pub)]
+mod pub_tests {
+    use super::super::bench::{
+        refused,
+        Bench,
+        Fate,
+        Fault, //
+    };
+    use super::*;
+
+    #[test]
+    fn any_state_recv_is_refused() -> Result<(), Fault> {
+        // Conformance case 49.
+        let mut bench = Bench::new(Pub)?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Direction));
+        bench.open(9)?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Direction));
+        assert_eq!(bench.peek().err(), refused(Refusal::Direction));
+        Ok(())
+    }
+
+    #[test]
+    fn no_peers_send_is_accepted_and_counted() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub)?;
+        bench.send(b"a")?;
+        assert_eq!(bench.effects, Effects::NONE);
+        // One that has not greeted yet is none.
+        bench.pipe(9)?;
+        bench.send(b"b")?;
+        assert_eq!(bench.stats.tx_no_peer, 2);
+        assert_eq!(bench.stats.tx_dropped, 0);
+        assert!(bench.sent(&[]));
+        Ok(())
+    }
+
+    #[test]
+    fn peers_send_reaches_each_that_is_up() -> Result<(), Fault> {
+        // Conformance case 46.
+        let mut bench = Bench::new(Pub)?;
+        let first = bench.open(9)?;
+        bench.send(b"a")?;
+        let greeting = bench.pipe(9)?;
+        let (second, third) = (bench.open(9)?, bench.open(9)?);
+        bench.send(b"b")?;
+        assert_eq!(bench.effects, Effects::flush(Flush::All));
+        assert!(bench.sent(&[
+            (first, b"", b"a"),
+            (first, b"", b"b"),
+            (second, b"", b"b"),
+            (third, b"", b"b"),
+        ]));
+        bench.close(second)?;
+        bench.peers.opened(greeting);
+        let long = [b'c'; 5000];
+        bench.send(&long)?;
+        bench.send(b"")?;
+        assert!(bench.sent(&[
+            (first, b"", &long),
+            (greeting, b"", &long),
+            (third, b"", &long),
+            (first, b"", b""),
+            (greeting, b"", b""),
+            (third, b"", b""),
+        ]));
+        assert_eq!((bench.stats.tx_dropped, bench.stats.tx_no_peer), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn one_full_send_drops_its_copy_and_counts() -> Result<(), Fault> {
+        // Conformance case 47.
+        let mut bench = Bench::new(Pub)?;
+        let (slow, other) = (bench.open(1)?, bench.open(9)?);
+        for body in [b"1", b"2", b"3"] {
+            bench.send(body)?;
+        }
+        assert_eq!(bench.stats.tx_dropped, 2);
+        assert!(bench.sent(&[
+            (slow, b"", b"1"),
+            (other, b"", b"1"),
+            (other, b"", b"2"),
+            (other, b"", b"3"),
+        ]));
+        bench.drain(slow, 1)?;
+        bench.send(b"4")?;
+        assert!(bench.sent(&[(slow, b"", b"4"), (other, b"", b"4")]));
+        Ok(())
+    }
+
+    #[test]
+    fn all_full_send_is_accepted_and_counted() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub)?;
+        let pipes = [bench.open(1)?, bench.open(1)?];
+        bench.send(b"1")?;
+        bench.send(b"2")?;
+        assert_eq!((bench.stats.tx_dropped, bench.stats.tx_no_peer), (2, 0));
+        assert!(bench.sent(&[(pipes[0], b"", b"1"), (pipes[1], b"", b"1")]));
+        Ok(())
+    }
+
+    #[test]
+    fn any_state_message_arrived_is_fatal_to_its_pipe() -> Result<(), Fault> {
+        // Conformance case 48.
+        let mut bench = Bench::new(Pub)?;
+        let (rude, other) = (bench.open(9)?, bench.open(9)?);
+        assert_eq!(bench.arrives(rude, b"", b"x")?, Fate::Fatal);
+        assert_eq!(bench.arrives(rude, b"", b"")?, Fate::Fatal);
+        assert_eq!(bench.stats.rx_malformed, 2);
+        bench.close(rude)?;
+        bench.send(b"a")?;
+        assert!(bench.sent(&[(other, b"", b"a")]));
+        Ok(())
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_sub)]
+mod sub_tests {
+    use super::super::bench::{
+        refused,
+        Bench,
+        Fate,
+        Fault, //
+    };
+    use super::*;
+    use crate::mem::{
+        KVec,
+        NoMemory, //
+    };
+    use crate::message::HEAD;
+
+    const KEPT: Fate = Fate::Kept(Wake::One);
+
+    fn bench(topics: &[&[u8]]) -> Result<Bench<Sub>, Fault> {
+        let mut sub = Sub::new();
+        for topic in topics {
+            sub.subscribe(topic).map_err(|_| Fault::NoMemory)?;
+        }
+        Bench::new(sub)
+    }
+
+    /// Unsubscribes and purges, as `rust/socket.rs` does, and tells how many messages that took out.
+    fn unsubscribe(bench: &mut Bench<Sub>, topic: &[u8]) -> Result<usize, TrieError> {
+        let mut next = bench.machine.unsubscribe(topic)?.then_some(0);
+        let mut count = 0;
+        while let Some(from) = next {
+            next = match bench.machine.purge(&mut bench.peers, from) {
+                Some((mut gone, from)) => {
+                    while gone.pop().is_some() {
+                        count += 1;
+                    }
+                    Some(from)
+                }
+                None => None,
+            };
+        }
+        Ok(count)
+    }
+
+    #[test]
+    fn any_state_send_is_refused() -> Result<(), Fault> {
+        // Conformance case 49.
+        let mut bench = bench(&[b""])?;
+        bench.open(9)?;
+        assert_eq!(bench.send(b"x").err(), refused(Refusal::Direction));
+        assert!(bench.sent(&[]));
+        Ok(())
+    }
+
+    #[test]
+    fn no_subscription_message_arrived_is_filtered_and_counted() -> Result<(), Fault> {
+        // Conformance case 42.
+        let mut bench = bench(&[])?;
+        let pipe = bench.open(9)?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        assert_eq!(bench.arrives(pipe, b"", b"abc")?, Fate::Discarded);
+        assert_eq!(bench.arrives(pipe, b"", b"")?, Fate::Discarded);
+        assert_eq!(bench.stats.rx_filtered, 2);
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        assert_eq!(bench.peek().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn subscribed_message_arrived_is_kept_if_a_topic_is_its_prefix() -> Result<(), Fault> {
+        // Conformance case 43: once each, however many topics match.
+        let mut narrow = bench(&[b"ab", b"abc"])?;
+        let pipe = narrow.open(9)?;
+        let arrivals: [(&[u8], Fate); 5] = [
+            (b"ab", KEPT),
+            (b"abc", KEPT),
+            (b"a", Fate::Discarded),
+            (b"xab", Fate::Discarded),
+            (b"", Fate::Discarded),
+        ];
+        for (body, fate) in arrivals {
+            assert_eq!(narrow.arrives(pipe, b"", body)?, fate);
+        }
+        assert_eq!(narrow.stats.rx_filtered, 3);
+        assert!(narrow.gets(b"ab"));
+        assert!(narrow.gets(b"abc"));
+        assert_eq!(narrow.recv().err(), refused(Refusal::Again));
+
+        let mut wide = bench(&[b"", b"q"])?;
+        let pipe = wide.open(9)?;
+        assert_eq!(wide.arrives(pipe, b"", b"q1")?, KEPT);
+        assert_eq!(wide.arrives(pipe, b"", b"")?, KEPT);
+        assert!(wide.gets(b"q1"));
+        assert!(wide.gets(b""));
+        assert_eq!(wide.recv().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn longest_topic_message_arrived_in_parts_is_compared_whole() -> Result<(), Fault> {
+        // SP_SUBSCRIBE takes up to 4096 bytes; the head of a body is as long.
+        let mut topic = KVec::new();
+        for _ in 0..HEAD {
+            topic.push(b't', NO_SLEEP).map_err(NoMemory::from)?;
+        }
+        let mut bench = bench(&[&topic])?;
+        let pipe = bench.open(9)?;
+        assert_eq!(bench.arrives(pipe, b"t", &topic)?, KEPT);
+        assert_eq!(bench.arrives(pipe, b"t", &topic[1..])?, KEPT);
+        assert_eq!(bench.arrives(pipe, b"t", &topic[2..])?, Fate::Discarded);
+        if let Some(last) = topic.last_mut() {
+            *last = b'u';
+        }
+        assert_eq!(bench.arrives(pipe, b"", &topic)?, Fate::Discarded);
+        Ok(())
+    }
+
+    #[test]
+    fn subscribed_twice_unsubscribed_once_still_receives() -> Result<(), Fault> {
+        // Conformance case 44.
+        let mut bench = bench(&[b"ab", b"ab"])?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, b"", b"ab0")?;
+        assert_eq!(unsubscribe(&mut bench, b"ab"), Ok(0));
+        assert!(bench.gets(b"ab0"));
+        assert_eq!(bench.arrives(pipe, b"", b"abc")?, KEPT);
+        assert_eq!(unsubscribe(&mut bench, b"ab"), Ok(1));
+        assert_eq!(bench.arrives(pipe, b"", b"abc")?, Fate::Discarded);
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn any_state_unsubscribe_of_absent_changes_nothing() -> Result<(), Fault> {
+        // Conformance case 45.
+        let mut none = bench(&[])?;
+        assert_eq!(unsubscribe(&mut none, b""), Err(TrieError::Absent));
+        let mut bench = bench(&[b"ab"])?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, b"", b"ab")?;
+        let absent: [&[u8]; 4] = [b"", b"a", b"abc", b"x"];
+        for topic in absent {
+            assert_eq!(unsubscribe(&mut bench, topic), Err(TrieError::Absent));
+        }
+        assert!(bench.gets(b"ab"));
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_messages_unsubscribed_are_purged() -> Result<(), Fault> {
+        let mut bench = bench(&[b"a", b"b", b"ax"])?;
+        let (first, second, third) = (bench.open(9)?, bench.open(9)?, bench.open(9)?);
+        for (from, body) in [
+            (first, b"a1"),
+            (first, b"b1"),
+            (first, b"ax"),
+            (first, b"b2"),
+            (second, b"a2"),
+            (third, b"a3"),
+            (third, b"b3"),
+        ] {
+            assert_eq!(bench.arrives(from, b"", body)?, KEPT);
+        }
+        // What another topic wants stays, in its order.
+        assert_eq!(unsubscribe(&mut bench, b"a"), Ok(3));
+        for body in [b"b1", b"b3", b"ax", b"b2"] {
+            assert!(bench.gets(body));
+        }
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_front_purged_makes_way_for_the_next() -> Result<(), Fault> {
+        let mut bench = bench(&[b"a", b"b"])?;
+        let (first, second) = (bench.open(9)?, bench.open(9)?);
+        bench.arrives(first, b"", b"a1")?;
+        bench.arrives(second, b"", b"b1")?;
+        assert!(bench.shows(b"a1"));
+        assert_eq!(unsubscribe(&mut bench, b"a"), Ok(1));
+        assert!(bench.shows(b"b1"));
+        assert!(bench.gets(b"b1"));
+        assert_eq!(unsubscribe(&mut bench, b"b"), Ok(0));
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_messages_of_two_publishers_are_received_in_turn() -> Result<(), Fault> {
+        let mut bench = bench(&[b""])?;
+        let (first, second) = (bench.open(9)?, bench.open(9)?);
+        for body in [b"R0", b"R1", b"R2"] {
+            bench.arrives(first, b"", body)?;
+        }
+        for body in [b"Q0", b"Q1"] {
+            bench.arrives(second, b"", body)?;
+        }
+        for body in [b"R0", b"Q0", b"R1", b"Q1", b"R2"] {
+            assert!(bench.gets(body));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_messages_of_a_closed_pipe_are_received() -> Result<(), Fault> {
+        // Conformance case 16.
+        let mut bench = bench(&[b""])?;
+        let pipe = bench.open(9)?;
+        for body in [b"1", b"2", b"3"] {
+            bench.arrives(pipe, b"", body)?;
+        }
+        bench.close(pipe)?;
+        for body in [b"1", b"2", b"3"] {
+            assert!(bench.gets(body));
+        }
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn peeked_message_stays_first_whatever_arrives() -> Result<(), Fault> {
+        let mut bench = bench(&[b""])?;
+        let pipes = [bench.open(9)?, bench.open(9)?, bench.open(9)?];
+        bench.arrives(pipes[1], b"", b"1")?;
+        assert!(bench.shows(b"1"));
+        bench.arrives(pipes[0], b"", b"0")?;
+        assert!(bench.shows(b"1"));
+        bench.arrives(pipes[2], b"", b"2")?;
+        bench.close(pipes[1])?;
+        assert!(bench.shows(b"1"));
+        for body in [b"1", b"2", b"0"] {
+            assert!(bench.gets(body));
+        }
+        Ok(())
+    }
+}

@@ -110,7 +110,12 @@ impl Pattern for Rep {
         peers.some_readable()
     }
 
-    fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, mut msg: Msg) -> Received {
+    fn received<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        from: PipeId,
+        mut msg: Msg,
+    ) -> Received {
         match Tags::parse(msg.bytes().head(), self.max_ttl) {
             Ok((tags, len)) => {
                 msg.skip_tags(len);
@@ -138,5 +143,324 @@ impl Pattern for Rep {
             }
         }
         Effects::NONE
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_rep)]
+mod tests {
+    use super::super::backtrace::TAG;
+    use super::super::bench::{
+        refused,
+        Bench,
+        Fate,
+        Fault, //
+    };
+    use super::*;
+
+    /// A request id, as it arrives.
+    const ID: &[u8] = b"\x80\x00\x00\x01";
+    const ID2: &[u8] = b"\x80\x00\x00\x02";
+
+    /// The most tags that any limit allows, and one more.
+    const TAGS: usize = 256;
+
+    fn bench() -> Result<Bench<Rep>, Fault> {
+        Bench::new(Rep::new(8))
+    }
+
+    /// As many tags, the first of them outermost; `count` is not zero.
+    fn stack(count: usize) -> [u8; TAGS * TAG] {
+        let mut bytes = [0; TAGS * TAG];
+        for (nth, tag) in bytes.chunks_exact_mut(TAG).enumerate() {
+            let bottom = if nth + 1 == count { 0x80 } else { 0 };
+            tag.copy_from_slice(&[bottom, 0xff, 0x11, nth as u8]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn no_request_recv_waits() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        bench.open(9)?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        assert_eq!(bench.peek().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn no_request_send_is_refused() -> Result<(), Fault> {
+        // Conformance case 31.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
+        // A request that waits is not one in hand.
+        assert_eq!(bench.arrives(pipe, ID, b"one")?, Fate::Kept(Wake::One));
+        assert!(bench.shows(b"one"));
+        assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
+        assert!(bench.gets(b"one"));
+        bench.send(b"r")?;
+        assert_eq!(bench.effects, Effects::flush(Flush::One(pipe)));
+        assert!(bench.sent(&[(pipe, ID, b"r")]));
+        assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
+        assert!(bench.sent(&[]));
+        Ok(())
+    }
+
+    #[test]
+    fn request_send_carries_its_tags_back() -> Result<(), Fault> {
+        // Conformance case 32; up to four tags are kept in place.
+        let mut bench = bench()?;
+        let pipe = bench.open(99)?;
+        for count in [1, 2, 3, 4, 5, 8] {
+            let stack = stack(count);
+            let tags = &stack[..count * TAG];
+            bench.arrives(pipe, tags, b"b")?;
+            assert!(bench.gets(b"b"));
+            bench.send(b"r")?;
+            assert!(bench.sent(&[(pipe, tags, b"r")]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn request_recv_replaces_it() -> Result<(), Fault> {
+        // Conformance case 36.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, ID, b"one")?;
+        bench.arrives(pipe, ID2, b"two")?;
+        assert!(bench.gets(b"one"));
+        assert!(bench.gets(b"two"));
+        bench.send(b"r")?;
+        assert!(bench.sent(&[(pipe, ID2, b"r")]));
+        assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
+        Ok(())
+    }
+
+    #[test]
+    fn request_recv_with_none_waiting_keeps_it() -> Result<(), Fault> {
+        // Conformance case 37.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, ID, b"one")?;
+        assert!(bench.gets(b"one"));
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        bench.send(b"r")?;
+        assert!(bench.sent(&[(pipe, ID, b"r")]));
+        Ok(())
+    }
+
+    #[test]
+    fn request_peek_at_the_next_keeps_it() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, ID, b"one")?;
+        bench.arrives(pipe, ID2, b"two")?;
+        assert!(bench.gets(b"one"));
+        assert!(bench.shows(b"two"));
+        bench.send(b"r")?;
+        assert!(bench.sent(&[(pipe, ID, b"r")]));
+        assert!(bench.gets(b"two"));
+        Ok(())
+    }
+
+    #[test]
+    fn request_pipe_closed_send_is_accepted_and_counted() -> Result<(), Fault> {
+        // Conformance case 38.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, ID, b"one")?;
+        assert!(bench.gets(b"one"));
+        bench.close(pipe)?;
+        bench.send(b"r")?;
+        assert_eq!(bench.effects, Effects::NONE);
+        assert_eq!(bench.stats.tx_no_peer, 1);
+        assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
+        assert!(bench.sent(&[]));
+        Ok(())
+    }
+
+    #[test]
+    fn request_pipe_closed_reply_misses_who_has_its_id_now() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let old = bench.open(9)?;
+        bench.arrives(old, ID, b"one")?;
+        assert!(bench.gets(b"one"));
+        bench.close(old)?;
+        assert_eq!(bench.open(9)?, old);
+        bench.send(b"r")?;
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.stats.tx_no_peer, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn request_other_pipe_closed_keeps_it() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let (pipe, other) = (bench.open(9)?, bench.open(9)?);
+        bench.arrives(pipe, ID, b"one")?;
+        assert!(bench.gets(b"one"));
+        bench.close(other)?;
+        bench.send(b"r")?;
+        assert!(bench.sent(&[(pipe, ID, b"r")]));
+        Ok(())
+    }
+
+    #[test]
+    fn request_pipe_full_send_drops_the_reply_and_counts() -> Result<(), Fault> {
+        // Conformance case 39; sp-request-reply-01: a reply that cannot be sent MUST be dropped.
+        let mut bench = bench()?;
+        let (slow, other) = (bench.open(1)?, bench.open(9)?);
+        for reply in [b"1", b"2"] {
+            bench.arrives(slow, ID, b"Q")?;
+            assert!(bench.gets(b"Q"));
+            bench.send(reply)?;
+        }
+        assert_eq!(bench.effects, Effects::NONE);
+        assert!(bench.sent(&[(slow, ID, b"1")]));
+        assert_eq!(bench.stats.tx_dropped, 1);
+        assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
+        // The others are served.
+        bench.arrives(other, ID, b"Q")?;
+        assert!(bench.gets(b"Q"));
+        bench.send(b"3")?;
+        assert!(bench.sent(&[(other, ID, b"3")]));
+        // And so is this one, when it has read.
+        bench.drain(slow, 1)?;
+        bench.arrives(slow, ID, b"Q")?;
+        assert!(bench.gets(b"Q"));
+        bench.send(b"4")?;
+        assert!(bench.sent(&[(slow, ID, b"4")]));
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_request_pipe_closed_is_still_delivered() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, ID, b"one")?;
+        bench.arrives(pipe, ID2, b"two")?;
+        bench.close(pipe)?;
+        for body in [b"one", b"two"] {
+            assert!(bench.gets(body));
+            bench.send(b"r")?;
+        }
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.stats.tx_no_peer, 2);
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn any_state_request_arrived_has_tags_up_to_the_limit() -> Result<(), Fault> {
+        // Conformance case 33.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        let mut dropped = 0;
+        for (limit, count) in [(8, 8), (1, 1), (2, 2), (255, 255)] {
+            bench.machine.set_max_ttl(limit);
+            let fits = stack(count);
+            let fate = bench.arrives(pipe, &fits[..count * TAG], b"x")?;
+            assert_eq!(fate, Fate::Kept(Wake::One));
+            assert!(bench.gets(b"x"));
+            let above = stack(count + 1);
+            let fate = bench.arrives(pipe, &above[..(count + 1) * TAG], b"x")?;
+            assert_eq!(fate, Fate::Discarded);
+            dropped += 1;
+            assert_eq!(bench.stats.rx_ttl, dropped);
+            assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        }
+        assert_eq!(bench.stats.rx_malformed, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn any_state_malformed_arrived_is_dropped_and_counted() -> Result<(), Fault> {
+        // Conformance case 34.
+        let malformed: [&[u8]; 5] = [
+            b"",
+            b"abc",
+            b"\x80\0\0",
+            b"\0\0\0\x01\0\0\0\x02",
+            b"\0\0\0\x01\x80\0",
+        ];
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        let mut dropped = 0;
+        for bytes in malformed {
+            assert_eq!(bench.arrives(pipe, b"", bytes)?, Fate::Discarded);
+            dropped += 1;
+            assert_eq!(bench.stats.rx_malformed, dropped);
+            assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        }
+        assert_eq!(bench.stats.rx_ttl, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn any_state_request_of_any_id_and_size_arrived_is_delivered() -> Result<(), Fault> {
+        // Conformance case 35.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        let requests: [(&[u8], &[u8]); 4] = [
+            (ID, b""),
+            (b"\xff\xff\xff\xff", b"Z"),
+            (b"\x80\x00\x00\x00", b"\x80\x00\x00\x05"),
+            (ID, &[7; 5000]),
+        ];
+        for (tags, body) in requests {
+            bench.arrives(pipe, tags, body)?;
+            assert!(bench.gets(body));
+            bench.send(body)?;
+            assert!(bench.sent(&[(pipe, tags, body)]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_requests_of_one_pipe_are_served_in_order() -> Result<(), Fault> {
+        // Conformance case 40.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        for nth in 1..=5 {
+            bench.arrives(pipe, &[0x80, 0, 0, nth], &[nth])?;
+        }
+        for nth in 1..=5 {
+            assert!(bench.gets(&[nth]));
+            bench.send(&[nth])?;
+            assert!(bench.sent(&[(pipe, &[0x80, 0, 0, nth], &[nth])]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_requests_of_two_pipes_are_served_in_turn() -> Result<(), Fault> {
+        // Conformance case 41.
+        let mut bench = bench()?;
+        let (first, second) = (bench.open(9)?, bench.open(9)?);
+        for body in [b"R0", b"R1", b"R2", b"R3"] {
+            bench.arrives(first, ID, body)?;
+        }
+        for body in [b"Q0", b"Q1", b"Q2", b"Q3"] {
+            bench.arrives(second, ID2, body)?;
+        }
+        for (body, answer) in [
+            (b"R0", (first, ID, b"r0")),
+            (b"Q0", (second, ID2, b"q0")),
+            (b"R1", (first, ID, b"r1")),
+            (b"Q1", (second, ID2, b"q1")),
+            (b"R2", (first, ID, b"r2")),
+            (b"Q2", (second, ID2, b"q2")),
+            (b"R3", (first, ID, b"r3")),
+            (b"Q3", (second, ID2, b"q3")),
+        ] {
+            let (to, tags, reply) = answer;
+            assert!(bench.gets(body));
+            bench.send(reply)?;
+            assert!(bench.sent(&[(to, tags, reply)]));
+        }
+        Ok(())
     }
 }

@@ -163,7 +163,14 @@ impl Pattern for Req {
         _w: &mut World<'_, H>,
         ticket: &mut Ticket,
     ) -> Result<Msg, Refusal> {
-        let current = self.current().ok_or(Refusal::State)?;
+        let Some(current) = self.current() else {
+            // The last request's reply was taken: by another receiver of it, or after it had replaced
+            // the one that this receiver waits for.
+            return Err(match ticket.0 {
+                Some(id) if id.next() != self.next => Refusal::Cancelled,
+                Some(_) | None => Refusal::State,
+            });
+        };
         if *ticket.0.get_or_insert(current) != current {
             return Err(Refusal::Cancelled);
         }
@@ -265,5 +272,556 @@ impl Pattern for Req {
             State::Awaiting(request) => request.resend,
             State::Idle | State::Replied(..) | State::Lost(_) => None,
         }
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_req)]
+mod tests {
+    use super::super::bench::{
+        refused,
+        Bench,
+        Fate,
+        Fault, //
+    };
+    use super::*;
+
+    /// The resend interval of most tests, in milliseconds.
+    const IVL: u64 = 500;
+
+    fn bench(interval: Option<u64>) -> Result<Bench<Req>, Fault> {
+        Bench::new(Req::new(1, interval))
+    }
+
+    /// The tag of the nth request of a [`bench`].
+    const fn id(nth: u32) -> [u8; 4] {
+        (0x8000_0000 | nth).to_be_bytes()
+    }
+
+    /// N pipes with room enough, the first of which carries a request.
+    fn awaiting<const N: usize>(interval: Option<u64>) -> Result<(Bench<Req>, [PipeId; N]), Fault> {
+        let mut bench = bench(interval)?;
+        let mut pipes = [PipeId(0); N];
+        for pipe in &mut pipes {
+            *pipe = bench.open(100)?;
+        }
+        bench.send(b"Q")?;
+        match pipes
+            .first()
+            .is_some_and(|to| bench.sent(&[(*to, &id(1), b"Q")]))
+        {
+            true => Ok((bench, pipes)),
+            false => Err(Fault::Changed),
+        }
+    }
+
+    #[test]
+    fn idle_send_goes_out_behind_its_id() -> Result<(), Fault> {
+        // Conformance case 18.
+        let mut bench = bench(Some(IVL))?;
+        let pipe = bench.open(9)?;
+        bench.send(b"hello")?;
+        assert_eq!(bench.effects, Effects::flush(Flush::One(pipe)));
+        assert!(bench.sent(&[(pipe, &id(1), b"hello")]));
+        assert_eq!(bench.machine.deadline(), Some(Now(IVL)));
+        Ok(())
+    }
+
+    #[test]
+    fn idle_send_without_writable_is_refused() -> Result<(), Fault> {
+        // Conformance case 30.
+        let mut bench = bench(Some(IVL))?;
+        assert_eq!(bench.send(b"a").err(), refused(Refusal::Again));
+        let pipe = bench.pipe(1)?;
+        assert_eq!(bench.send(b"b").err(), refused(Refusal::Again));
+        bench.peers.opened(pipe);
+        // No id was used up.
+        bench.send(b"c")?;
+        assert!(bench.sent(&[(pipe, &id(1), b"c")]));
+        assert_eq!(bench.send(b"d").err(), refused(Refusal::Again));
+        bench.drain(pipe, 1)?;
+        bench.send(b"e")?;
+        assert!(bench.sent(&[(pipe, &id(2), b"e")]));
+        Ok(())
+    }
+
+    #[test]
+    fn idle_send_at_the_last_id_wraps() -> Result<(), Fault> {
+        let mut bench = Bench::new(Req::new(0x7fff_fffe, None))?;
+        let pipe = bench.open(9)?;
+        for tag in [
+            [0xff, 0xff, 0xff, 0xfe],
+            [0xff, 0xff, 0xff, 0xff],
+            id(0),
+            id(1),
+        ] {
+            bench.send(b"Q")?;
+            assert!(bench.sent(&[(pipe, &tag, b"Q")]));
+            assert_eq!(bench.arrives(pipe, &tag, b"R")?, Fate::Kept(Wake::All));
+            assert!(bench.gets(b"R"));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn idle_sends_go_round() -> Result<(), Fault> {
+        // Conformance case 29.
+        let mut bench = bench(None)?;
+        let pipes = [bench.open(100)?, bench.open(100)?, bench.open(100)?];
+        for nth in 0..9 {
+            bench.send(b"Q")?;
+            assert!(bench.sent(&[(pipes[nth % 3], &id(nth as u32 + 1), b"Q")]));
+        }
+        // It stays fair as pipes come and go (sp-request-reply-01 §5.1).
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipes[0], &id(10), b"Q")]));
+        bench.close(pipes[1])?;
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipes[2], &id(11), b"Q")]));
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipes[0], &id(12), b"Q")]));
+        let new = bench.open(100)?;
+        for (nth, to) in [(13, new), (14, pipes[2]), (15, pipes[0])] {
+            bench.send(b"Q")?;
+            assert!(bench.sent(&[(to, &id(nth), b"Q")]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn idle_sends_pass_a_full_pipe_over() -> Result<(), Fault> {
+        let mut bench = bench(None)?;
+        let pipes = [bench.open(9)?, bench.open(1)?, bench.open(9)?];
+        for (nth, to) in [(1, 0), (2, 1), (3, 2), (4, 0), (5, 2)] {
+            bench.send(b"Q")?;
+            assert!(bench.sent(&[(pipes[to], &id(nth), b"Q")]));
+        }
+        bench.drain(pipes[1], 9)?;
+        for (nth, to) in [(6, 0), (7, 1), (8, 2)] {
+            bench.send(b"Q")?;
+            assert!(bench.sent(&[(pipes[to], &id(nth), b"Q")]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn idle_recv_is_refused() -> Result<(), Fault> {
+        // Conformance case 19.
+        let mut bench = bench(None)?;
+        bench.open(9)?;
+        assert_eq!(bench.recv().err(), refused(Refusal::State));
+        assert_eq!(bench.peek().err(), refused(Refusal::State));
+        Ok(())
+    }
+
+    #[test]
+    fn idle_reply_arrived_is_ignored() -> Result<(), Fault> {
+        let mut bench = bench(Some(IVL))?;
+        let pipe = bench.open(9)?;
+        // The id that the next request is going to have.
+        assert_eq!(bench.arrives(pipe, &id(1), b"R")?, Fate::Discarded);
+        assert_eq!(bench.stats.rx_stale, 1);
+        assert_eq!(bench.recv().err(), refused(Refusal::State));
+        bench.send(b"Q")?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_recv_waits_and_the_request_survives() -> Result<(), Fault> {
+        // Conformance case 27.
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        assert_eq!(bench.peek().err(), refused(Refusal::Again));
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_reply_arrived_is_delivered_once() -> Result<(), Fault> {
+        // Conformance case 19.
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        assert_eq!(bench.arrives(pipe, &id(1), b"R")?, Fate::Kept(Wake::All));
+        assert_eq!(bench.machine.deadline(), None);
+        assert!(bench.gets(b"R"));
+        assert_eq!(bench.recv().err(), refused(Refusal::State));
+        // No more resends, for whatever reason.
+        bench.at(10 * IVL)?;
+        bench.close(pipe)?;
+        bench.open(9)?;
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.stats.resends, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_empty_reply_arrived_is_delivered() -> Result<(), Fault> {
+        // Conformance case 28.
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        bench.arrives(pipe, &id(1), b"")?;
+        assert!(bench.shows(b""));
+        assert!(bench.gets(b""));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_reply_arrived_elsewhere_is_delivered() -> Result<(), Fault> {
+        // Conformance case 26.
+        let (mut bench, [_, other]) = awaiting(Some(IVL))?;
+        assert_eq!(bench.arrives(other, &id(1), b"R")?, Fate::Kept(Wake::All));
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_strange_reply_arrived_is_ignored() -> Result<(), Fault> {
+        // Conformance case 21, and ids near the right one: (tags, body, is stale).
+        let strange: [(&[u8], &[u8], bool); 8] = [
+            (&id(0), b"R", true),
+            (&id(2), b"R", true),
+            (&[0, 0, 0, 1], b"R", true),
+            (&[0, 0, 0, 7], &id(1), true),
+            (b"", b"", false),
+            (b"", b"\x80", false),
+            (b"", b"\x80\x00\x00", false),
+            (b"", b"abc", false),
+        ];
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        let (mut stale, mut malformed) = (0, 0);
+        for (tags, body, is_stale) in strange {
+            stale += u64::from(is_stale);
+            malformed += u64::from(!is_stale);
+            assert_eq!(bench.arrives(pipe, tags, body)?, Fate::Discarded);
+            assert_eq!(bench.stats.rx_stale, stale);
+            assert_eq!(bench.stats.rx_malformed, malformed);
+            assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        }
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_interval_passed_resends_the_same() -> Result<(), Fault> {
+        // Conformance case 23.
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        for nth in 1..=4 {
+            assert_eq!(bench.machine.deadline(), Some(Now(nth * IVL)));
+            bench.at(nth * IVL - 1)?;
+            assert_eq!(bench.effects, Effects::NONE);
+            assert!(bench.sent(&[]));
+            bench.at(nth * IVL)?;
+            assert_eq!(bench.effects, Effects::flush(Flush::One(pipe)));
+            assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+            assert_eq!(bench.stats.resends, nth);
+        }
+        // A late call counts from then.
+        bench.at(6 * IVL)?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.machine.deadline(), Some(Now(7 * IVL)));
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_interval_passed_resends_to_the_next_in_turn() -> Result<(), Fault> {
+        let (mut bench, pipes) = awaiting::<3>(Some(IVL))?;
+        for (nth, to) in [(1, 1), (2, 2), (3, 0)] {
+            bench.at(nth * IVL)?;
+            assert!(bench.sent(&[(pipes[to], &id(1), b"Q")]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_interval_passed_without_writable_waits_for_room() -> Result<(), Fault> {
+        let mut bench = bench(Some(IVL))?;
+        let pipe = bench.open(1)?;
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        for nth in 1..=2 {
+            bench.at(nth * IVL)?;
+            assert_eq!(bench.effects, Effects::NONE);
+            assert!(bench.sent(&[]));
+        }
+        bench.now = Now(3 * IVL - 1);
+        bench.drain(pipe, 9)?;
+        assert_eq!(bench.effects, Effects::flush(Flush::One(pipe)));
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.stats.resends, 1);
+        assert_eq!(bench.machine.deadline(), Some(Now(4 * IVL - 1)));
+        // Room alone is no reason to resend.
+        bench.drain(pipe, 9)?;
+        bench.open(9)?;
+        assert!(bench.sent(&[]));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_interval_changed_keeps_its_time() -> Result<(), Fault> {
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        bench.machine.set_interval(Some(100));
+        bench.at(IVL - 1)?;
+        assert!(bench.sent(&[]));
+        bench.at(IVL)?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.machine.deadline(), Some(Now(IVL + 100)));
+        bench.machine.set_interval(None);
+        bench.at(IVL + 100)?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.machine.deadline(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_carrier_closed_resends_at_once() -> Result<(), Fault> {
+        // Conformance case 24.
+        let (mut bench, [first, second]) = awaiting(Some(IVL))?;
+        bench.now = Now(200);
+        bench.close(first)?;
+        assert_eq!(bench.effects, Effects::flush(Flush::One(second)));
+        assert!(bench.sent(&[(second, &id(1), b"Q")]));
+        assert_eq!(bench.stats.resends, 1);
+        assert_eq!(bench.machine.deadline(), Some(Now(200 + IVL)));
+        bench.arrives(second, &id(1), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_last_pipe_closed_resends_to_the_next_opened() -> Result<(), Fault> {
+        // Conformance case 25.
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        bench.close(pipe)?;
+        assert_eq!(bench.effects, Effects::NONE);
+        // The interval makes no difference while there is nobody.
+        bench.at(IVL)?;
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        let next = bench.open(9)?;
+        assert_eq!(bench.effects, Effects::flush(Flush::One(next)));
+        assert!(bench.sent(&[(next, &id(1), b"Q")]));
+        bench.open(9)?;
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.stats.resends, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_carrier_closed_with_others_full_waits_for_room() -> Result<(), Fault> {
+        let mut bench = bench(Some(IVL))?;
+        let (first, second) = (bench.open(1)?, bench.open(1)?);
+        bench.send(b"old")?;
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(first, &id(1), b"old"), (second, &id(2), b"Q")]));
+        bench.close(second)?;
+        assert!(bench.sent(&[]));
+        bench.drain(first, 1)?;
+        assert!(bench.sent(&[(first, &id(2), b"Q")]));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_other_pipe_closed_changes_nothing() -> Result<(), Fault> {
+        let (mut bench, [first, second, third]) = awaiting(Some(IVL))?;
+        bench.close(third)?;
+        assert_eq!(bench.effects, Effects::NONE);
+        // Nor does the one that carried it before the second did.
+        bench.at(IVL)?;
+        assert!(bench.sent(&[(second, &id(1), b"Q")]));
+        bench.close(first)?;
+        assert_eq!(bench.effects, Effects::NONE);
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.machine.deadline(), Some(Now(2 * IVL)));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_without_resend_carrier_closed_is_lost_and_resets_once() -> Result<(), Fault> {
+        let (mut bench, [first, second]) = awaiting(None)?;
+        assert_eq!(bench.machine.deadline(), None);
+        bench.at(1 << 40)?;
+        let mut waiting = Ticket::default();
+        let mut other = Ticket::default();
+        for ticket in [&mut waiting, &mut other] {
+            assert_eq!(bench.recv_again(ticket).err(), refused(Refusal::Again));
+        }
+        bench.close(first)?;
+        assert_eq!(bench.effects, Effects::wake(Wake::All));
+        // A look does not use it up.
+        assert_eq!(bench.peek().err(), refused(Refusal::Reset));
+        assert_eq!(
+            bench.recv_again(&mut waiting).err(),
+            refused(Refusal::Reset)
+        );
+        assert_eq!(bench.recv_again(&mut other).err(), refused(Refusal::State));
+        assert_eq!(bench.recv().err(), refused(Refusal::State));
+        bench.drain(second, 9)?;
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.stats.resends, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_without_resend_other_pipe_closed_is_not_lost() -> Result<(), Fault> {
+        let (mut bench, [first, second]) = awaiting(None)?;
+        bench.close(second)?;
+        assert_eq!(bench.effects, Effects::NONE);
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        bench.arrives(first, &id(1), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn lost_reply_arrived_is_ignored() -> Result<(), Fault> {
+        let (mut bench, [first, second]) = awaiting(None)?;
+        bench.close(first)?;
+        assert_eq!(bench.arrives(second, &id(1), b"R")?, Fate::Discarded);
+        assert_eq!(bench.stats.rx_stale, 1);
+        assert_eq!(bench.recv().err(), refused(Refusal::Reset));
+        Ok(())
+    }
+
+    #[test]
+    fn lost_send_is_a_new_request() -> Result<(), Fault> {
+        let (mut bench, [first, second]) = awaiting(None)?;
+        bench.close(first)?;
+        bench.send(b"again")?;
+        assert!(bench.sent(&[(second, &id(2), b"again")]));
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        bench.arrives(second, &id(2), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_send_replaces_the_request() -> Result<(), Fault> {
+        // Conformance case 20.
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        bench.now = Now(100);
+        bench.send(b"new")?;
+        assert_eq!(bench.effects.readers, Wake::All);
+        assert!(bench.sent(&[(pipe, &id(2), b"new")]));
+        assert_eq!(bench.arrives(pipe, &id(1), b"old")?, Fate::Discarded);
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        // Only the new one is resent, at its own time.
+        bench.at(IVL)?;
+        assert!(bench.sent(&[]));
+        bench.at(IVL + 100)?;
+        assert!(bench.sent(&[(pipe, &id(2), b"new")]));
+        bench.arrives(pipe, &id(2), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_send_without_writable_keeps_the_request() -> Result<(), Fault> {
+        let mut bench = bench(Some(IVL))?;
+        let pipe = bench.open(1)?;
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.send(b"new").err(), refused(Refusal::Again));
+        // Still the one that is resent, and answered.
+        bench.at(IVL)?;
+        bench.drain(pipe, 2)?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert!(bench.gets(b"R"));
+        bench.send(b"next")?;
+        assert!(bench.sent(&[(pipe, &id(2), b"next")]));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_replaced_recv_is_cancelled() -> Result<(), Fault> {
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        let mut old = Ticket::default();
+        assert_eq!(bench.recv_again(&mut old).err(), refused(Refusal::Again));
+        bench.send(b"new")?;
+        assert_eq!(
+            bench.recv_again(&mut old).err(),
+            refused(Refusal::Cancelled)
+        );
+        // Nor does it steal the reply to the new one.
+        bench.arrives(pipe, &id(2), b"R")?;
+        assert_eq!(
+            bench.recv_again(&mut old).err(),
+            refused(Refusal::Cancelled)
+        );
+        assert!(bench.gets(b"R"));
+        // It may look this late for the first time.
+        assert_eq!(
+            bench.recv_again(&mut old).err(),
+            refused(Refusal::Cancelled)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn replied_taken_other_recv_is_refused() -> Result<(), Fault> {
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        let mut one = Ticket::default();
+        let mut two = Ticket::default();
+        for ticket in [&mut one, &mut two] {
+            assert_eq!(bench.recv_again(ticket).err(), refused(Refusal::Again));
+        }
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert_eq!(bench.recv_again(&mut two)?.as_slice(), b"R");
+        assert_eq!(bench.recv_again(&mut one).err(), refused(Refusal::State));
+        Ok(())
+    }
+
+    #[test]
+    fn replied_message_arrived_leaves_the_reply() -> Result<(), Fault> {
+        // Conformance case 22.
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert_eq!(bench.arrives(pipe, &id(1), b"DUP")?, Fate::Discarded);
+        assert_eq!(bench.arrives(pipe, &id(2), b"other")?, Fate::Discarded);
+        assert_eq!(bench.arrives(pipe, b"", b"ab")?, Fate::Discarded);
+        assert_eq!((bench.stats.rx_stale, bench.stats.rx_malformed), (2, 1));
+        assert!(bench.shows(b"R"));
+        assert!(bench.gets(b"R"));
+        assert_eq!(bench.recv().err(), refused(Refusal::State));
+        Ok(())
+    }
+
+    #[test]
+    fn replied_send_drops_the_reply() -> Result<(), Fault> {
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        bench.arrives(pipe, &id(1), b"R")?;
+        bench.send(b"new")?;
+        assert_eq!(bench.effects.readers, Wake::All);
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        bench.arrives(pipe, &id(2), b"S")?;
+        assert!(bench.gets(b"S"));
+        Ok(())
+    }
+
+    #[test]
+    fn replied_send_without_writable_keeps_the_reply() -> Result<(), Fault> {
+        let mut bench = bench(Some(IVL))?;
+        let pipe = bench.open(1)?;
+        bench.send(b"Q")?;
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert_eq!(bench.send(b"new").err(), refused(Refusal::Again));
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn replied_pipe_closed_keeps_the_reply() -> Result<(), Fault> {
+        for interval in [None, Some(IVL)] {
+            let (mut bench, [pipe]) = awaiting(interval)?;
+            bench.arrives(pipe, &id(1), b"R")?;
+            bench.close(pipe)?;
+            assert_eq!(bench.effects, Effects::NONE);
+            assert!(bench.gets(b"R"));
+        }
+        Ok(())
     }
 }

@@ -505,12 +505,12 @@ mod tests {
         }
         let mut present = 0;
         let mut random = 0x2545_f491u32;
-        for step in 0..6000u32 {
+        for step in 0..2000u32 {
             random ^= random << 13;
             random ^= random >> 17;
             random ^= random << 5;
             // Waves: mostly insertions, then mostly removals.
-            if random % 16 < if step / 700 % 2 == 0 { 11 } else { 5 } {
+            if random % 16 < if step / 500 % 2 == 0 { 11 } else { 5 } {
                 match slab.insert(step) {
                     Ok(id) => {
                         present += 1;

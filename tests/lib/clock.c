@@ -39,6 +39,11 @@ int slow_ms(int ms)
 	return (int)((int64_t)ms * one_way_us / REFERENCE_US);
 }
 
+int many(int n)
+{
+	return slow_ms(1) > 3 ? n / 4 : n;
+}
+
 int quiet_ms(void)
 {
 	/* Sixty trips: ample for a reaction, and cheap enough to use often. */

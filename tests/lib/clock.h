@@ -26,6 +26,12 @@ void clock_calibrate(int64_t one_way_us);
 /* An upper bound that suits a fast machine, stretched for this one. */
 int slow_ms(int ms);
 
+/*
+ * How many of what only needs to be many: all on a fast machine, a quarter of
+ * it on one where that would take the time of all other tests together.
+ */
+int many(int n);
+
 /* How long nothing must happen until we believe that nothing will. */
 int quiet_ms(void);
 
