@@ -5,6 +5,8 @@
 //! The patterns and the wire codec import `core` and this shim, nothing else of the kernel, so that
 //! the same files can be compiled on a host with a shim of another make.
 
+#[cfg(SP_KUNIT)]
+pub(crate) use kernel::alloc::flags::GFP_KERNEL;
 pub(crate) use kernel::alloc::{
     flags::GFP_KERNEL_ACCOUNT,
     AllocError,
@@ -12,8 +14,6 @@ pub(crate) use kernel::alloc::{
     KBox,
     KVec, //
 };
-#[cfg(SP_KUNIT)]
-pub(crate) use kernel::alloc::flags::GFP_KERNEL;
 pub(crate) use kernel::sync::Arc;
 pub(crate) use kernel::sync::UniqueArc;
 

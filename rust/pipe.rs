@@ -140,7 +140,13 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     fn check_in(this: &Arc<Self>, ms: u64);
 
     /// The pipe has ended; `tcp` is its connection if it owned that. In task context.
-    fn gone(this: &Arc<Self>, pipe: &Pipe<Self>, end: End, unfinished: bool, tcp: Option<TcpSocket>);
+    fn gone(
+        this: &Arc<Self>,
+        pipe: &Pipe<Self>,
+        end: End,
+        unfinished: bool,
+        tcp: Option<TcpSocket>,
+    );
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

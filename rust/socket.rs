@@ -623,7 +623,12 @@ impl Socket {
 
     /// Removes the dialers and listeners that `which` tells by address and role, with their pipes.
     /// Returns whether there were any.
-    fn remove(self: &Arc<Self>, dialers: bool, listeners: bool, which: impl Fn(Address) -> bool) -> bool {
+    fn remove(
+        self: &Arc<Self>,
+        dialers: bool,
+        listeners: bool,
+        which: impl Fn(Address) -> bool,
+    ) -> bool {
         let mut found = false;
         let mut endpoints = self.endpoints.lock();
         let mut index = 0;
@@ -808,7 +813,12 @@ fn take_message(call: &mut SendCall<'_>, share: bool) -> Result<Msg> {
 }
 
 /// Copies a message to the calling program; returns what recv() does.
-fn give_message(call: &mut RecvCall<'_>, bytes: &Bytes, skip: usize, from: Address) -> Result<usize> {
+fn give_message(
+    call: &mut RecvCall<'_>,
+    bytes: &Bytes,
+    skip: usize,
+    from: Address,
+) -> Result<usize> {
     let len = bytes.len().saturating_sub(skip);
     let copied = len.min(call.room());
     let mut rest = copied;
@@ -970,7 +980,13 @@ impl Upper for Socket {
         this.tick_in(ms);
     }
 
-    fn gone(this: &Arc<Self>, pipe: &Pipe<Self>, end: End, unfinished: bool, tcp: Option<TcpSocket>) {
+    fn gone(
+        this: &Arc<Self>,
+        pipe: &Pipe<Self>,
+        end: End,
+        unfinished: bool,
+        tcp: Option<TcpSocket>,
+    ) {
         let now = work::now_ms();
         let (handle, todo) = {
             let mut state = this.state.lock();
@@ -1204,7 +1220,9 @@ impl Family for Socket {
         let mut slot = Some(take_message(call, this.role.shares())?);
         let no_block = flags & family::MSG_DONTWAIT != 0;
         let timeout = this.sk.timeout(Waiters::Writers, no_block);
-        let todo = this.patiently(Waiters::Writers, false, timeout, || this.try_send(&mut slot))?;
+        let todo = this.patiently(Waiters::Writers, false, timeout, || {
+            this.try_send(&mut slot)
+        })?;
         this.perform(todo, Context::Task);
         this.arm();
         Ok(len)
@@ -1253,9 +1271,7 @@ impl Family for Socket {
     fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: &[u8]) -> Result {
         let this = Arc::from(this);
         match (level, name) {
-            (uapi::SOL_SP, uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE)
-                if this.role != Role::Sub =>
-            {
+            (uapi::SOL_SP, uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE) if this.role != Role::Sub => {
                 Err(ENOPROTOOPT)
             }
             // CAST: A small constant.

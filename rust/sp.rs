@@ -60,6 +60,17 @@
 
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
+// A panic is a BUG(). The tests, which may panic, are compiled with SP_KUNIT.
+#![cfg_attr(
+    not(SP_KUNIT),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
 
 mod address;
 mod endpoint;

@@ -7,6 +7,8 @@
 
 #![allow(
     clippy::all,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
     clippy::ptr_as_ptr,
     clippy::ref_as_ptr,
     clippy::cast_lossless,
@@ -28,7 +30,4 @@ use kernel::{
 };
 use pin_init::MaybeZeroable;
 
-include!(concat!(
-    env!("SP_OBJ"),
-    "/rust/net/bindings_generated.rs"
-));
+include!(concat!(env!("SP_OBJ"), "/rust/net/bindings_generated.rs"));

@@ -13,6 +13,7 @@ use super::stream::Name;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
+use kernel::error::to_result;
 use kernel::ffi::{
     c_int,
     c_uint,
@@ -23,7 +24,6 @@ use kernel::iov::{
     IovIterDest,
     IovIterSource, //
 };
-use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,
@@ -229,7 +229,11 @@ impl<T: Family> Registration<T> {
     /// # Errors
     ///
     /// `EEXIST` if the number is taken, `ENOBUFS` if it is no family number, `ENOMEM`.
-    pub(crate) fn new(number: u32, name: &'static CStr, module: &'static ThisModule) -> Result<Self> {
+    pub(crate) fn new(
+        number: u32,
+        name: &'static CStr,
+        module: &'static ThisModule,
+    ) -> Result<Self> {
         let number = c_int::try_from(number).map_err(|_| ENOBUFS)?;
         let owner = module.as_ptr();
         let mut proto = bindings::proto {
@@ -238,8 +242,7 @@ impl<T: Family> Registration<T> {
             ..pin_init::zeroed()
         };
         for (to, from) in proto.name.iter_mut().zip(name.to_bytes()) {
-            // CAST: Same size; the name is ASCII.
-            *to = *from as _;
+            *to = *from;
         }
         let tables = KBox::new(
             Tables {
@@ -284,10 +287,7 @@ impl<T: Family> Registration<T> {
         // SAFETY: The table lives in a box until `sock_unregister`.
         let err = unsafe { bindings::sock_register(this.tables.family.0.get()) };
         if err < 0 {
-            TABLES.store(
-                core::ptr::null_mut(),
-                core::sync::atomic::Ordering::Release,
-            );
+            TABLES.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
             // SAFETY: It was registered above, and no socket can have been made.
             unsafe { bindings::proto_unregister(this.tables.proto.0.get()) };
             // Neither is registered, so the destructor must not run; the box has to be freed.
@@ -309,10 +309,7 @@ impl<T: Family> Drop for Registration<T> {
             kernel::bindings::rcu_barrier();
             bindings::proto_unregister(self.tables.proto.0.get());
         }
-        TABLES.store(
-            core::ptr::null_mut(),
-            core::sync::atomic::Ordering::Release,
-        );
+        TABLES.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
     }
 }
 
@@ -358,6 +355,11 @@ unsafe fn bytes<'a>(address: *const c_void, len: c_int) -> &'a [u8] {
     }
 }
 
+/// `net_proto_family.create`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn create<T: Family>(
     net: *mut kernel::bindings::net,
     sock: *mut kernel::bindings::socket,
@@ -415,6 +417,11 @@ unsafe extern "C" fn create<T: Family>(
     }
 }
 
+/// `proto_ops.release`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn release<T: Family>(sock: *mut kernel::bindings::socket) -> c_int {
     // SAFETY: The socket is live; it has no sock if `create` failed.
     let sk = unsafe { (*sock).sk }.cast::<Sock<T>>();
@@ -434,6 +441,11 @@ unsafe extern "C" fn release<T: Family>(sock: *mut kernel::bindings::socket) -> 
     0
 }
 
+/// `proto_ops.bind`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn bind<T: Family>(
     sock: *mut kernel::bindings::socket,
     address: *mut kernel::bindings::sockaddr_unsized,
@@ -443,6 +455,11 @@ unsafe extern "C" fn bind<T: Family>(
     unsafe { code(T::bind(object(sock), bytes(address.cast(), len))) }
 }
 
+/// `proto_ops.connect`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn connect<T: Family>(
     sock: *mut kernel::bindings::socket,
     address: *mut kernel::bindings::sockaddr_unsized,
@@ -453,6 +470,11 @@ unsafe extern "C" fn connect<T: Family>(
     unsafe { code(T::connect(object(sock), bytes(address.cast(), len))) }
 }
 
+/// `proto_ops.getname`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn getname<T: Family>(
     sock: *mut kernel::bindings::socket,
     address: *mut kernel::bindings::sockaddr,
@@ -471,6 +493,11 @@ unsafe extern "C" fn getname<T: Family>(
     }
 }
 
+/// `proto_ops.poll`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn poll<T: Family>(
     file: *mut kernel::bindings::file,
     sock: *mut kernel::bindings::socket,
@@ -485,6 +512,11 @@ unsafe extern "C" fn poll<T: Family>(
     }
 }
 
+/// `proto_ops.ioctl`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn ioctl<T: Family>(
     sock: *mut kernel::bindings::socket,
     cmd: c_uint,
@@ -498,13 +530,16 @@ unsafe extern "C" fn ioctl<T: Family>(
         _ => return ENOIOCTLCMD.to_errno(),
     };
     let value = c_int::try_from(value).unwrap_or(c_int::MAX);
-    // CAST: The argument is a user pointer.
-    let ptr = kernel::uaccess::UserPtr::from_addr(arg as usize);
-    let mut writer =
-        kernel::uaccess::UserSlice::new(ptr, core::mem::size_of::<c_int>()).writer();
+    let ptr = kernel::uaccess::UserPtr::from_addr(arg);
+    let mut writer = kernel::uaccess::UserSlice::new(ptr, core::mem::size_of::<c_int>()).writer();
     code(writer.write(&value))
 }
 
+/// `proto_ops.listen`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn listen<T: Family>(
     sock: *mut kernel::bindings::socket,
     backlog: c_int,
@@ -513,10 +548,12 @@ unsafe extern "C" fn listen<T: Family>(
     unsafe { code(T::listen(object(sock), backlog)) }
 }
 
-unsafe extern "C" fn shutdown<T: Family>(
-    sock: *mut kernel::bindings::socket,
-    how: c_int,
-) -> c_int {
+/// `proto_ops.shutdown`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn shutdown<T: Family>(sock: *mut kernel::bindings::socket, how: c_int) -> c_int {
     // SHUT_RD, SHUT_WR, SHUT_RDWR.
     let (receive, send) = match how {
         0 => (true, false),
@@ -528,6 +565,11 @@ unsafe extern "C" fn shutdown<T: Family>(
     unsafe { code(T::shutdown(object(sock), receive, send)) }
 }
 
+/// `proto_ops.setsockopt`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn setsockopt<T: Family>(
     sock: *mut kernel::bindings::socket,
     level: c_int,
@@ -557,7 +599,13 @@ unsafe extern "C" fn setsockopt<T: Family>(
             // CAST: As the socket layer's own two signatures differ.
             // SAFETY: A live socket of ours; the arguments are passed on as they came.
             to_result(unsafe {
-                bindings::sock_setsockopt(sock.cast(), bindings::SOL_SOCKET as c_int, name, value, len)
+                bindings::sock_setsockopt(
+                    sock.cast(),
+                    bindings::SOL_SOCKET as c_int,
+                    name,
+                    value,
+                    len,
+                )
             })?;
             if matches!(
                 option,
@@ -587,6 +635,11 @@ unsafe extern "C" fn setsockopt<T: Family>(
     code(set())
 }
 
+/// `proto_ops.getsockopt_iter`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn getsockopt<T: Family>(
     sock: *mut kernel::bindings::socket,
     level: c_int,
@@ -622,6 +675,11 @@ unsafe extern "C" fn getsockopt<T: Family>(
     code(get())
 }
 
+/// `proto_ops.sendmsg`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn sendmsg<T: Family>(
     sock: *mut kernel::bindings::socket,
     msg: *mut kernel::bindings::msghdr,
@@ -638,6 +696,11 @@ unsafe extern "C" fn sendmsg<T: Family>(
     length(result)
 }
 
+/// `proto_ops.recvmsg`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn recvmsg<T: Family>(
     sock: *mut kernel::bindings::socket,
     msg: *mut kernel::bindings::msghdr,

@@ -129,9 +129,7 @@ impl SkRef {
     /// The jiffies that a receive (or a send) may wait: SO_RCVTIMEO (SO_SNDTIMEO), 0 if it must not.
     pub(crate) fn timeout(&self, whom: Waiters, no_block: bool) -> isize {
         // SAFETY: By the type invariant the sock is live.
-        unsafe {
-            bindings::sp_helper_timeo(self.as_ptr(), whom == Waiters::Readers, no_block)
-        }
+        unsafe { bindings::sp_helper_timeo(self.as_ptr(), whom == Waiters::Readers, no_block) }
     }
 
     /// Sleeps until `ready` gives something, for at most `timeout` jiffies. Of the `exclusive` sleepers

@@ -17,12 +17,12 @@ use super::sock::SkRef;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use kernel::error::to_result;
 use kernel::ffi::{
     c_int,
     c_uint,
     c_void, //
 };
-use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::{
     rcu,
@@ -121,7 +121,9 @@ impl Stream {
     pub(crate) fn detach<E: StreamEvents>(&self) -> Option<Arc<E>> {
         let guard = self.lock();
         // SAFETY: The sock is live and locked.
-        let raw = unsafe { bindings::sp_helper_detach(self.sk.as_ptr(), Some(data_ready::<E>), &self.saved) };
+        let raw = unsafe {
+            bindings::sp_helper_detach(self.sk.as_ptr(), Some(data_ready::<E>), &self.saved)
+        };
         drop(guard);
         // SAFETY: With these callbacks it was `attach::<E>` that stored the pointer; it was just removed,
         // so the reference is handed out once.
@@ -304,9 +306,7 @@ impl Segment<'_> {
             return Err(EINVAL);
         };
         // SAFETY: By the type invariant the skb holds these bytes; `to` has room, says the caller.
-        to_result(unsafe {
-            bindings::skb_copy_bits(self.skb.as_ptr(), offset, to.cast(), count)
-        })?;
+        to_result(unsafe { bindings::skb_copy_bits(self.skb.as_ptr(), offset, to.cast(), count) })?;
         // INVARIANT: What was taken is no longer counted. `count` is not negative.
         self.offset = self.offset.wrapping_add(count.unsigned_abs());
         self.len = self.len.wrapping_sub(n);
@@ -341,6 +341,10 @@ impl Segment<'_> {
 }
 
 /// Called by `tcp_read_sock` for each segment; returns how many bytes were read.
+///
+/// # Safety
+///
+/// `desc` is that of [`TcpLocked::read`] with an `F`.
 unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
     desc: *mut kernel::bindings::read_descriptor_t,
     skb: *mut kernel::bindings::sk_buff,
@@ -388,16 +392,31 @@ unsafe fn attached<E: StreamEvents>(
     call(this, &mut tcp);
 }
 
+/// `sk_state_change` of an attached stream.
+///
+/// # Safety
+///
+/// Called by TCP, with the lock of `sk` held, where [`Stream::attach`] installed it for `E`.
 unsafe extern "C" fn state_change<E: StreamEvents>(sk: *mut bindings::sock) {
     // SAFETY: TCP calls this with the lock held, and only `attach::<E>` installs it.
     unsafe { attached::<E>(sk, |this, tcp| E::changed(this, tcp)) };
 }
 
+/// `sk_data_ready` of an attached stream.
+///
+/// # Safety
+///
+/// Called by TCP, with the lock of `sk` held, where [`Stream::attach`] installed it for `E`.
 unsafe extern "C" fn data_ready<E: StreamEvents>(sk: *mut bindings::sock) {
     // SAFETY: As for `state_change`.
     unsafe { attached::<E>(sk, |this, tcp| E::readable(this, tcp)) };
 }
 
+/// `sk_write_space` of an attached stream.
+///
+/// # Safety
+///
+/// Called by TCP, with the lock of `sk` held, where [`Stream::attach`] installed it for `E`.
 unsafe extern "C" fn write_space<E: StreamEvents>(sk: *mut bindings::sock) {
     // SAFETY: TCP calls this with a live sock, its lock held.
     if unsafe { bindings::sp_helper_tcp_writeable(sk) } {
@@ -719,7 +738,9 @@ impl TcpListener {
         let stream = &self.0.stream;
         let guard = stream.lock();
         // SAFETY: The sock is live and locked.
-        let raw = unsafe { bindings::sp_helper_detach(stream.sk.as_ptr(), Some(incoming::<E>), &stream.saved) };
+        let raw = unsafe {
+            bindings::sp_helper_detach(stream.sk.as_ptr(), Some(incoming::<E>), &stream.saved)
+        };
         drop(guard);
         drop(self.0);
         // SAFETY: `bind::<E>` stored it; it was just removed, so it is handed out once.
@@ -728,6 +749,10 @@ impl TcpListener {
 }
 
 /// `sk_data_ready` of a listener, and of its connections until they are accepted.
+///
+/// # Safety
+///
+/// Called by TCP where [`TcpListener::bind`] installed it for `E`.
 unsafe extern "C" fn incoming<E: ListenEvents>(sk: *mut bindings::sock) {
     let _rcu = rcu::read_lock();
     // SAFETY: TCP calls this with a live sock.

@@ -25,8 +25,7 @@ use kernel::workqueue::{
 };
 
 /// The queue; null before the module is up.
-static QUEUE: AtomicPtr<kernel::bindings::workqueue_struct> =
-    AtomicPtr::new(core::ptr::null_mut());
+static QUEUE: AtomicPtr<kernel::bindings::workqueue_struct> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Owns the workqueue.
 pub(crate) struct WorkQueue(NonNull<kernel::bindings::workqueue_struct>);
