@@ -205,7 +205,7 @@
  * define SP_REMOVE - Removes one endpoint and its connections; set only
  *
  * Type: struct sockaddr_in or struct sockaddr_in6, the address that bind() or
- * connect() was given.
+ * connect() was given. ENOENT if there is none.
  */
 #define SP_REMOVE		11
 
