@@ -686,7 +686,7 @@ mod tests {
     #[test]
     fn long_queue_dropped_needs_no_stack() -> Result<(), NoMemory> {
         // More than there would be room for if each dropped the next.
-        const LONG: usize = 400;
+        const LONG: usize = 1000;
         let mut queue = Queue::new();
         for nth in 0..LONG {
             queue.push(Message::new(Bytes::new(), GFP_KERNEL)?);

@@ -235,15 +235,6 @@ impl State {
         Some(event(&mut self.machine, &mut world))
     }
 
-    /// A peer that was up is lost to the pattern.
-    fn down(&mut self, id: PipeId) -> Todo {
-        self.peers.down(id);
-        count(&mut self.stats.pipe_downs);
-        let now = work::now_ms();
-        let effects = self.with(now, |machine, world| machine.closed(world, id));
-        self.todo(effects.unwrap_or(Effects::NONE))
-    }
-
     fn todo(&self, effects: Effects) -> Todo {
         let flush = match effects.flush {
             Flush::One(id) => self.peers.handle(id).cloned(),
@@ -369,15 +360,14 @@ impl Socket {
         }
     }
 
-    /// Sets the delayed work to the machine's deadline.
-    fn arm(self: &Arc<Self>) {
-        let mut state = self.state.lock();
+    /// Sets the delayed work to the machine's deadline. Under the socket's lock.
+    fn arm(self: &Arc<Self>, state: &mut State, now: u64) {
         let Some(Now(due)) = state.machine.deadline() else {
             return;
         };
         if state.timer.is_none_or(|timer| due < timer) && !state.closing {
             state.timer = Some(due);
-            work::rearm(self, due.saturating_sub(work::now_ms()));
+            work::rearm(self, due.saturating_sub(now));
         }
     }
 
@@ -552,7 +542,7 @@ impl Socket {
     }
 
     /// One try to send what is in `slot`; `None` if it has to wait.
-    fn try_send(&self, slot: &mut Option<Msg>) -> Option<Result<Todo>> {
+    fn try_send(self: &Arc<Self>, slot: &mut Option<Msg>) -> Option<Result<Todo>> {
         let now = work::now_ms();
         let mut state = self.state.lock();
         if state.send_shut {
@@ -564,6 +554,7 @@ impl Socket {
             Ok(effects) => {
                 count(&mut state.stats.tx_msgs);
                 state.stats.tx_bytes = state.stats.tx_bytes.wrapping_add(bytes);
+                self.arm(&mut state, now);
                 Some(Ok(state.todo(effects)))
             }
             Err(refused) => {
@@ -667,6 +658,16 @@ impl Socket {
         found
     }
 
+    /// A peer that was up is lost to the pattern. Under the socket's lock.
+    fn down(self: &Arc<Self>, state: &mut State, id: PipeId) -> Todo {
+        let now = work::now_ms();
+        state.peers.down(id);
+        count(&mut state.stats.pipe_downs);
+        let effects = state.with(now, |machine, world| machine.closed(world, id));
+        self.arm(state, now);
+        state.todo(effects.unwrap_or(Effects::NONE))
+    }
+
     /// Lets the pipe of a dialer, if there is one, deliver what it has.
     fn close_dialer(&self, dialer: Dialer) -> Option<SocketPipe> {
         let pipe = dialer.pipe.and_then(|name| self.find(name))?;
@@ -682,10 +683,9 @@ impl Socket {
             if !state.peers.handle(pipe.id()).is_some_and(same) || !state.peers.is_up(pipe.id()) {
                 return;
             }
-            state.down(pipe.id())
+            self.down(&mut state, pipe.id())
         };
         self.perform(todo, Context::Task);
-        self.arm();
     }
 
     /// An address that somebody asked to bind or connect to.
@@ -930,9 +930,9 @@ impl Upper for Socket {
         let effects = state.with(now, |machine, world| machine.writable(world));
         let mut todo = state.todo(effects.unwrap_or(Effects::NONE));
         todo.writers = true;
+        this.arm(&mut state, now);
         drop(state);
         this.perform(todo, Context::Callback);
-        this.arm();
     }
 
     fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> bool {
@@ -971,9 +971,9 @@ impl Upper for Socket {
         let effects = state.with(now, |machine, world| machine.writable(world));
         let mut todo = state.todo(effects.unwrap_or(Effects::NONE));
         todo.writers = true;
+        this.arm(&mut state, now);
         drop(state);
         this.perform(todo, Context::Task);
-        this.arm();
     }
 
     fn check_in(this: &Arc<Self>, ms: u64) {
@@ -1005,12 +1005,14 @@ impl Upper for Socket {
                 | End::Aborted => {}
             }
             state.paused.remove(pipe.id().0);
-            let todo = state.peers.is_up(pipe.id()).then(|| state.down(pipe.id()));
+            let todo = match state.peers.is_up(pipe.id()) {
+                true => Some(this.down(&mut state, pipe.id())),
+                false => None,
+            };
             (state.peers.closed(pipe.id()), todo)
         };
         if let Some(todo) = todo {
             this.perform(todo, Context::Task);
-            this.arm();
         }
         if let (Some(tcp), End::Aborted) = (&tcp, end) {
             tcp.abort_on_close();
@@ -1224,7 +1226,6 @@ impl Family for Socket {
             this.try_send(&mut slot)
         })?;
         this.perform(todo, Context::Task);
-        this.arm();
         Ok(len)
     }
 
