@@ -377,7 +377,7 @@ impl<U: Upper> Pipe<U> {
     /// again, in milliseconds of the clock; `None` if there is no reason to.
     pub(crate) fn check(self: &Arc<Self>, now: u64) -> Option<u64> {
         let mut next = None;
-        let (greeting, closing_until, retry) = {
+        let (greeting, closing, retry) = {
             let mut tx = self.tx.lock();
             let retry = core::mem::replace(&mut tx.retry, false);
             if retry {
@@ -389,7 +389,12 @@ impl<U: Upper> Pipe<U> {
                 false => End::Disconnected,
             };
             let greeting = (tx.phase == Phase::Greeting).then_some(late);
-            (greeting, tx.closing_until, retry)
+            // What is wholly in TCP, TCP goes on delivering without us.
+            let rest = match tx.queue.is_empty() && tx.current.is_none() && !tx.flushing {
+                true => End::Closed,
+                false => End::Aborted,
+            };
+            (greeting, tx.closing_until.map(|at| (at, rest)), retry)
         };
         if retry {
             self.kick();
@@ -404,8 +409,8 @@ impl<U: Upper> Pipe<U> {
         if let Some(late) = greeting {
             deadline(self.born.saturating_add(GREETING_TIME), late);
         }
-        if let Some(at) = closing_until {
-            deadline(at, End::Aborted);
+        if let Some((at, end)) = closing {
+            deadline(at, end);
         }
         if let Some(at) = self.message_deadline() {
             deadline(at, End::MessageTimeout);

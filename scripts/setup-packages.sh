@@ -20,7 +20,7 @@ for group; do
 	rust)
 		if [[ $release == debian-12 ]]; then
 			# Its bindgen is too old: setup-toolchain.sh builds one.
-			wanted+=(rustc-web rust-web-src rustfmt-web rust-web-clippy cargo-web)
+			wanted+=(rustc-web rust-web-src rustfmt-web rust-web-clippy cargo-web ca-certificates)
 		else
 			wanted+=(rustc rust-src rustfmt rust-clippy bindgen)
 		fi

@@ -319,5 +319,5 @@ void sp_helper_tcp_forget_error(struct sock *sk)
 
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name)
 {
-	return alloc_workqueue("%s", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, name);
+	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }

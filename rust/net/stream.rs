@@ -33,8 +33,8 @@ use kernel::sync::{
 /// An address as the socket layer has it: the bytes of a `sockaddr_in` or a `sockaddr_in6`.
 pub(crate) type Name = ([u8; 28], usize);
 
-/// How many pieces go to TCP in one call.
-const SEGMENTS: usize = 16;
+/// How many pieces go to TCP in one call. They are listed on the stack, above all of TCP.
+const SEGMENTS: usize = 8;
 
 /// What a connected stream reports. Every method is called in the context that the file head tells.
 pub(crate) trait StreamEvents: Send + Sync + 'static {
