@@ -53,7 +53,7 @@ TEST(close_while_peers_flood)
 {
 	enum { FLOODERS = 3 };
 	static struct flooder f[FLOODERS];
-	const int rounds = many(24);
+	const int rounds = many(20);
 	struct addr addr = nowhere(AF_INET);
 	int i, round, got, sub;
 
@@ -91,7 +91,7 @@ TEST(resets_at_random_offsets)
 	for (i = 0; i < 4; i++)
 		bytes_add(&b, frame, sizeof(frame) - 1);
 	good = raw_peer(SOCK_REQ, &addr);
-	for (i = 0; i < many(120); i++) {
+	for (i = 0; i < many(80); i++) {
 		int fd = raw_connect(&addr);
 
 		raw_write(fd, b.at, next_random(&random) % (b.len + 1));
@@ -124,7 +124,7 @@ TEST(connect_and_close_in_a_loop)
 	int rep = sp_listener(SOCK_REP, &addr), last, i;
 	char buf[32];
 
-	for (i = 0; i < many(120); i++) {
+	for (i = 0; i < many(80); i++) {
 		int req = sp_dialer(SOCK_REQ, &addr);
 
 		/* Closed at every stage of coming up. */
@@ -200,7 +200,7 @@ TEST(many_pipes)
  * Several threads receive from one socket: each message goes to one of them,
  * and none is forgotten, whichever way they wait.
  */
-enum { READERS = 4, MOST_MESSAGES = 1000 };
+enum { READERS = 4, MOST_MESSAGES = 500 };
 static int messages;
 
 struct reader {
@@ -396,6 +396,7 @@ TEST_F(storm, of_signals)
 				.sa_flags = variant->flags };
 	static struct server w;
 	struct addr addr;
+	const uint32_t requests = (uint32_t)many(100);
 	uint32_t i, reply;
 	int req;
 	ssize_t n;
@@ -410,7 +411,7 @@ TEST_F(storm, of_signals)
 
 	must(sigaction(SIGALRM, &sa, NULL));
 	must(setitimer(ITIMER_REAL, &blow, NULL));
-	for (i = 0; i < 60; i++) {
+	for (i = 0; i < requests; i++) {
 		do
 			n = send(req, &i, sizeof(i), 0);
 		while (n < 0 && errno == EINTR);
@@ -424,8 +425,8 @@ TEST_F(storm, of_signals)
 	must(setitimer(ITIMER_REAL, &calm, NULL));
 	set(&w.stop);
 	task_join(&w.task);
-	EXPECT_EQ(60, counter(w.s, sp_rx_msgs));
-	EXPECT_EQ(60, counter(req, sp_tx_msgs));
+	EXPECT_EQ(requests, counter(w.s, sp_rx_msgs));
+	EXPECT_EQ(requests, counter(req, sp_tx_msgs));
 }
 
 SP_TEST_MAIN
