@@ -43,24 +43,25 @@ versions() {
 }
 key=$({ basename "$source"; grep -h '^CONFIG_' "${fragments[@]}"; versions; } | sha256sum | cut -c1-12)
 build=$cache/kernel-$flavour-$key
-[[ ! -d $build ]] || { echo "$build"; exit; }
+[[ ! -f $build/complete ]] || { echo "$build"; exit; }
 
 lock "kernel-$flavour"
-[[ ! -d $build ]] || { echo "$build"; exit; }
+[[ ! -f $build/complete ]] || { echo "$build"; exit; }
 need_space 2500
 
 kmake() {
-	make -C "$source" O="$build.part" "${toolchain[@]}" "$@"
+	make -C "$source" O="$build" "${toolchain[@]}" "$@"
 }
 
-# An interrupted build goes on where it was: make knows what is done.
-mkdir -p "$build.part"
-cat "${fragments[@]}" >"$build.part/fragment"
-KCONFIG_ALLCONFIG=$build.part/fragment kmake allnoconfig >"$build.part/config.log" 2>&1 || {
-	tail -n 30 "$build.part/config.log" >&2
+# Built in place, because kbuild notes its directory's path; an interrupted
+# build goes on where it was.
+mkdir -p "$build"
+cat "${fragments[@]}" >"$build/fragment"
+KCONFIG_ALLCONFIG=$build/fragment kmake allnoconfig >"$build/config.log" 2>&1 || {
+	tail -n 30 "$build/config.log" >&2
 	die 'the kernel cannot be configured; its complaint is above'
 }
-if lost=$(grep '^CONFIG_' "$build.part/fragment" | grep -vxFf "$build.part/.config"); then
+if lost=$(grep '^CONFIG_' "$build/fragment" | grep -vxFf "$build/.config"); then
 	die "this kernel does not take ${lost//$'\n'/, }"
 fi
 
@@ -68,12 +69,12 @@ compiled() {
 	grep -cE '^  (CC|AS|RUSTC)' "$1"
 }
 watch compiled "$objects objects" "kernel $flavour" \
-	make -C "$source" O="$build.part" "${toolchain[@]}" -j"$(nproc)" bzImage modules ||
+	make -C "$source" O="$build" "${toolchain[@]}" -j"$(nproc)" bzImage modules ||
 	die "the kernel does not build; if the disk is full or it was interrupted, run this again"
 
 # Modules are built with headers, metadata and host programs; the objects have
 # done their work.
-find "$build.part" -name '*.[oa]' ! -path '*/scripts/*' ! -path '*/tools/*' -delete
-rm -f "$build.part"/vmlinux* "$build.part"/arch/x86/boot/compressed/vmlinux*
-mv -T "$build.part" "$build"
+find "$build" -name '*.[oa]' ! -path '*/scripts/*' ! -path '*/tools/*' -delete
+rm -f "$build"/vmlinux* "$build"/arch/x86/boot/compressed/vmlinux*
+touch "$build/complete"
 echo "$build"

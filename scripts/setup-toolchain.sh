@@ -50,7 +50,8 @@ if [[ ! -x $(command -v "$bindgen") ]]; then
 fi
 if [[ ! -x $(command -v "$bindgen") ]]; then
 	need_space 500
-	watch compiled 46 bindgen env RUSTC="$rustc" \
+	# Optimising it fully would take longer than it ever saves.
+	watch compiled 46 bindgen env RUSTC="$rustc" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 		/usr/bin/cargo install --locked --root "$cache/bindgen.part" \
 		--target-dir "$cache/bindgen.part/target" --version "$bindgen_version" bindgen-cli ||
 		die 'could not build bindgen; without a network, name one with BINDGEN='

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn complete_stack_parsed_at_every_depth_and_limit() -> Result<(), NoMemory> {
         for above in [0, 1, 2, 3, 4, 5, 7, 8, 14, 253, 254] {
-            for body in [0, 1, 3, 4, 100] {
+            for body in [0, 3, 100] {
                 let bytes = stack(above, true, body)?;
                 for max in [1, 2, 3, 4, 5, 8, 15, 254, 255] {
                     let expected = if above < usize::from(max) {

@@ -17,6 +17,7 @@ use super::{
     Handle,
     Now,
     Pattern,
+    Peeked,
     Peers,
     PipeId,
     Received,
@@ -51,7 +52,7 @@ pub(crate) enum Fault {
     Readiness,
     /// An invariant of the peers does not hold.
     Unsound,
-    /// A message came back with other bytes, or `peek` showed other bytes.
+    /// A message came back with other bytes.
     Changed,
     NoMemory,
 }
@@ -104,21 +105,16 @@ pub(crate) fn message(tags: &[u8], body: &[u8]) -> Result<Msg, NoMemory> {
     Message::new(bytes, GFP_KERNEL)
 }
 
-/// The bytes from `skip` on, in one piece.
-fn joined(tags: &[u8], bytes: &Bytes, skip: usize) -> Result<KVec<u8>, NoMemory> {
-    let len = tags.len().saturating_add(bytes.len());
-    let mut whole = KVec::with_capacity(len, GFP_KERNEL)?;
-    whole.extend_from_slice(tags, GFP_KERNEL)?;
-    for chunk in bytes.chunks_from(skip) {
-        whole.extend_from_slice(chunk, GFP_KERNEL)?;
-    }
-    Ok(whole)
+/// Whether the bytes from `skip` on are those of `tags` and then those of `body`.
+fn holds(bytes: &Bytes, skip: usize, tags: &[u8], body: &[u8]) -> bool {
+    let there = bytes.chunks_from(skip).flatten();
+    there.eq(tags.iter().chain(body))
 }
 
-/// What was pushed to a pipe, as it goes out. No pipe if there was no room for it.
+/// What was pushed to a pipe. No pipe if there was no room for it.
 struct Frame {
     to: Option<PipeId>,
-    bytes: KVec<u8>,
+    msg: Msg,
 }
 
 /// A pipe that keeps what it is given, in one log with the others.
@@ -133,12 +129,10 @@ impl Handle for Mock {
     fn push(&self, msg: Msg) -> Room {
         let left = self.room.get().checked_sub(1);
         let to = left.map(|_| self.id);
+        let mut log = self.log.replace(KVec::new());
         // A frame that gets lost for want of memory is missed by the test.
-        if let Ok(bytes) = joined(msg.tags.as_bytes(), msg.bytes(), 0) {
-            let mut log = self.log.replace(KVec::new());
-            let _ = log.push(Frame { to, bytes }, GFP_KERNEL);
-            self.log.set(log);
-        }
+        let _ = log.push(Frame { to, msg }, GFP_KERNEL);
+        self.log.set(log);
         self.room.set(left.unwrap_or(0));
         match self.room.get() {
             0 => Room::Full,
@@ -234,7 +228,7 @@ impl<P: Pattern> Bench<P> {
                 self.effects = effects;
                 Ok(())
             }
-            Err(Refused { msg, .. }) if *joined(b"", msg.bytes(), msg.skipped())? != *body => {
+            Err(Refused { msg, .. }) if !holds(msg.bytes(), msg.skipped(), b"", body) => {
                 Err(Fault::Changed)
             }
             Err(Refused { why, .. }) if !told => Err(Fault::Refused(why)),
@@ -243,20 +237,18 @@ impl<P: Pattern> Bench<P> {
     }
 
     /// A first try to receive: what the program gets.
-    pub(crate) fn recv(&mut self) -> Result<KVec<u8>, Fault> {
+    pub(crate) fn recv(&mut self) -> Result<Msg, Fault> {
         self.recv_again(&mut Ticket::default())
     }
 
     /// One try of a blocked receive.
-    pub(crate) fn recv_again(&mut self, ticket: &mut Ticket) -> Result<KVec<u8>, Fault> {
+    pub(crate) fn recv_again(&mut self, ticket: &mut Ticket) -> Result<Msg, Fault> {
         let told = self.machine.can_recv(&self.peers);
         let len = self.with(|machine, world| machine.next_len(world));
         let received = self.with(|machine, world| machine.recv(world, ticket));
         self.sound()?;
         match received {
-            Ok(msg) if told && len == Some(msg.user_len()) => {
-                Ok(joined(b"", msg.bytes(), msg.skipped())?)
-            }
+            Ok(msg) if told && len == Some(msg.user_len()) => Ok(msg),
             Err(why @ (Refusal::Again | Refusal::State | Refusal::Direction)) if !told => {
                 Err(Fault::Refused(why))
             }
@@ -269,20 +261,21 @@ impl<P: Pattern> Bench<P> {
 
     /// Whether a receive gives this body.
     pub(crate) fn gets(&mut self, body: &[u8]) -> bool {
-        self.recv().is_ok_and(|got| *got == *body)
+        self.recv()
+            .is_ok_and(|msg| holds(msg.bytes(), msg.skipped(), b"", body))
     }
 
     /// What MSG_PEEK shows.
-    pub(crate) fn peek(&mut self) -> Result<KVec<u8>, Fault> {
+    pub(crate) fn peek(&mut self) -> Result<Peeked, Fault> {
         let peeked = self.with(|machine, world| machine.peek(world));
         self.sound()?;
-        let peeked = peeked.map_err(Fault::Refused)?;
-        Ok(joined(b"", &peeked.bytes, peeked.skip)?)
+        peeked.map_err(Fault::Refused)
     }
 
     /// Whether MSG_PEEK shows this body.
     pub(crate) fn shows(&mut self, body: &[u8]) -> bool {
-        self.peek().is_ok_and(|got| *got == *body)
+        self.peek()
+            .is_ok_and(|peeked| holds(&peeked.bytes, peeked.skip, b"", body))
     }
 
     /// A message arrives whose bytes are those of `tags` and then those of `body`.
@@ -300,8 +293,7 @@ impl<P: Pattern> Bench<P> {
             Received::Discarded(msg) => (Fate::Discarded, msg),
             Received::Fatal(msg) => (Fate::Fatal, msg),
         };
-        let whole = joined(b"", msg.bytes(), 0)?;
-        match whole.strip_prefix(tags) == Some(body) {
+        match holds(msg.bytes(), 0, tags, body) {
             true => Ok(fate),
             false => Err(Fault::Changed),
         }
@@ -313,7 +305,9 @@ impl<P: Pattern> Bench<P> {
         let mut log = self.log.replace(KVec::new());
         let as_told = log.len() == frames.len()
             && log.iter().zip(frames).all(|(frame, (to, tags, body))| {
-                frame.to == Some(*to) && frame.bytes.strip_prefix(*tags) == Some(*body)
+                frame.to == Some(*to)
+                    && frame.msg.tags.as_bytes() == *tags
+                    && holds(frame.msg.bytes(), 0, b"", body)
             });
         log.clear();
         self.log.set(log);

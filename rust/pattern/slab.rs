@@ -505,7 +505,7 @@ mod tests {
         }
         let mut present = 0;
         let mut random = 0x2545_f491u32;
-        for step in 0..2000u32 {
+        for step in 0..1500u32 {
             random ^= random << 13;
             random ^= random >> 17;
             random ^= random << 5;

@@ -601,15 +601,14 @@ mod tests {
 
     #[test]
     fn chain_of_prefixes_subscribed_matches_at_its_shortest() -> Result<(), NoMemory> {
-        const LENGTH: usize = 300;
+        const LENGTH: usize = 100;
         let mut text = KVec::new();
         for byte in 0..LENGTH {
-            // The higher bits keep it from repeating.
-            text.push((byte ^ (byte >> 8)) as u8, NO_SLEEP)?;
+            text.push(byte as u8, NO_SLEEP)?;
         }
         let mut trie = Trie::new();
         // From the middle out, so that topics arrive above and below those present.
-        for length in (150..=LENGTH).chain(0..150) {
+        for length in (50..=LENGTH).chain(0..50) {
             assert_eq!(
                 trie.subscribe(text.get(..length).unwrap_or_default()),
                 Ok(true)
@@ -655,7 +654,7 @@ mod tests {
         let mut trie = Trie::new();
         let mut model = Model(KVec::new());
         let mut random = Random(0x1234_5678);
-        for step in 0..600u32 {
+        for step in 0..500u32 {
             let mut buffer = [0; 3];
             let topic = random.string(&mut buffer);
             // Waves: mostly subscriptions, then mostly the reverse.
