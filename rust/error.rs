@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_errno() {
-        // DESIGN.md section 2, "Per pattern".
+        // As sp(7) tells.
         for (refusal, errno) in [
             (Refusal::Again, code::EAGAIN),
             (Refusal::State, code::EBADFD),

@@ -759,7 +759,7 @@ impl Socket {
         Ok(())
     }
 
-    fn subscribe(&self, topic: &[u8]) -> Result {
+    fn subscribe(&self, topic: KVec<u8>) -> Result {
         match &mut self.state.lock().machine {
             Machine::Sub(sub) => sub.subscribe(topic).map_err(topic_error),
             Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => Err(ENOPROTOOPT),
@@ -1269,7 +1269,7 @@ impl Family for Socket {
         bytes
     }
 
-    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: &[u8]) -> Result {
+    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
         let this = Arc::from(this);
         match (level, name) {
             (uapi::SOL_SP, uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE) if this.role != Role::Sub => {
@@ -1282,9 +1282,9 @@ impl Family for Socket {
                 Err(EINVAL)
             }
             (uapi::SOL_SP, uapi::SP_SUBSCRIBE) => this.subscribe(value),
-            (uapi::SOL_SP, uapi::SP_UNSUBSCRIBE) => this.unsubscribe(value),
+            (uapi::SOL_SP, uapi::SP_UNSUBSCRIBE) => this.unsubscribe(&value),
             (uapi::SOL_SP, uapi::SP_REMOVE) => {
-                let address = Self::parse(value)?;
+                let address = Self::parse(&value)?;
                 match this.remove(true, true, |a| a == address) {
                     true => Ok(()),
                     false => Err(ENOENT),
@@ -1293,10 +1293,10 @@ impl Family for Socket {
             (uapi::SOL_SP, uapi::SP_PEERS | uapi::SP_INFO) => Err(ENOPROTOOPT),
             (uapi::SOL_SP, _) => {
                 this.options.get(name)?;
-                this.set_integer(name, integer(value)?)
+                this.set_integer(name, integer(&value)?)
             }
             (uapi::SOL_IPV6, uapi::IPV6_V6ONLY) => {
-                this.endpoints.lock().v6only = integer(value)? != 0;
+                this.endpoints.lock().v6only = integer(&value)? != 0;
                 Ok(())
             }
             _ => Err(ENOPROTOOPT),

@@ -135,7 +135,7 @@ TEST(in_flight_socket_is_closed_with_its_carrier)
 }
 
 /*
- * DESIGN.md section 1: this function is that program, word for word.
+ * This function is userspace/hello.c, word for word.
  */
 static int hello(void)
 {

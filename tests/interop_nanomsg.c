@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Our sockets against libnanomsg 1.1.5. See interop.h for the plan, and
- * PROTOCOL.md section 11 for what not to do to the library.
+ * what aborts the library is not done to it.
  */
 #include "sptest.h"
 

@@ -2,7 +2,8 @@
 /*
  * REP against raw TCP peers that play REQ.
  *
- * Conformance cases of PROTOCOL.md section 10, one test each, named by number.
+ * Conformance to the protocol as nanomsg and nng speak it, seen from a raw TCP
+ * peer: one test for each case, named by its number in the project's list.
  */
 #include "sptest.h"
 

@@ -2,7 +2,8 @@
 /*
  * The TCP mapping: greetings, framing, and how endpoints come back.
  *
- * Conformance cases of PROTOCOL.md section 10, one test each, named by number.
+ * Conformance to the protocol as nanomsg and nng speak it, seen from a raw TCP
+ * peer: one test for each case, named by its number in the project's list.
  * Where a case says PULL, the nearest pattern here is a SUB that takes all.
  */
 #include "sptest.h"

@@ -6,14 +6,13 @@
 //! SP_RECONNECT_IVL and doubles with each wait up to SP_RECONNECT_IVL_MAX; it stays what it is where
 //! that is not greater. A pipe that lived for SP_RECONNECT_IVL makes it start anew.
 //!
-//! The settings, the doubling and the reset are PROTOCOL.md §6's. The draw differs from nng's, which
-//! is from `0..range`: half of the range spreads a crowd of dialers just as well after a few rounds,
+//! The settings are nanomsg's, the reset is nng's. The draw differs from nng's, which is from `0..range`: half of the range spreads a crowd of dialers just as well after a few rounds,
 //! and its lower bound means that
 //!
 //! - no wait is near zero, even by chance, so a peer that refuses at once can't make us spin;
 //! - no wait is shorter than the one before while the range doubles, so a peer in trouble is
-//!   left alone for longer and longer (conformance case 60);
-//! - every wait is within the settings (case 59).
+//!   left alone for longer and longer;
+//! - every wait is within the settings.
 //!
 //! The first retry is no exception (nanomsg's is immediate): when a peer goes, it is most often gone
 //! for longer than the interval, and all its dialers notice in the same moment.

@@ -77,7 +77,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     fn output_len(this: ArcBorrow<'_, Self>) -> usize;
 
     /// An option of any level but SOL_SOCKET.
-    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: &[u8]) -> Result;
+    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: KVec<u8>) -> Result;
     fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue>;
 
     /// SO_SNDBUF or SO_RCVBUF was set.
@@ -621,7 +621,7 @@ unsafe extern "C" fn setsockopt<T: Family>(
         }
         // CAST: A `c_uint` fits.
         let len = (len as usize).min(OPTION_MAX);
-        let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL)?;
+        let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
         // SAFETY: There is room for `len` bytes, which the helper writes or fails.
         unsafe {
             if bindings::sp_helper_copy_optval(bytes.as_mut_ptr().cast(), value, len) != 0 {
@@ -630,7 +630,7 @@ unsafe extern "C" fn setsockopt<T: Family>(
             bytes.inc_len(len);
         }
         // SAFETY: A live socket of ours.
-        T::set_option(unsafe { object(sock) }, level, option, &bytes)
+        T::set_option(unsafe { object(sock) }, level, option, bytes)
     };
     code(set())
 }

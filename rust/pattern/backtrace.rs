@@ -4,7 +4,7 @@
 //!
 //! On the wire a message of REQ, REP, SURVEYOR and RESPONDENT begins with a stack of tags, 32 bits
 //! each, big endian. The one pushed last comes first; the *bottom* is the only one with its most
-//! significant bit set, and holds the request id (sp-request-reply-01 §5, PROTOCOL.md §2):
+//! significant bit set, and holds the request id (sp-request-reply-01 §5):
 //!
 //! ```text
 //! byte  0         4               4(n-1)      4n

@@ -8,7 +8,7 @@
 //! would skip. It never drops: when SO_RCVBUF is full, reading stops and the publisher notices.
 //!
 //! sp-publish-subscribe-01 has the type numbers and no more. The rest matches nanomsg
-//! (src/protocols/pubsub) and nng (src/sp/protocol/pubsub0) as PROTOCOL.md compares them.
+//! (src/protocols/pubsub) and nng (src/sp/protocol/pubsub0), where they agree.
 
 use super::trie::{
     Trie,
@@ -28,7 +28,10 @@ use super::{
     World, //
 };
 use crate::error::Refusal;
-use crate::mem::NO_SLEEP;
+use crate::mem::{
+    KVec,
+    NO_SLEEP, //
+};
 use crate::message::{
     Message,
     Msg,
@@ -112,7 +115,7 @@ impl Sub {
     /// # Errors
     ///
     /// As [`Trie::subscribe`].
-    pub(crate) fn subscribe(&mut self, topic: &[u8]) -> Result<(), TrieError> {
+    pub(crate) fn subscribe(&mut self, topic: KVec<u8>) -> Result<(), TrieError> {
         self.topics.subscribe(topic).map(|_| ())
     }
 
@@ -304,8 +307,8 @@ mod sub_tests {
     };
     use super::*;
     use crate::mem::{
-        KVec,
-        NoMemory, //
+        NoMemory,
+        GFP_KERNEL, //
     };
     use crate::message::HEAD;
 
@@ -314,7 +317,10 @@ mod sub_tests {
     fn bench(topics: &[&[u8]]) -> Result<Bench<Sub>, Fault> {
         let mut sub = Sub::new();
         for topic in topics {
-            sub.subscribe(topic).map_err(|_| Fault::NoMemory)?;
+            let mut copy = KVec::new();
+            copy.extend_from_slice(topic, GFP_KERNEL)
+                .map_err(|_| Fault::NoMemory)?;
+            sub.subscribe(copy).map_err(|_| Fault::NoMemory)?;
         }
         Bench::new(sub)
     }

@@ -11,8 +11,8 @@
 //!
 //! A request goes to one peer that has room, in turn. While it waits for its reply the body is kept, so
 //! that it can go out again with the same id: at each resend interval, and at once when its pipe dies.
-//! A send that finds no writable peer changes nothing. Sources: sp-request-reply-01; PROTOCOL.md's table
-//! of what nanomsg and nng do where the draft is silent.
+//! A send that finds no writable peer changes nothing. Source: sp-request-reply-01, and
+//! where the draft is silent what nanomsg (src/protocols/reqrep) and nng (src/sp/protocol/reqrep0) do.
 
 use super::backtrace::{
     parse_reply,

@@ -4,8 +4,8 @@
 //! of them is its prefix.
 //!
 //! Words: a *topic* is what was subscribed to, a string of bytes, perhaps empty; a *subscription* is
-//! one call that did so. n subscriptions to a topic need n unsubscriptions (PROTOCOL.md §3, as
-//! nanomsg: src/protocols/utils/trie.c, and libzmq).
+//! one call that did so. n subscriptions to a topic need n unsubscriptions, as in
+//! nanomsg (src/protocols/utils/trie.c) and libzmq.
 //!
 //! The trie is binary and path-compressed (crit-bit, PATRICIA): a node names only the next bit at
 //! which the topics below it part, and the bits skipped on the way are not looked at. Bits are
@@ -28,11 +28,11 @@
 use super::slab::Slab;
 use crate::mem::{
     KVec,
-    NoMemory,
-    NO_SLEEP, //
+    NoMemory, //
 };
+use core::mem;
 
-/// The most subscriptions of a socket, duplicates included: a bound on memory (DESIGN.md §2).
+/// The most subscriptions of a socket, duplicates included: a bound on memory.
 const MAX_SUBSCRIPTIONS: u32 = crate::uapi::SP_SUBSCRIPTIONS_MAX;
 
 /// No node. Never an id.
@@ -110,16 +110,17 @@ impl Trie {
 
     /// Adds a subscription. Returns whether the topic is new.
     ///
-    /// The caller bounds the length of topics.
+    /// The caller bounds the length of topics, and provides their memory, which it can have charged to
+    /// somebody.
     ///
     /// # Errors
     ///
     /// [`TrieError::Full`] and [`TrieError::NoMemory`]. The set is as before.
-    pub(crate) fn subscribe(&mut self, topic: &[u8]) -> Result<bool, TrieError> {
+    pub(crate) fn subscribe(&mut self, mut topic: KVec<u8>) -> Result<bool, TrieError> {
         if self.subscriptions >= MAX_SUBSCRIPTIONS {
             return Err(TrieError::Full);
         }
-        let new = self.add(topic)?;
+        let new = self.add(&mut topic)?;
         self.subscriptions = self.subscriptions.saturating_add(1);
         Ok(new)
     }
@@ -171,8 +172,8 @@ impl Trie {
         Ok(true)
     }
 
-    /// [`Trie::subscribe`] without the count of all.
-    fn add(&mut self, topic: &[u8]) -> Result<bool, NoMemory> {
+    /// [`Trie::subscribe`] without the count of all. Takes the topic if it is new.
+    fn add(&mut self, topic: &mut KVec<u8>) -> Result<bool, NoMemory> {
         let length = bits(topic);
         let (common, beyond) = match self.nearest(topic) {
             Some(nearest) => {
@@ -202,7 +203,7 @@ impl Trie {
             // The topic ends in the bit of this node, and all its bits agree: it is the place.
             let node = self.nodes.get_mut(below).ok_or(NoMemory)?;
             if node.count == 0 {
-                node.topic = copy(topic)?;
+                node.topic = mem::replace(topic, KVec::new());
             }
             node.count = node.count.saturating_add(1);
             return Ok(node.count == 1);
@@ -250,9 +251,9 @@ impl Trie {
     }
 
     /// A new node for a topic, not linked yet.
-    fn leaf(&mut self, topic: &[u8]) -> Result<u32, NoMemory> {
+    fn leaf(&mut self, topic: &mut KVec<u8>) -> Result<u32, NoMemory> {
         let mut node = Node::new(bits(topic));
-        node.topic = copy(topic)?;
+        node.topic = mem::replace(topic, KVec::new());
         node.count = 1;
         self.nodes.insert(node).map_err(|_| NoMemory)
     }
@@ -356,17 +357,23 @@ fn common_bits(a: &[u8], b: &[u8]) -> usize {
     }
     common
 }
-
-fn copy(topic: &[u8]) -> Result<KVec<u8>, NoMemory> {
-    let mut copy = KVec::new();
-    copy.extend_from_slice(topic, NO_SLEEP)?;
-    Ok(copy)
-}
-
 #[cfg(SP_KUNIT)]
 #[kernel::macros::kunit_tests(sp_trie)]
 mod tests {
     use super::*;
+    use crate::mem::NO_SLEEP;
+
+    fn copy(topic: &[u8]) -> Result<KVec<u8>, NoMemory> {
+        let mut copy = KVec::new();
+        copy.extend_from_slice(topic, NO_SLEEP)?;
+        Ok(copy)
+    }
+
+    impl Trie {
+        fn add_copy(&mut self, topic: &[u8]) -> Result<bool, TrieError> {
+            self.subscribe(copy(topic)?)
+        }
+    }
 
     /// The set as it is defined: a list, searched from end to end.
     struct Model(KVec<(KVec<u8>, u32)>);
@@ -539,7 +546,7 @@ mod tests {
         for (topics, matching, others) in cases {
             let mut trie = Trie::new();
             for topic in topics {
-                assert_eq!(trie.subscribe(topic), Ok(true));
+                assert_eq!(trie.add_copy(topic), Ok(true));
                 assert!(is_sound(&trie));
             }
             for message in matching {
@@ -559,8 +566,8 @@ mod tests {
     #[test]
     fn subscribed_twice_unsubscribed_once_still_matches() {
         let mut trie = Trie::new();
-        assert_eq!(trie.subscribe(b"ab"), Ok(true));
-        assert_eq!(trie.subscribe(b"ab"), Ok(false));
+        assert_eq!(trie.add_copy(b"ab"), Ok(true));
+        assert_eq!(trie.add_copy(b"ab"), Ok(false));
         assert_eq!(trie.unsubscribe(b"ab"), Ok(false));
         assert!(trie.matches(b"abc"));
         assert_eq!(trie.unsubscribe(b"ab"), Ok(true));
@@ -572,7 +579,7 @@ mod tests {
     fn subscribed_unsubscribed_from_other_changes_nothing() {
         let mut trie = Trie::new();
         for topic in [b"abcd", b"abce", b"abde"] {
-            assert_eq!(trie.subscribe(topic), Ok(true));
+            assert_eq!(trie.add_copy(topic), Ok(true));
         }
         let strangers: [&[u8]; 7] = [b"", b"a", b"ab", b"abc", b"abcde", b"abcf", b"x"];
         for topic in strangers {
@@ -585,18 +592,18 @@ mod tests {
     #[test]
     fn full_subscribed_is_refused() {
         let mut trie = Trie::new();
-        assert_eq!(trie.subscribe(b"b"), Ok(true));
+        assert_eq!(trie.add_copy(b"b"), Ok(true));
         let mut refused = 0;
         for _ in 1..MAX_SUBSCRIPTIONS {
-            refused += u32::from(trie.subscribe(b"a").is_err());
+            refused += u32::from(trie.add_copy(b"a").is_err());
         }
         assert_eq!(refused, 0);
-        assert_eq!(trie.subscribe(b"a"), Err(TrieError::Full));
-        assert_eq!(trie.subscribe(b"c"), Err(TrieError::Full));
+        assert_eq!(trie.add_copy(b"a"), Err(TrieError::Full));
+        assert_eq!(trie.add_copy(b"c"), Err(TrieError::Full));
         assert!(is_sound(&trie));
         assert_eq!(trie.unsubscribe(b"b"), Ok(true));
-        assert_eq!(trie.subscribe(b"c"), Ok(true));
-        assert_eq!(trie.subscribe(b"c"), Err(TrieError::Full));
+        assert_eq!(trie.add_copy(b"c"), Ok(true));
+        assert_eq!(trie.add_copy(b"c"), Err(TrieError::Full));
     }
 
     #[test]
@@ -610,7 +617,7 @@ mod tests {
         // From the middle out, so that topics arrive above and below those present.
         for length in (50..=LENGTH).chain(0..50) {
             assert_eq!(
-                trie.subscribe(text.get(..length).unwrap_or_default()),
+                trie.add_copy(text.get(..length).unwrap_or_default()),
                 Ok(true)
             );
         }
@@ -634,7 +641,7 @@ mod tests {
         let topic = |number: u32| number.wrapping_mul(0x9e37_79b1).to_be_bytes();
         let mut trie = Trie::new();
         for number in 0..TOPICS {
-            assert_eq!(trie.subscribe(&topic(number)), Ok(true));
+            assert_eq!(trie.add_copy(&topic(number)), Ok(true));
         }
         assert!(is_sound(&trie));
         for number in 0..TOPICS {
@@ -660,7 +667,7 @@ mod tests {
             // Waves: mostly subscriptions, then mostly the reverse.
             let growing = if step / 100 % 2 == 0 { 5 } else { 2 };
             if random.below(8) < growing {
-                assert_eq!(trie.subscribe(topic), Ok(model.subscribe(topic)?));
+                assert_eq!(trie.add_copy(topic), Ok(model.subscribe(topic)?));
             } else {
                 assert_eq!(trie.unsubscribe(topic), model.unsubscribe(topic));
             }

@@ -2,8 +2,7 @@
 
 //! The fixed parts of the TCP mapping: the greeting, and the length before each message.
 //!
-//! Both ends of a connection send a greeting at once and read the other's (sp-tcp-mapping-01 §2,
-//! PROTOCOL.md §1):
+//! Both ends of a connection send a greeting at once and read the other's (sp-tcp-mapping-01 §2):
 //!
 //! ```text
 //! byte   0    1    2    3        4     5     6    7
@@ -104,7 +103,7 @@ pub(crate) struct BadLength;
 ///
 /// # Errors
 ///
-/// [`BadLength`] for 2^63 and above, whatever the limit (PROTOCOL.md §1).
+/// [`BadLength`] for 2^63 and above, whatever the limit.
 pub(crate) const fn frame_len(bytes: [u8; FRAME_HEADER]) -> Result<u64, BadLength> {
     let len = u64::from_be_bytes(bytes);
     if len >> 63 != 0 {
@@ -122,7 +121,7 @@ mod tests {
 
     #[test]
     fn types_have_the_numbers_of_the_peers() {
-        // PROTOCOL.md §1, in decimal.
+        // What nanomsg and nng use. The draft's own numbers are others.
         assert_eq!((PUB, SUB), (32, 33));
         assert_eq!((REQ, REP), (48, 49));
     }

@@ -19,7 +19,7 @@
 #define GREETING_LEN 8
 #define HEADER_LEN 8
 
-/* The endpoint type that a greeting carries (PROTOCOL.md section 1). */
+/* The endpoint type that a greeting carries (sp-tcp-mapping-01). */
 unsigned char wire_type(int sock_type);
 /* REQ for REP and so on: the type that may talk to this one. */
 int peer_type(int sock_type);
