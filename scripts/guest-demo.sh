@@ -10,7 +10,14 @@ set -eu -o pipefail
 start() {
 	name=$1
 	shift
-	echo "\$ $* &"
+	printf '$'
+	for word; do
+		case $word in
+		*' '*) printf " '%s'" "$word" ;;
+		*) printf ' %s' "$word" ;;
+		esac
+	done
+	echo ' &'
 	run "$name" "$@" &
 }
 
