@@ -316,18 +316,18 @@ impl<H: Handle> Peers<H> {
         }
     }
 
-    /// Takes the message whose turn it is, and tells whose it was and whether that pipe still lives.
+    /// Takes the message whose turn it is, and tells whose it was and whether that peer is still up.
     fn dequeue(&mut self) -> Option<(PipeId, Msg, bool)> {
         let id = self.readable.next()?;
         self.readable.served(id);
         let peer = self.slab.get_mut(id)?;
         let msg = peer.queue.pop()?;
-        let alive = peer.handle.is_some();
+        let (alive, gone) = (peer.up, peer.handle.is_none());
         self.charge = self.charge.saturating_sub(msg.charge());
         self.bytes = self.bytes.saturating_sub(msg.user_len());
         if peer.queue.is_empty() {
             self.readable.remove(id);
-            if !alive {
+            if gone {
                 self.slab.remove(id);
             }
         }
@@ -621,6 +621,22 @@ mod tests {
         bench.drain(pipe, 1)?;
         assert!(bench.peers.some_writable());
         assert!(bench.sent(&[(pipe, b"", b"x"), (pipe, b"", b"x")]));
+        Ok(())
+    }
+
+    #[test]
+    fn down_with_a_message_left_is_not_there_to_be_answered() -> Result<(), Fault> {
+        // Its id will be another pipe's, and nobody tells the pattern then.
+        let mut bench = bench()?;
+        let pipe = bench.open(1)?;
+        bench.peers.enqueue(pipe, message(b"", b"a")?);
+        bench.peers.enqueue(pipe, message(b"", b"b")?);
+        let alive = bench.peers.dequeue().map(|(_, _, alive)| alive);
+        assert_eq!(alive, Some(true));
+        bench.peers.down(pipe);
+        let alive = bench.peers.dequeue().map(|(_, _, alive)| alive);
+        assert_eq!(alive, Some(false));
+        assert!(is_sound(&bench.peers, 0));
         Ok(())
     }
 
