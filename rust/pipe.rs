@@ -335,9 +335,8 @@ impl<U: Upper> Pipe<U> {
         self.kick();
     }
 
-    /// Ends the pipe when everything that was pushed is delivered, or at once if both greetings are not
-    /// exchanged; `tcp` is its connection if a dialer
-    /// had it. In task context.
+    /// Ends the pipe when everything that was pushed is delivered, or soon if the greetings are not
+    /// exchanged yet. `tcp` is its connection if a dialer had it. In task context.
     pub(crate) fn close(self: &Arc<Self>, tcp: Option<TcpSocket>) {
         if let Some(tcp) = tcp {
             let none = self.tcp.lock().replace(tcp);
