@@ -53,7 +53,7 @@
 //! ```
 //!
 //! The cycle between a socket and its pipes is broken by `release`, which asks each of them to end, and
-//! by each pipe's end, which takes it out of the peers; see `socket.rs` and `pipe.rs`. A queued work and
+//! by each pipe's end, which takes it out of the peers; see `socket/` and `pipe.rs`. A queued work and
 //! an installed callback own one reference each. So the module cannot go while anything can still run in
 //! it, but for a function that is just returning: the workqueue is destroyed, which waits for those,
 //! before the code goes.

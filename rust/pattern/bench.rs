@@ -3,7 +3,7 @@
 //! What the suites of the patterns share: one machine, pipes that keep what they are given, a clock
 //! that the test sets.
 //!
-//! A [`Bench`] does what `rust/socket.rs` does around a machine. It feeds one event at a time and keeps
+//! A [`Bench`] does what `rust/socket/` does around a machine. It feeds one event at a time and keeps
 //! the [`Effects`] for the test to look at. After each event it checks what always holds: the
 //! invariants of [`Peers`], and that the readiness told before a call was the truth about it.
 //!

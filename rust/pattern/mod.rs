@@ -3,7 +3,7 @@
 //! The patterns: what a message means, and which pipe is next.
 //!
 //! A pattern is arithmetic on values. It knows pipes by [`PipeId`], never blocks, reads no clock and
-//! takes no lock: `rust/socket.rs` feeds it one event at a time under the socket's lock and then, with
+//! takes no lock: `rust/socket/` feeds it one event at a time under the socket's lock and then, with
 //! the lock released, does what the returned [`Effects`] ask for. The only call that leaves a machine is
 //! [`Handle::push`], which appends to a pipe's queue.
 //!

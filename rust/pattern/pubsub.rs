@@ -325,7 +325,7 @@ mod sub_tests {
         Bench::new(sub)
     }
 
-    /// Unsubscribes and purges, as `rust/socket.rs` does, and tells how many messages that took out.
+    /// Unsubscribes and purges, as `rust/socket/` does, and tells how many messages that took out.
     fn unsubscribe(bench: &mut Bench<Sub>, topic: &[u8]) -> Result<usize, TrieError> {
         let mut next = bench.machine.unsubscribe(topic)?.then_some(0);
         let mut count = 0;

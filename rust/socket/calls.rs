@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The system calls on a socket.
+
+use super::{
+    Context,
+    Role,
+    Socket,
+    Todo, //
+};
+use crate::address::{
+    Address,
+    AddressError, //
+};
+use crate::endpoint::dialer::Dialer;
+use crate::endpoint::listener::{
+    Acceptor,
+    Listener, //
+};
+use crate::error::Refusal;
+use crate::mem::GFP_KERNEL_ACCOUNT;
+use crate::message::{
+    AppendError,
+    Bytes,
+    Message,
+    Msg,
+    Source, //
+};
+use crate::net::family::{
+    self,
+    Family,
+    OptionValue,
+    RecvCall,
+    SendCall, //
+};
+use crate::net::sock::{
+    SkRef,
+    Waiters, //
+};
+use crate::net::stream::{
+    Name,
+    TcpListener,
+    TcpSocket, //
+};
+use crate::net::work;
+use crate::pattern::{
+    trie::TrieError,
+    Machine,
+    Pattern,
+    Peeked,
+    Ticket, //
+};
+use crate::pipe::{
+    End,
+    Upper, //
+};
+use crate::stats::count;
+use crate::uapi;
+use kernel::prelude::*;
+use kernel::sync::{
+    Arc,
+    ArcBorrow, //
+};
+
+impl Socket {
+    /// One try to send what is in `slot`; `None` if it has to wait.
+    fn try_send(self: &Arc<Self>, slot: &mut Option<Msg>) -> Option<Result<Todo>> {
+        let now = work::now_ms();
+        let mut state = self.state.lock();
+        if state.send_shut {
+            return Some(Err(EPIPE));
+        }
+        let msg = slot.take()?;
+        let bytes = u64::try_from(msg.user_len()).unwrap_or(0);
+        match state.with(now, |machine, world| machine.send(world, msg))? {
+            Ok(effects) => {
+                count(&mut state.stats.tx_msgs);
+                state.stats.tx_bytes = state.stats.tx_bytes.wrapping_add(bytes);
+                self.arm(&mut state, now);
+                Some(Ok(state.todo(effects)))
+            }
+            Err(refused) => {
+                *slot = Some(refused.msg);
+                match refused.why {
+                    Refusal::Again => None,
+                    why => Some(Err(why.into())),
+                }
+            }
+        }
+    }
+
+    /// One try to receive; `None` if it has to wait, a result of `None` at the end of receiving.
+    fn try_recv(&self, ticket: &mut Ticket) -> Option<Result<Option<Msg>>> {
+        let mut state = self.state.lock();
+        match state.with(0, |machine, world| machine.recv(world, ticket))? {
+            Ok(msg) => {
+                let bytes = u64::try_from(msg.user_len()).unwrap_or(0);
+                count(&mut state.stats.rx_msgs);
+                state.stats.rx_bytes = state.stats.rx_bytes.wrapping_add(bytes);
+                Some(Ok(Some(msg)))
+            }
+            Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
+            Err(Refusal::Again) => None,
+            Err(why) => Some(Err(why.into())),
+        }
+    }
+
+    /// One try to look at the next message, as `try_recv`.
+    fn try_peek(&self) -> Option<Result<Option<Peeked>>> {
+        let mut state = self.state.lock();
+        match state.with(0, |machine, world| machine.peek(world))? {
+            Ok(peeked) => Some(Ok(Some(peeked))),
+            Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
+            Err(Refusal::Again) => None,
+            Err(why) => Some(Err(why.into())),
+        }
+    }
+
+    /// Tries, and sleeps and tries again for at most `timeout` jiffies. `exclusive` if a success is at
+    /// the expense of others who wait.
+    fn patiently<T>(
+        &self,
+        whom: Waiters,
+        exclusive: bool,
+        timeout: isize,
+        mut attempt: impl FnMut() -> Option<Result<T>>,
+    ) -> Result<T> {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        if whom == Waiters::Writers {
+            self.sk.want_space();
+        }
+        self.sk.wait(whom, exclusive, timeout, attempt)?
+    }
+
+    /// An address that somebody asked to bind or connect to.
+    fn parse(bytes: &[u8]) -> Result<Address> {
+        Address::parse(bytes).map_err(|e| match e {
+            AddressError::Length => EINVAL,
+            AddressError::Family => EAFNOSUPPORT,
+        })
+    }
+
+    /// Takes a topic back, with what is queued and nobody wants any more.
+    fn unsubscribe(self: &Arc<Self>, topic: &[u8]) -> Result {
+        let purge = match &mut self.state.lock().machine {
+            Machine::Sub(sub) => sub.unsubscribe(topic).map_err(topic_error)?,
+            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => return Err(ENOPROTOOPT),
+        };
+        let mut from = purge.then_some(0);
+        while let Some(id) = from {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            let purged = match &state.machine {
+                Machine::Sub(sub) => sub.purge(&mut state.peers, id),
+                Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => None,
+            };
+            drop(guard);
+            from = purged.map(|(_gone, next)| next);
+        }
+        self.resume();
+        Ok(())
+    }
+
+    fn subscribe(&self, topic: KVec<u8>) -> Result {
+        match &mut self.state.lock().machine {
+            Machine::Sub(sub) => sub.subscribe(topic).map_err(topic_error),
+            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => Err(ENOPROTOOPT),
+        }
+    }
+
+    /// Sets an integer option and tells the machine.
+    fn set_integer(&self, name: u32, value: i32) -> Result {
+        self.options.set(name, value)?;
+        match &mut self.state.lock().machine {
+            Machine::Req(req) => req.set_interval(self.options.resend_interval()),
+            Machine::Rep(rep) => rep.set_max_ttl(self.options.max_ttl()),
+            Machine::Pub(_) | Machine::Sub(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Family for Socket {
+    fn create(sk: SkRef, socket_type: u32, protocol: u32) -> Result<Arc<Self>> {
+        let role = Role::from_type(socket_type)?;
+        if protocol != 0 && protocol != uapi::IPPROTO_TCP {
+            return Err(EPROTONOSUPPORT);
+        }
+        Socket::new(sk, role)
+    }
+
+    fn release(this: ArcBorrow<'_, Self>) {
+        let this = Arc::from(this);
+        let linger = this.sk.linger();
+        this.state.lock().closing = true;
+        {
+            let mut endpoints = this.endpoints.lock();
+            endpoints.closed = true;
+            while let Some(listener) = endpoints.listeners.pop() {
+                listener.close();
+            }
+            while let Some(dialer) = endpoints.dialers.pop() {
+                this.close_dialer(dialer);
+            }
+        }
+        this.each_pipe(|pipe| match linger {
+            Some(0) => pipe.end(End::Aborted),
+            Some(_) | None => pipe.close(None),
+        });
+        while let Some(msg) = {
+            let mut state = this.state.lock();
+            state.peers.discard()
+        } {
+            drop(msg);
+        }
+        let left = |this: &Arc<Self>| this.state.lock().pipes;
+        if left(&this) == 0 {
+            work::cancel(&this);
+            return;
+        }
+        if let Some(time) = linger.filter(|time| *time > 0) {
+            let gone = || (left(&this) == 0).then_some(());
+            // However it ends, the pipes go on without us.
+            let _ = this.sk.wait(Waiters::Readers, false, time, gone);
+        }
+    }
+
+    fn bind(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result {
+        let this = Arc::from(this);
+        let address = Self::parse(address)?;
+        let v6 = match address {
+            Address::V4 { .. } => false,
+            Address::V6 { .. } => true,
+            Address::Unspec => return Err(EAFNOSUPPORT),
+        };
+        let mut endpoints = this.endpoints.lock();
+        let endpoint = endpoints.number()?;
+        endpoints.listeners.reserve(1, GFP_KERNEL)?;
+        let acceptor = Acceptor::new(this.clone(), endpoint)?;
+        let tcp = TcpListener::bind(
+            &this.sk,
+            &address.emit(),
+            v6,
+            endpoints.v6only,
+            endpoints.backlog,
+            acceptor.clone(),
+        )?;
+        // Port 0 has become a number.
+        let local = tcp
+            .local()
+            .and_then(|(bytes, len)| Address::parse(bytes.get(..len)?).ok())
+            .unwrap_or(address);
+        endpoints.last_bound = local;
+        endpoints
+            .listeners
+            .push(Listener::new(endpoint, local, tcp, acceptor), GFP_KERNEL)?;
+        Ok(())
+    }
+
+    fn connect(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result {
+        let this = Arc::from(this);
+        let address = Self::parse(address)?;
+        let v6 = match address {
+            Address::V4 { .. } => false,
+            Address::V6 { .. } => true,
+            Address::Unspec => {
+                this.remove(true, false, |_| true);
+                return Ok(());
+            }
+        };
+        if address.port() == 0 {
+            return Err(EINVAL);
+        }
+        let tcp = TcpSocket::create(&this.sk, v6)?;
+        let mut endpoints = this.endpoints.lock();
+        let endpoint = endpoints.number()?;
+        let serial = endpoints.serial();
+        endpoints.dialers.reserve(1, GFP_KERNEL)?;
+        let mut dialer = Dialer::new(endpoint, address, tcp);
+        this.dial(&mut dialer, serial);
+        endpoints.dialers.push(dialer, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    fn listen(this: ArcBorrow<'_, Self>, backlog: i32) -> Result {
+        let mut endpoints = this.endpoints.lock();
+        endpoints.backlog = backlog;
+        endpoints
+            .listeners
+            .iter()
+            .try_for_each(|listener| listener.tcp.listen(backlog))
+    }
+
+    fn shutdown(this: ArcBorrow<'_, Self>, receive: bool, send: bool) -> Result {
+        {
+            let mut state = this.state.lock();
+            state.receive_shut |= receive;
+            state.send_shut |= send;
+        }
+        this.sk.wake_everybody();
+        Ok(())
+    }
+
+    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<Name> {
+        if !peer {
+            return Ok(match this.endpoints.lock().last_bound {
+                Address::Unspec => Address::V4 {
+                    ip: [0; 4],
+                    port: 0,
+                }
+                .emit(),
+                bound @ (Address::V4 { .. } | Address::V6 { .. }) => bound.emit(),
+            });
+        }
+        let state = this.state.lock();
+        if state.peers.count_up() != 1 {
+            return Err(ENOTCONN);
+        }
+        let mut from = 0;
+        while let Some((id, pipe)) = state.peers.handle_from(from) {
+            if state.peers.is_up(id) {
+                return Ok(pipe.peer.emit());
+            }
+            from = id.0.saturating_add(1);
+        }
+        Err(ENOTCONN)
+    }
+
+    fn poll(this: ArcBorrow<'_, Self>) -> u32 {
+        let state = this.state.lock();
+        let mut mask = 0;
+        if this.role.receives() && state.receive_shut {
+            mask |= uapi::POLLIN | uapi::POLLRDNORM | uapi::POLLRDHUP;
+        }
+        if state.machine.can_recv(&state.peers) {
+            mask |= uapi::POLLIN | uapi::POLLRDNORM;
+        }
+        if this.role.sends() && (state.send_shut || state.machine.can_send(&state.peers)) {
+            mask |= uapi::POLLOUT | uapi::POLLWRNORM | uapi::POLLWRBAND;
+        }
+        if state.receive_shut && state.send_shut {
+            mask |= uapi::POLLHUP;
+        }
+        mask
+    }
+
+    fn send(this: ArcBorrow<'_, Self>, call: &mut SendCall<'_>) -> Result<usize> {
+        let this = Arc::from(this);
+        let flags = call.flags();
+        if !this.role.sends() || flags & family::MSG_OOB != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        if call.has_address() {
+            return Err(EISCONN);
+        }
+        let len = call.len();
+        if len > this.options.sndmaxsize() {
+            return Err(EMSGSIZE);
+        }
+        let mut slot = Some(take_message(call, this.role.shares())?);
+        let no_block = flags & family::MSG_DONTWAIT != 0;
+        let timeout = this.sk.timeout(Waiters::Writers, no_block);
+        let todo = this.patiently(Waiters::Writers, false, timeout, || {
+            this.try_send(&mut slot)
+        })?;
+        this.perform(todo, Context::Task);
+        Ok(len)
+    }
+
+    fn recv(this: ArcBorrow<'_, Self>, call: &mut RecvCall<'_>) -> Result<usize> {
+        let this = Arc::from(this);
+        let flags = call.flags();
+        if !this.role.receives() || flags & (family::MSG_OOB | family::MSG_ERRQUEUE) != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        if flags & family::MSG_WAITALL != 0 {
+            return Err(EINVAL);
+        }
+        let no_block = flags & family::MSG_DONTWAIT != 0;
+        let timeout = this.sk.timeout(Waiters::Readers, no_block);
+        if flags & family::MSG_PEEK != 0 {
+            let peeked = this.patiently(Waiters::Readers, false, timeout, || this.try_peek())?;
+            return peeked.map_or(Ok(0), |p| give_message(call, &p.bytes, p.skip, p.from));
+        }
+        let mut ticket = Ticket::default();
+        let attempt = || this.try_recv(&mut ticket);
+        let msg = this.patiently(Waiters::Readers, true, timeout, attempt)?;
+        this.resume();
+        if this.role == Role::Rep {
+            // Now there is a request to reply to.
+            this.sk.wake(Waiters::Writers, true);
+        }
+        msg.map_or(Ok(0), |msg| {
+            give_message(call, msg.bytes(), msg.skipped(), msg.from)
+        })
+    }
+
+    fn input_len(this: ArcBorrow<'_, Self>) -> usize {
+        let mut state = this.state.lock();
+        let next = state.with(0, |machine, world| machine.next_len(world));
+        next.flatten().unwrap_or(0)
+    }
+
+    fn output_len(this: ArcBorrow<'_, Self>) -> usize {
+        let mut bytes = 0_usize;
+        this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
+        bytes
+    }
+
+    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
+        let this = Arc::from(this);
+        match (level, name) {
+            (uapi::SOL_SP, uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE) if this.role != Role::Sub => {
+                Err(ENOPROTOOPT)
+            }
+            // CAST: A small constant.
+            (uapi::SOL_SP, uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE)
+                if value.len() > uapi::SP_TOPIC_MAX as usize =>
+            {
+                Err(EINVAL)
+            }
+            (uapi::SOL_SP, uapi::SP_SUBSCRIBE) => this.subscribe(value),
+            (uapi::SOL_SP, uapi::SP_UNSUBSCRIBE) => this.unsubscribe(&value),
+            (uapi::SOL_SP, uapi::SP_REMOVE) => {
+                let address = Self::parse(&value)?;
+                match this.remove(true, true, |a| a == address) {
+                    true => Ok(()),
+                    false => Err(ENOENT),
+                }
+            }
+            (uapi::SOL_SP, uapi::SP_PEERS | uapi::SP_INFO) => Err(ENOPROTOOPT),
+            (uapi::SOL_SP, _) => {
+                this.options.get(name)?;
+                this.set_integer(name, integer(&value)?)
+            }
+            (uapi::SOL_IPV6, uapi::IPV6_V6ONLY) => {
+                this.endpoints.lock().v6only = integer(&value)? != 0;
+                Ok(())
+            }
+            _ => Err(ENOPROTOOPT),
+        }
+    }
+
+    fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue> {
+        match (level, name) {
+            (uapi::SOL_SP, uapi::SP_INFO) => this.info(),
+            (uapi::SOL_SP, uapi::SP_PEERS) => {
+                let up = this.state.lock().peers.count_up();
+                Ok(OptionValue::Int(i32::try_from(up).unwrap_or(i32::MAX)))
+            }
+            (uapi::SOL_SP, _) => this.options.get(name).map(OptionValue::Int),
+            (uapi::SOL_IPV6, uapi::IPV6_V6ONLY) => {
+                let v6only = this.endpoints.lock().v6only;
+                Ok(OptionValue::Int(i32::from(v6only)))
+            }
+            _ => Err(ENOPROTOOPT),
+        }
+    }
+
+    fn buffers_changed(this: ArcBorrow<'_, Self>) {
+        let this = Arc::from(this);
+        {
+            let endpoints = this.endpoints.lock();
+            for listener in &endpoints.listeners {
+                listener.tcp.set_buffers(&this.sk);
+            }
+            // Where there is a pipe, it does this for its connection.
+            for dialer in endpoints.dialers.iter().filter(|d| d.pipe.is_none()) {
+                dialer.tcp.stream().set_buffers(&this.sk);
+            }
+        }
+        this.each_pipe(|pipe| {
+            pipe.set_buffers(&this.sk);
+            Self::writable(&this, pipe);
+        });
+        this.resume();
+    }
+}
+
+fn topic_error(error: TrieError) -> Error {
+    match error {
+        TrieError::Full => ENOSPC,
+        TrieError::NoMemory => ENOMEM,
+        TrieError::Absent => EINVAL,
+    }
+}
+
+/// The value of an integer option.
+fn integer(value: &[u8]) -> Result<i32> {
+    let bytes = value.try_into().map_err(|_| EINVAL)?;
+    Ok(i32::from_ne_bytes(bytes))
+}
+
+/// Copies a message from the calling program.
+fn take_message(call: &mut SendCall<'_>, share: bool) -> Result<Msg> {
+    let len = call.len();
+    let mut bytes = Bytes::new();
+    while bytes.len() < len {
+        let rest = len.saturating_sub(bytes.len());
+        match bytes.append(call, rest, len, GFP_KERNEL_ACCOUNT) {
+            Ok(_) => {}
+            Err(AppendError::NoMemory) => return Err(ENOMEM),
+            Err(AppendError::Fault) => return Err(EFAULT),
+        }
+    }
+    let no_memory = |_| ENOMEM;
+    let mut msg = Message::new(bytes, GFP_KERNEL_ACCOUNT).map_err(no_memory)?;
+    if share {
+        msg.share(GFP_KERNEL_ACCOUNT).map_err(no_memory)?;
+    }
+    Ok(msg)
+}
+
+/// Copies a message to the calling program; returns what recv() does.
+fn give_message(
+    call: &mut RecvCall<'_>,
+    bytes: &Bytes,
+    skip: usize,
+    from: Address,
+) -> Result<usize> {
+    let len = bytes.len().saturating_sub(skip);
+    let copied = len.min(call.room());
+    let mut rest = copied;
+    for chunk in bytes.chunks_from(skip) {
+        let part = chunk.get(..rest).unwrap_or(chunk);
+        call.copy(part)?;
+        rest = rest.saturating_sub(part.len());
+        if rest == 0 {
+            break;
+        }
+    }
+    call.finish(copied < len, Some(from.emit()));
+    match call.flags() & family::MSG_TRUNC {
+        0 => Ok(copied),
+        _ => Ok(len),
+    }
+}
+
+impl Source for SendCall<'_> {
+    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+        SendCall::append(self, to, n).map_err(|_| AppendError::Fault)
+    }
+}

@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The SP socket: one lock around a machine, and the way between system calls, pipes and the pattern.
+//!
+//! Everything that happens is an event for the machine: lock, feed it, note what it wants done, unlock,
+//! do that. What it wants done is never done under the lock ([`Todo`]): waking sleepers, and flushing
+//! pipes, directly in a task that may take TCP locks, by the pipe's work in a TCP callback.
+//!
+//! One delayed work serves all times of the socket (resend, redial, greeting and message deadlines,
+//! lingering): it looks at everything that is due and computes when to look again. It may run too early,
+//! never too late.
+//!
+//! # Closing
+//!
+//! `release` closes the listeners, so that their ports are free when close() returns, marks the socket
+//! as closing and asks every pipe to close when it has delivered what it holds, for which each has a
+//! deadline of its own. Pipes hold references to the socket, so it lives on without its file descriptor
+//! until the last of them is gone. Whichever pipe goes last stops the timer.
+
+mod calls;
+mod events;
+mod info;
+
+use crate::address::Address;
+use crate::endpoint::dialer::Dialer;
+use crate::endpoint::Endpoints;
+use crate::mem::NO_SLEEP;
+use crate::net::lock::{
+    new_bhlock,
+    BhLock, //
+};
+use crate::net::sock::{
+    SkRef,
+    Waiters, //
+};
+use crate::net::stream::{
+    Stream,
+    TcpSocket, //
+};
+use crate::net::work;
+use crate::options::Options;
+use crate::pattern::{
+    pubsub,
+    rep::Rep,
+    req::Req,
+    rota::Rota,
+    Effects,
+    Flush,
+    Machine,
+    Now,
+    Pattern,
+    Peers,
+    PipeId,
+    Wake,
+    World, //
+};
+use crate::pipe::{
+    End,
+    Pipe,
+    MEMORY_DELAY, //
+};
+use crate::stats::{
+    count,
+    Counters, //
+};
+use crate::uapi;
+use crate::wire::header;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+use kernel::sync::{
+    new_mutex,
+    Arc,
+    Mutex, //
+};
+use kernel::workqueue::{
+    impl_has_delayed_work,
+    new_delayed_work,
+    DelayedWork,
+    WorkItem, //
+};
+
+/// By how much a deadline of a pipe may be late, in milliseconds, so that one look serves many pipes.
+const SLACK: u64 = 100;
+
+/// How many messages of the largest size may be under way at once before the slowest is given up.
+const PARTIAL_MESSAGES: usize = 8;
+
+/// The role of a socket in its pattern.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Req,
+    Rep,
+    Pub,
+    Sub,
+}
+
+impl Role {
+    /// # Errors
+    ///
+    /// `ESOCKTNOSUPPORT` for a type that is not implemented.
+    fn from_type(socket_type: u32) -> Result<Role> {
+        match socket_type {
+            uapi::SOCK_REQ => Ok(Role::Req),
+            uapi::SOCK_REP => Ok(Role::Rep),
+            uapi::SOCK_PUB => Ok(Role::Pub),
+            uapi::SOCK_SUB => Ok(Role::Sub),
+            _ => Err(ESOCKTNOSUPPORT),
+        }
+    }
+
+    fn socket_type(self) -> u32 {
+        match self {
+            Role::Req => uapi::SOCK_REQ,
+            Role::Rep => uapi::SOCK_REP,
+            Role::Pub => uapi::SOCK_PUB,
+            Role::Sub => uapi::SOCK_SUB,
+        }
+    }
+
+    /// The endpoint type in our greeting, and that of our peers.
+    fn types(self) -> (u16, u16) {
+        match self {
+            Role::Req => (header::REQ, header::REP),
+            Role::Rep => (header::REP, header::REQ),
+            Role::Pub => (header::PUB, header::SUB),
+            Role::Sub => (header::SUB, header::PUB),
+        }
+    }
+
+    fn machine(self, options: &Options) -> Machine {
+        match self {
+            Role::Req => Machine::Req(Req::new(work::random(), options.resend_interval())),
+            Role::Rep => Machine::Rep(Rep::new(options.max_ttl())),
+            Role::Pub => Machine::Pub(pubsub::Pub),
+            Role::Sub => Machine::Sub(pubsub::Sub::new()),
+        }
+    }
+
+    fn sends(self) -> bool {
+        self != Role::Sub
+    }
+
+    fn receives(self) -> bool {
+        self != Role::Pub
+    }
+
+    /// Whether bodies are kept or sent to several peers, so that sharing them is prepared for.
+    fn shares(self) -> bool {
+        matches!(self, Role::Req | Role::Pub)
+    }
+}
+
+/// A pipe of a socket.
+type SocketPipe = Arc<Pipe<Socket>>;
+
+/// What the lock guards.
+struct State {
+    machine: Machine,
+    peers: Peers<SocketPipe>,
+    stats: Counters,
+    /// Pipes that were refused to begin a message.
+    paused: Rota,
+    /// When the delayed work is going to run, in milliseconds.
+    timer: Option<u64>,
+    /// No receiving, no sending: shutdown(2).
+    receive_shut: bool,
+    send_shut: bool,
+    /// `release` was called.
+    closing: bool,
+    /// How many pipes there are.
+    pipes: u32,
+}
+
+/// What is to be done once the lock is released.
+#[must_use]
+struct Todo {
+    flush: Option<SocketPipe>,
+    flush_all: bool,
+    readers: Wake,
+    writers: bool,
+}
+
+impl State {
+    /// Runs `event` with the machine, unless the socket is closing.
+    fn with<T>(
+        &mut self,
+        now: u64,
+        event: impl FnOnce(&mut Machine, &mut World<'_, SocketPipe>) -> T,
+    ) -> Option<T> {
+        if self.closing {
+            return None;
+        }
+        let mut world = World {
+            peers: &mut self.peers,
+            stats: &mut self.stats,
+            now: Now(now),
+        };
+        Some(event(&mut self.machine, &mut world))
+    }
+
+    fn todo(&self, effects: Effects) -> Todo {
+        let flush = match effects.flush {
+            Flush::One(id) => self.peers.handle(id).cloned(),
+            Flush::Nothing | Flush::All => None,
+        };
+        Todo {
+            flush,
+            flush_all: effects.flush == Flush::All,
+            readers: effects.readers,
+            writers: false,
+        }
+    }
+}
+
+/// Where effects are carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Context {
+    /// A task that holds no TCP lock.
+    Task,
+    /// A TCP callback.
+    Callback,
+}
+
+#[pin_data]
+pub(crate) struct Socket {
+    sk: SkRef,
+    role: Role,
+    options: Options,
+    /// The held bytes of unfinished messages.
+    partial: Atomic<isize>,
+    #[pin]
+    endpoints: Mutex<Endpoints<Socket>>,
+    #[pin]
+    state: BhLock<State>,
+    #[pin]
+    timer: DelayedWork<Socket>,
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for Socket { self.timer }
+}
+
+impl WorkItem for Socket {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.tick();
+    }
+}
+
+impl Socket {
+    fn new(sk: SkRef, role: Role) -> Result<Arc<Self>> {
+        let options = Options::new();
+        let machine = role.machine(&options);
+        Arc::pin_init(
+            pin_init!(Self {
+                sk,
+                role,
+                options,
+                partial: Atomic::new(0),
+                endpoints <- new_mutex!(Endpoints::new(), "sp_endpoints"),
+                state <- new_bhlock!(State {
+                    machine,
+                    peers: Peers::new(),
+                    stats: Counters::default(),
+                    paused: Rota::new(),
+                    timer: None,
+                    receive_shut: false,
+                    send_shut: false,
+                    closing: false,
+                    pipes: 0,
+                }, "sp_socket"),
+                timer <- new_delayed_work!("sp_socket"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn wake_readers(&self, readers: Wake) {
+        match readers {
+            Wake::Nobody => {}
+            Wake::One => self.sk.wake(Waiters::Readers, false),
+            Wake::All => self.sk.wake(Waiters::Readers, true),
+        }
+    }
+
+    fn perform(self: &Arc<Self>, todo: Todo, context: Context) {
+        self.wake_readers(todo.readers);
+        if todo.writers {
+            self.sk.wake(Waiters::Writers, true);
+        }
+        let flush = |pipe: &SocketPipe| match context {
+            Context::Task => pipe.flush(),
+            Context::Callback => pipe.kick(),
+        };
+        if let Some(pipe) = &todo.flush {
+            flush(pipe);
+        }
+        if todo.flush_all {
+            self.each_pipe(flush);
+        }
+    }
+
+    /// The pipe of this id, if it is still the one with this serial number.
+    fn find(&self, (id, serial): (PipeId, u64)) -> Option<SocketPipe> {
+        let pipe = self.state.lock().peers.handle(id).cloned();
+        pipe.filter(|pipe| pipe.serial == serial)
+    }
+
+    /// Calls `f` with every pipe, the lock released.
+    fn each_pipe(&self, mut f: impl FnMut(&SocketPipe)) {
+        let mut from = 0;
+        loop {
+            let next = {
+                let state = self.state.lock();
+                state.peers.handle_from(from).map(|(id, p)| (id, p.clone()))
+            };
+            let Some((id, pipe)) = next else {
+                return;
+            };
+            f(&pipe);
+            from = id.0.saturating_add(1);
+        }
+    }
+
+    /// Sets the delayed work to the machine's deadline. Under the socket's lock.
+    fn arm(self: &Arc<Self>, state: &mut State, now: u64) {
+        let Some(Now(due)) = state.machine.deadline() else {
+            return;
+        };
+        if state.timer.is_none_or(|timer| due < timer) && !state.closing {
+            state.timer = Some(due);
+            work::rearm(self, due.saturating_sub(now));
+        }
+    }
+
+    /// Has the delayed work run in `ms` milliseconds at the latest. From any context.
+    fn tick_in(self: &Arc<Self>, ms: u64) {
+        let at = work::now_ms().saturating_add(ms);
+        let mut state = self.state.lock();
+        // The timer keeps the socket, so there must be none once its last pipe has gone.
+        let over = state.closing && state.pipes == 0;
+        if !over && state.timer.is_none_or(|timer| at < timer) {
+            state.timer = Some(at);
+            work::rearm(self, ms);
+        }
+    }
+
+    fn tick(self: &Arc<Self>) {
+        let now = work::now_ms();
+        let mut next: Option<u64> = None;
+        let mut at = |time: Option<u64>| {
+            if let Some(time) = time {
+                next = Some(next.map_or(time, |n| n.min(time)));
+            }
+        };
+
+        let todo = {
+            let mut state = self.state.lock();
+            state.timer = None;
+            let effects = state.with(now, |machine, world| machine.expired(world));
+            let todo = state.todo(effects.unwrap_or(Effects::NONE));
+            let due = state.with(now, |machine, _| machine.deadline());
+            at(due.flatten().map(|due| due.0));
+            todo
+        };
+        self.perform(todo, Context::Task);
+
+        // Late rather than often: see `SLACK`.
+        self.each_pipe(|pipe| at(pipe.check(now).map(|time| time.saturating_add(SLACK))));
+        if self.partial_excess() {
+            self.end_slowest();
+            at(Some(now.saturating_add(MEMORY_DELAY)));
+        }
+        at(self.redial(now));
+
+        if let Some(time) = next {
+            self.tick_in(time.saturating_sub(now));
+        }
+    }
+
+    /// Dials what is due; returns when to dial next.
+    fn redial(self: &Arc<Self>, now: u64) -> Option<u64> {
+        let mut endpoints = self.endpoints.lock();
+        if endpoints.closed {
+            return None;
+        }
+        let mut next: Option<u64> = None;
+        for index in 0..endpoints.dialers.len() {
+            let serial = endpoints.serial();
+            let Some(dialer) = endpoints.dialers.get_mut(index) else {
+                break;
+            };
+            let Some(time) = dialer.next else {
+                continue;
+            };
+            if time <= now {
+                count(&mut self.state.lock().stats.reconnects);
+                dialer.tcp.disconnect();
+                self.dial(dialer, serial);
+            }
+            if let Some(time) = dialer.next {
+                next = Some(next.map_or(time, |n| n.min(time)));
+            }
+        }
+        for listener in endpoints.listeners.iter_mut() {
+            listener.try_again();
+        }
+        next
+    }
+
+    /// Starts one attempt to connect. What becomes of it, the pipe tells.
+    fn dial(self: &Arc<Self>, dialer: &mut Dialer, serial: u64) {
+        dialer.next = None;
+        let stream = dialer.tcp.stream().clone();
+        let name = (dialer.endpoint, serial);
+        match self.new_pipe(name, dialer.address, stream, None) {
+            Ok(pipe) => {
+                dialer.pipe = Some((pipe.id(), serial));
+                let attached = pipe.attach();
+                let started = attached.and_then(|()| dialer.tcp.connect(&dialer.address.emit()));
+                if started.is_err() {
+                    pipe.end(End::Disconnected);
+                }
+            }
+            Err(_) => {
+                dialer.next = Some(work::now_ms().saturating_add(MEMORY_DELAY));
+                self.tick_in(MEMORY_DELAY);
+            }
+        }
+    }
+
+    /// Makes a pipe and a place for it among the peers. Under the endpoints' mutex, so not while the
+    /// socket is being closed.
+    fn new_pipe(
+        self: &Arc<Self>,
+        name: (u64, u64),
+        peer: Address,
+        stream: Arc<Stream>,
+        tcp: Option<TcpSocket>,
+    ) -> Result<SocketPipe> {
+        let id = {
+            let mut state = self.state.lock();
+            let id = state.peers.reserve().map_err(|_| ENOMEM)?;
+            if state.paused.reserve(id.0, NO_SLEEP).is_err() {
+                state.peers.unreserve(id);
+                return Err(ENOMEM);
+            }
+            id
+        };
+        let pipe = Pipe::new(self.clone(), id, name, peer, stream, tcp);
+        let mut state = self.state.lock();
+        match &pipe {
+            Ok(pipe) => {
+                state.peers.attach(id, pipe.clone());
+                state.pipes = state.pipes.saturating_add(1);
+            }
+            Err(_) => state.peers.unreserve(id),
+        }
+        pipe
+    }
+
+    /// Whether unfinished messages hold more than they may.
+    fn partial_excess(&self) -> bool {
+        let held = usize::try_from(self.partial.load(Relaxed)).unwrap_or(0);
+        let most = self.options.rcvmaxsize().max(self.sk.rcvbuf());
+        held > most.saturating_mul(PARTIAL_MESSAGES)
+    }
+
+    /// Ends the pipe that has been longest over one message.
+    fn end_slowest(&self) {
+        let mut slowest: Option<(u64, SocketPipe)> = None;
+        self.each_pipe(|pipe| {
+            if let Some(since) = pipe.partial_since() {
+                if slowest.as_ref().is_none_or(|(first, _)| since < *first) {
+                    slowest = Some((since, pipe.clone()));
+                }
+            }
+        });
+        if let Some((_, pipe)) = slowest {
+            pipe.end(End::MessageTimeout);
+        }
+    }
+
+    /// Lets pipes read on that were refused, as long as there is room. In task context.
+    fn resume(self: &Arc<Self>) {
+        loop {
+            let pipe = {
+                let mut state = self.state.lock();
+                // Half of the buffer, so that one message taken does not cause one message read.
+                if state.paused.is_empty() || state.peers.charge() >= self.sk.rcvbuf() / 2 {
+                    return;
+                }
+                let Some(id) = state.paused.next() else {
+                    return;
+                };
+                state.paused.served(id);
+                state.paused.remove(id);
+                state.peers.handle(PipeId(id)).cloned()
+            };
+            if let Some(pipe) = pipe {
+                pipe.resume();
+            }
+        }
+    }
+
+    /// Removes the dialers and listeners that `which` tells by address and role, with their pipes.
+    /// Returns whether there were any.
+    fn remove(
+        self: &Arc<Self>,
+        dialers: bool,
+        listeners: bool,
+        which: impl Fn(Address) -> bool,
+    ) -> bool {
+        let mut found = false;
+        let mut endpoints = self.endpoints.lock();
+        let mut index = 0;
+        while let Some(dialer) = endpoints.dialers.get(index) {
+            if !dialers || !which(dialer.address) {
+                index = index.saturating_add(1);
+                continue;
+            }
+            let Ok(dialer) = endpoints.dialers.remove(index) else {
+                break;
+            };
+            found = true;
+            if let Some(pipe) = self.close_dialer(dialer) {
+                self.forget(&pipe);
+            }
+        }
+        index = 0;
+        while let Some(listener) = endpoints.listeners.get(index) {
+            if !listeners || !which(listener.address) {
+                index = index.saturating_add(1);
+                continue;
+            }
+            let Ok(listener) = endpoints.listeners.remove(index) else {
+                break;
+            };
+            found = true;
+            let endpoint = listener.endpoint;
+            listener.close();
+            self.each_pipe(|pipe| {
+                if pipe.endpoint == endpoint {
+                    pipe.close(None);
+                    self.forget(pipe);
+                }
+            });
+        }
+        found
+    }
+
+    /// A peer that was up is lost to the pattern. Under the socket's lock.
+    fn down(self: &Arc<Self>, state: &mut State, id: PipeId) -> Todo {
+        let now = work::now_ms();
+        state.peers.down(id);
+        count(&mut state.stats.pipe_downs);
+        let effects = state.with(now, |machine, world| machine.closed(world, id));
+        self.arm(state, now);
+        state.todo(effects.unwrap_or(Effects::NONE))
+    }
+
+    /// Lets the pipe of a dialer, if there is one, deliver what it has.
+    fn close_dialer(&self, dialer: Dialer) -> Option<SocketPipe> {
+        let pipe = dialer.pipe.and_then(|name| self.find(name))?;
+        pipe.close(Some(dialer.tcp));
+        Some(pipe)
+    }
+
+    /// Gives a pipe that is closing nothing more to send, while the socket goes on.
+    fn forget(self: &Arc<Self>, pipe: &SocketPipe) {
+        let todo = {
+            let mut state = self.state.lock();
+            let same = |p: &SocketPipe| p.serial == pipe.serial;
+            if !state.peers.handle(pipe.id()).is_some_and(same) || !state.peers.is_up(pipe.id()) {
+                return;
+            }
+            self.down(&mut state, pipe.id())
+        };
+        self.perform(todo, Context::Task);
+    }
+}
