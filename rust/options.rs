@@ -2,6 +2,7 @@
 
 //! The integer options of level SOL_SP: range and default of each, and their values on one socket.
 
+use crate::pattern::Priorities;
 use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -21,7 +22,7 @@ struct Spec {
 }
 
 /// The options, in the order of [`Options::values`].
-const SPECS: [Spec; 6] = [
+const SPECS: [Spec; 8] = [
     // Milliseconds, 0 and below: never. A minute as in nanomsg and nng.
     Spec {
         name: uapi::SP_REQ_RESEND_IVL,
@@ -62,6 +63,19 @@ const SPECS: [Spec; 6] = [
         name: uapi::SP_MAXTTL,
         min: 1,
         max: 255,
+        default: 8,
+    },
+    // Ranks, 1 is the first. The defaults and the range are nanomsg's.
+    Spec {
+        name: uapi::SP_SNDPRIO,
+        min: 1,
+        max: 16,
+        default: 8,
+    },
+    Spec {
+        name: uapi::SP_RCVPRIO,
+        min: 1,
+        max: 16,
         default: 8,
     },
 ];
@@ -135,6 +149,15 @@ impl Options {
     pub(crate) fn reconnect(&self) -> (u32, u32) {
         let ms = |name| u32::try_from(self.value(name)).unwrap_or(0);
         (ms(uapi::SP_RECONNECT_IVL), ms(uapi::SP_RECONNECT_IVL_MAX))
+    }
+
+    /// Those of the endpoints to come.
+    pub(crate) fn priorities(&self) -> Priorities {
+        let rank = |name| u8::try_from(self.value(name)).unwrap_or(u8::MAX);
+        Priorities {
+            send: rank(uapi::SP_SNDPRIO),
+            receive: rank(uapi::SP_RCVPRIO),
+        }
     }
 
     /// The longest backtrace, in tags.

@@ -32,6 +32,10 @@ static const struct int_option {
 	  { 0, 8, 0x7ffff000 }, { -2, INT_MIN, 0x7ffff001, INT_MAX }, 3, 4 },
 	{ "SP_MAXTTL", SP_MAXTTL, SOCK_REP, 8,
 	  { 1, 255 }, { 0, 256, -1 }, 2, 3 },
+	{ "SP_SNDPRIO", SP_SNDPRIO, SOCK_REQ, 8,
+	  { 1, 16 }, { 0, 17, -1, INT_MAX }, 2, 4 },
+	{ "SP_RCVPRIO", SP_RCVPRIO, SOCK_SUB, 8,
+	  { 1, 16 }, { 0, 17, -1, INT_MAX }, 2, 4 },
 };
 
 TEST(int_options)
@@ -151,21 +155,6 @@ TEST(wrong_direction)
 	must_fail(ENOPROTOOPT, getsockopt(s, SOL_SP, SP_UNSUBSCRIBE, topic,
 					  &len));
 	must_fail(ENOPROTOOPT, getsockopt(s, SOL_SP, SP_REMOVE, topic, &len));
-}
-
-/* Not in this version. When they come, they join the table of ints. */
-TEST(priorities_are_not_implemented_yet)
-{
-	static const int options[] = { SP_SNDPRIO, SP_RCVPRIO };
-	int s = sp_open(SOCK_REQ), value = 1;
-	socklen_t len = sizeof(value);
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(options); i++) {
-		must_fail(ENOPROTOOPT, set_raw(s, options[i], &value, len));
-		must_fail(ENOPROTOOPT, getsockopt(s, SOL_SP, options[i],
-						  &value, &len));
-	}
 }
 
 TEST(subscriptions)

@@ -47,6 +47,40 @@ TEST(case_41_sub_fair_queue)
 	sp_expect_nothing(sub);
 }
 
+/* SP_RCVPRIO is strict, and that of the endpoint as it was when added. */
+TEST(sub_priorities)
+{
+	static const int priority[] = { 8, 2, 16 };
+	int sub = sp_open(SOCK_SUB), peer[3], i, p;
+
+	subscribe(sub, LIT(""));
+	for (p = 0; p < 3; p++) {
+		struct addr addr;
+
+		sp_set(sub, SP_RCVPRIO, priority[p]);
+		addr = sp_bind(sub, AF_INET);
+		sp_set(sub, SP_RCVPRIO, 1);
+		peer[p] = raw_peer(SOCK_PUB, &addr);
+		await_peers(sub, p + 1);
+	}
+	for (p = 0; p < 3; p++) {
+		for (i = 0; i < 3; i++)
+			raw_frame(peer[p], &"abc"[p], 1);
+		raw_await_acked(peer[p]);
+	}
+	for (i = 0; i < 2; i++)
+		sp_expect(sub, LIT("b"));
+	raw_frame(peer[1], LIT("B"));
+	raw_await_acked(peer[1]);
+	sp_expect(sub, LIT("b"));
+	sp_expect(sub, LIT("B"));
+	for (i = 0; i < 3; i++)
+		sp_expect(sub, LIT("a"));
+	for (i = 0; i < 3; i++)
+		sp_expect(sub, LIT("c"));
+	sp_expect_nothing(sub);
+}
+
 TEST(case_42_no_subscription)
 {
 	int peer, sub = sub_with(&peer);

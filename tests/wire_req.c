@@ -229,21 +229,58 @@ TEST(case_28_empty_reply)
 	sp_expect(req, LIT(""));
 }
 
+/* Asks once, and tells who was asked; the question is answered. */
+static int ask(int req, const int *peer, int n)
+{
+	int who;
+
+	sp_send(req, LIT("Q"));
+	who = who_got_it(peer, n);
+	raw_reply(peer[who], raw_expect_request(peer[who], LIT("Q")), LIT("R"));
+	sp_expect(req, LIT("R"));
+	return who;
+}
+
 TEST(case_29_round_robin)
 {
 	int peer[3], req = req_with(peer, 3);
 	int order[9], i;
 
-	for (i = 0; i < 9; i++) {
-		sp_send(req, LIT("Q"));
-		order[i] = who_got_it(peer, 3);
-		raw_reply(peer[order[i]],
-			  raw_expect_request(peer[order[i]], LIT("Q")),
-			  LIT("R"));
-		sp_expect(req, LIT("R"));
-	}
+	for (i = 0; i < 9; i++)
+		order[i] = ask(req, peer, 3);
 	for (i = 0; i < 9; i++)
 		EXPECT_EQ((order[0] + i) % 3, order[i]);
+}
+
+/* The priority is that of the endpoint, as it was when it was added. */
+TEST(case_29_priorities)
+{
+	static const int priority[] = { 8, 1, 1 };
+	int req = sp_open(SOCK_REQ), peer[3], first, i;
+
+	for (i = 0; i < 3; i++) {
+		struct addr addr;
+
+		sp_set(req, SP_SNDPRIO, priority[i]);
+		addr = sp_bind(req, AF_INET);
+		/* Not for those that are there already. */
+		sp_set(req, SP_SNDPRIO, 16);
+		peer[i] = raw_peer(SOCK_REP, &addr);
+		await_peers(req, i + 1);
+	}
+	first = ask(req, peer, 3);
+	EXPECT_NE(0, first);
+	for (i = 1; i < 6; i++)
+		EXPECT_EQ(i % 2 ? 3 - first : first, ask(req, peer, 3));
+	close(peer[1]);
+	await_peers(req, 2);
+	peer[1] = peer[2];
+	EXPECT_EQ(1, ask(req, peer, 2));
+	EXPECT_EQ(1, ask(req, peer, 2));
+	/* Only without any of the first class is it the turn of the others. */
+	close(peer[1]);
+	await_peers(req, 1);
+	EXPECT_EQ(0, ask(req, peer, 1));
 }
 
 static void send_hello(void *arg)

@@ -11,10 +11,15 @@ use super::backoff::Backoff;
 use crate::address::Address;
 use crate::net::stream::TcpSocket;
 use crate::net::work;
-use crate::pattern::PipeId;
+use crate::pattern::{
+    PipeId,
+    Priorities, //
+};
 
 pub(crate) struct Dialer {
     pub(crate) endpoint: u64,
+    /// Those of its pipes.
+    pub(crate) priorities: Priorities,
     pub(crate) address: Address,
     pub(crate) tcp: TcpSocket,
     /// The pipe on `tcp`, if there is one, with its serial number: once it has ended, its id may already
@@ -26,9 +31,15 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    pub(crate) fn new(endpoint: u64, address: Address, tcp: TcpSocket) -> Self {
+    pub(crate) fn new(
+        endpoint: u64,
+        priorities: Priorities,
+        address: Address,
+        tcp: TcpSocket,
+    ) -> Self {
         Dialer {
             endpoint,
+            priorities,
             address,
             tcp,
             pipe: None,

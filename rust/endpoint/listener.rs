@@ -8,7 +8,10 @@ use crate::net::stream::{
     TcpListener, //
 };
 use crate::net::work;
-use crate::pattern::PipeId;
+use crate::pattern::{
+    PipeId,
+    Priorities, //
+};
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Acquire,
@@ -99,6 +102,8 @@ impl<S: Accepts> ListenEvents for Acceptor<S> {
 
 pub(crate) struct Listener<S: Accepts> {
     pub(crate) endpoint: u64,
+    /// Those of its pipes.
+    pub(crate) priorities: Priorities,
     pub(crate) address: Address,
     pub(crate) tcp: TcpListener,
     acceptor: Arc<Acceptor<S>>,
@@ -112,12 +117,14 @@ pub(crate) struct Listener<S: Accepts> {
 impl<S: Accepts> Listener<S> {
     pub(crate) fn new(
         endpoint: u64,
+        priorities: Priorities,
         address: Address,
         tcp: TcpListener,
         acceptor: Arc<Acceptor<S>>,
     ) -> Self {
         Listener {
             endpoint,
+            priorities,
             address,
             tcp,
             acceptor,

@@ -20,6 +20,7 @@ use super::{
     Peeked,
     Peers,
     PipeId,
+    Priorities,
     Received,
     Refused,
     Room,
@@ -125,6 +126,12 @@ pub(crate) struct Mock {
     log: Arc<Cell<KVec<Frame>>>,
 }
 
+impl Mock {
+    pub(crate) fn id(&self) -> PipeId {
+        self.id
+    }
+}
+
 impl Handle for Mock {
     fn push(&self, msg: Msg) -> Room {
         let left = self.room.get().checked_sub(1);
@@ -149,6 +156,8 @@ pub(crate) struct Bench<P> {
     pub(crate) now: Now,
     /// What the last event asked for.
     pub(crate) effects: Effects,
+    /// Those of the pipes to come.
+    pub(crate) priorities: Priorities,
     log: Arc<Cell<KVec<Frame>>>,
 }
 
@@ -160,6 +169,10 @@ impl<P: Pattern> Bench<P> {
             stats: Counters::default(),
             now: Now(0),
             effects: Effects::NONE,
+            priorities: Priorities {
+                send: 8,
+                receive: 8,
+            },
             log: Arc::new(Cell::new(KVec::new()), GFP_KERNEL).map_err(NoMemory::from)?,
         })
     }
@@ -173,9 +186,14 @@ impl<P: Pattern> Bench<P> {
         event(&mut self.machine, &mut world)
     }
 
+    /// Makes a place for a pipe.
+    pub(crate) fn reserve(&mut self) -> Result<PipeId, NoMemory> {
+        self.peers.reserve(self.priorities)
+    }
+
     /// Makes a pipe that is not up yet and will take `room` messages.
     pub(crate) fn pipe(&mut self, room: u32) -> Result<PipeId, Fault> {
-        let id = self.peers.reserve()?;
+        let id = self.reserve()?;
         let mock = Mock {
             id,
             room: Cell::new(room),
@@ -330,7 +348,10 @@ pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
     let (mut writable, mut readable) = (false, false);
     for id in 0..IDS {
         let Some(peer) = peers.slab.get(id) else {
-            if peers.writable.contains(id) || peers.readable.contains(id) {
+            if peers.writable.contains(id)
+                || peers.readable.contains(id)
+                || peers.paused.contains(id)
+            {
                 return false;
             }
             continue;
@@ -339,6 +360,9 @@ pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
             return false;
         }
         if peers.writable.contains(id) && !peer.up || peer.up && peer.handle.is_none() {
+            return false;
+        }
+        if peers.paused.contains(id) && peer.handle.is_none() {
             return false;
         }
         if peer.handle.is_none() && peer.queue.is_empty() {

@@ -36,7 +36,10 @@ use crate::message::{
 };
 use crate::stats::Counters;
 use backtrace::RequestId;
-use rota::Rota;
+use rota::{
+    Priority,
+    Ranks, //
+};
 use slab::Slab;
 
 /// Names a pipe of one socket for as long as its peer exists; then it may name another one.
@@ -145,10 +148,18 @@ pub(crate) struct Peeked {
     pub(crate) from: Address,
 }
 
+/// Who comes first for sending and for receiving.
+#[derive(Clone, Copy)]
+pub(crate) struct Priorities {
+    pub(crate) send: Priority,
+    pub(crate) receive: Priority,
+}
+
 struct Peer<H> {
     /// `None` once the pipe is closed.
     handle: Option<H>,
     up: bool,
+    priorities: Priorities,
     queue: Queue,
 }
 
@@ -156,13 +167,16 @@ struct Peer<H> {
 ///
 /// # Invariants
 ///
-/// `writable` holds only ids of peers that are up; `readable` exactly those whose queue is not empty.
+/// `writable` holds only ids of peers that are up; `readable` exactly those whose queue is not empty;
+/// `paused` only those that have a pipe.
 /// `charge` and `bytes` are the sums over all queues. A peer without a handle has a queue that is not
 /// empty, or is a place that was reserved and has not got its pipe yet.
 pub(crate) struct Peers<H> {
     slab: Slab<Peer<H>>,
-    writable: Rota,
-    readable: Rota,
+    writable: Ranks,
+    readable: Ranks,
+    /// Who was refused to begin a message.
+    paused: Ranks,
     up: u32,
     charge: usize,
     bytes: usize,
@@ -172,8 +186,9 @@ impl<H: Handle> Peers<H> {
     pub(crate) const fn new() -> Self {
         Peers {
             slab: Slab::new(PIPES_MAX),
-            writable: Rota::new(),
-            readable: Rota::new(),
+            writable: Ranks::new(),
+            readable: Ranks::new(),
+            paused: Ranks::new(),
             up: 0,
             charge: 0,
             bytes: 0,
@@ -185,17 +200,24 @@ impl<H: Handle> Peers<H> {
     /// # Errors
     ///
     /// [`NoMemory`], also when there are too many pipes.
-    pub(crate) fn reserve(&mut self) -> Result<PipeId, NoMemory> {
+    pub(crate) fn reserve(&mut self, priorities: Priorities) -> Result<PipeId, NoMemory> {
         let peer = Peer {
             handle: None,
             up: false,
+            priorities,
             queue: Queue::new(),
         };
         let id = self.slab.insert(peer).map_err(|_| NoMemory)?;
-        let room = self.writable.reserve(id, NO_SLEEP);
-        if let Err(e) = room.and_then(|()| self.readable.reserve(id, NO_SLEEP)) {
-            self.slab.remove(id);
-            return Err(e);
+        let Priorities { send, receive } = priorities;
+        for (ranks, priority) in [
+            (&mut self.writable, send),
+            (&mut self.readable, receive),
+            (&mut self.paused, receive),
+        ] {
+            if let Err(e) = ranks.reserve(id, priority, NO_SLEEP) {
+                self.slab.remove(id);
+                return Err(e);
+            }
         }
         Ok(PipeId(id))
     }
@@ -259,16 +281,17 @@ impl<H: Handle> Peers<H> {
             if !peer.up {
                 peer.up = true;
                 self.up = self.up.saturating_add(1);
-                self.writable.insert(id.0);
+                self.writable.insert(id.0, peer.priorities.send);
             }
         }
     }
 
     pub(crate) fn set_writable(&mut self, id: PipeId, writable: bool) {
-        if writable && self.is_up(id) {
-            self.writable.insert(id.0);
-        } else {
-            self.writable.remove(id.0);
+        match self.slab.get(id.0) {
+            Some(peer) if writable && peer.up => {
+                self.writable.insert(id.0, peer.priorities.send);
+            }
+            Some(_) | None => self.writable.remove(id.0),
         }
     }
 
@@ -285,12 +308,32 @@ impl<H: Handle> Peers<H> {
     /// Forgets the pipe; its received messages stay readable.
     pub(crate) fn closed(&mut self, id: PipeId) -> Option<H> {
         self.down(id);
+        self.paused.remove(id.0);
         let peer = self.slab.get_mut(id.0)?;
         let handle = peer.handle.take();
         if peer.queue.is_empty() {
             self.slab.remove(id.0);
         }
         handle
+    }
+
+    /// Whether a peer can be given a message.
+    pub(crate) fn is_writable(&self, id: PipeId) -> bool {
+        self.writable.contains(id.0)
+    }
+
+    /// A pipe was refused to begin a message.
+    pub(crate) fn pause(&mut self, id: PipeId) {
+        if let Some(peer) = self.slab.get(id.0) {
+            self.paused.insert(id.0, peer.priorities.receive);
+        }
+    }
+
+    /// The refused pipe whose turn it is to go on.
+    pub(crate) fn resume(&mut self) -> Option<&H> {
+        let id = self.paused.serve()?;
+        self.paused.remove(id);
+        self.handle(PipeId(id))
     }
 
     /// Appends to the pipe's queue, and notes when it is full.
@@ -302,9 +345,7 @@ impl<H: Handle> Peers<H> {
 
     /// The pipe whose turn it is to be given a message.
     fn next_writable(&mut self) -> Option<PipeId> {
-        let id = self.writable.next()?;
-        self.writable.served(id);
-        Some(PipeId(id))
+        self.writable.serve().map(PipeId)
     }
 
     fn enqueue(&mut self, id: PipeId, msg: Msg) {
@@ -312,14 +353,13 @@ impl<H: Handle> Peers<H> {
             self.charge = self.charge.saturating_add(msg.charge());
             self.bytes = self.bytes.saturating_add(msg.user_len());
             peer.queue.push(msg);
-            self.readable.insert(id.0);
+            self.readable.insert(id.0, peer.priorities.receive);
         }
     }
 
     /// Takes the message whose turn it is, and tells whose it was and whether that peer is still up.
     fn dequeue(&mut self) -> Option<(PipeId, Msg, bool)> {
-        let id = self.readable.next()?;
-        self.readable.served(id);
+        let id = self.readable.serve()?;
         let peer = self.slab.get_mut(id)?;
         let msg = peer.queue.pop()?;
         let (alive, gone) = (peer.up, peer.handle.is_none());
@@ -341,8 +381,7 @@ impl<H: Handle> Peers<H> {
 
     /// The message that `dequeue` is going to return, also if others arrive before.
     fn front(&mut self) -> Option<&mut Message> {
-        let id = self.readable.next()?;
-        self.readable.prefer(id);
+        let id = self.readable.prefer()?;
         self.slab.get_mut(id)?.queue.front()
     }
 
@@ -553,15 +592,15 @@ mod tests {
     #[test]
     fn reserved_given_back_frees_its_id() -> Result<(), Fault> {
         let mut bench = bench()?;
-        let first = bench.peers.reserve()?;
-        let second = bench.peers.reserve()?;
+        let first = bench.reserve()?;
+        let second = bench.reserve()?;
         assert!(first != second);
         assert!(is_sound(&bench.peers, 2));
         assert!(bench.peers.handle(first).is_none());
         assert!(bench.peers.handle_from(0).is_none());
         bench.peers.unreserve(first);
         assert!(is_sound(&bench.peers, 1));
-        assert_eq!(bench.peers.reserve()?, first);
+        assert_eq!(bench.reserve()?, first);
         Ok(())
     }
 
@@ -569,7 +608,7 @@ mod tests {
     fn reserved_purged_keeps_its_place() -> Result<(), Fault> {
         // The socket's lock is released while the pipe is made.
         let mut bench = bench()?;
-        let id = bench.peers.reserve()?;
+        let id = bench.reserve()?;
         assert_eq!(purge(&mut bench.peers, |_| false), 0);
         assert!(is_sound(&bench.peers, 1));
         assert!(bench.pipe(1) != Ok(id));
@@ -747,12 +786,71 @@ mod tests {
         let (closed, up) = (bench.open(1)?, bench.open(1)?);
         bench.peers.enqueue(closed, message(b"", b"1")?);
         bench.close(closed)?;
-        bench.peers.reserve()?;
+        bench.reserve()?;
         let met = |from| bench.peers.handle_from(from).map(|(id, _)| id);
         assert_eq!(met(0), Some(greeting));
         assert_eq!(met(greeting.0 + 1), Some(up));
         assert_eq!(met(up.0 + 1), None);
         assert_eq!(met(u32::MAX), None);
+        Ok(())
+    }
+
+    #[test]
+    fn priorities_rank_before_turns() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let last = [bench.open(9)?, bench.open(9)?];
+        bench.priorities = Priorities {
+            send: 1,
+            receive: 7,
+        };
+        let first = [bench.open(9)?, bench.open(9)?];
+        for id in [first[0], first[1], first[0]] {
+            assert_eq!(bench.peers.next_writable(), Some(id));
+        }
+        bench.peers.set_writable(first[0], false);
+        bench.peers.set_writable(first[1], false);
+        assert_eq!(bench.peers.next_writable(), Some(last[0]));
+        bench.peers.set_writable(first[1], true);
+        assert_eq!(bench.peers.next_writable(), Some(first[1]));
+
+        for (id, body) in [
+            (last[0], b'a'),
+            (last[1], b'b'),
+            (first[1], b'c'),
+            (first[0], b'd'),
+        ] {
+            bench.peers.enqueue(id, message(b"", &[body])?);
+        }
+        // Its pipe is gone, its message is not.
+        bench.peers.closed(first[0]);
+        assert_eq!(take(&mut bench.peers), Some(b'd'));
+        assert_eq!(take(&mut bench.peers), Some(b'c'));
+        // Seen, so next, whoever comes first.
+        assert_eq!(front(&mut bench.peers), Some(b'a'));
+        bench.peers.enqueue(first[1], message(b"", b"e")?);
+        for body in [b'a', b'e', b'b'] {
+            assert_eq!(take(&mut bench.peers), Some(body));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn paused_resume_in_rank_and_turn() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let last = bench.open(1)?;
+        bench.priorities.receive = 2;
+        let first = bench.open(1)?;
+        let gone = bench.open(1)?;
+        for id in [last, gone, first] {
+            bench.peers.pause(id);
+            assert!(is_sound(&bench.peers, 0));
+        }
+        bench.close(gone)?;
+        for id in [first, last] {
+            let resumed = bench.peers.resume().map(|mock| mock.id());
+            assert_eq!(resumed, Some(id));
+        }
+        assert!(bench.peers.resume().is_none());
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Pattern for Pub {
             if !w.peers.is_up(to) {
                 continue;
             }
-            let copy = match w.peers.writable.contains(to.0) {
+            let copy = match w.peers.is_writable(to) {
                 true => Message::sharing(body.clone(), Tags::new(), NO_SLEEP).ok(),
                 false => None,
             };

@@ -74,7 +74,7 @@ impl Pattern for Rep {
             count(&mut w.stats.tx_no_peer);
             return Ok(Effects::NONE);
         };
-        if !w.peers.writable.contains(to.0) {
+        if !w.peers.is_writable(to) {
             count(&mut w.stats.tx_dropped);
             return Ok(Effects::NONE);
         }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A set of pipes that are served in turn: the load balancer is a rota of the writable ones, the fair
-//! queue one of those that hold a message.
+//! Sets of pipes that are served in turn: the load balancer is one of the writable pipes, the fair queue
+//! one of those that hold a message.
 //!
-//! A bitmap by pipe id and the id served last. Taking part and leaving cost nothing, finding the next
-//! one looks at 64 pipes at a time, and a pipe that comes back does not jump the queue.
+//! A [`Rota`] is a bitmap by pipe id and the id served last. Taking part and leaving cost nothing, finding
+//! the next one looks at 64 pipes at a time, and a pipe that comes back does not jump the queue.
+//!
+//! [`Ranks`] are rotas by priority (SP_SNDPRIO, SP_RCVPRIO), strict as in nanomsg (src/protocols/utils,
+//! priolist.c): the turn is with the first rank that has a member. Most sockets have one rank.
 
 use crate::mem::{
     Flags,
@@ -12,7 +15,8 @@ use crate::mem::{
     NoMemory, //
 };
 
-pub(crate) struct Rota {
+/// Members of one rank.
+struct Rota {
     words: KVec<u64>,
     /// The id that was served last.
     last: u32,
@@ -26,7 +30,7 @@ fn place(id: u32) -> (usize, u64) {
 }
 
 impl Rota {
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Rota {
             words: KVec::new(),
             last: u32::MAX,
@@ -34,28 +38,19 @@ impl Rota {
         }
     }
 
-    /// Makes room for `id`, so that [`Self::insert`] has an effect.
-    ///
-    /// # Errors
-    ///
-    /// [`NoMemory`].
-    pub(crate) fn reserve(&mut self, id: u32, flags: Flags) -> Result<(), NoMemory> {
+    fn reserve(&mut self, id: u32, flags: Flags) -> Result<(), NoMemory> {
         while self.words.len() <= place(id).0 {
             self.words.push(0, flags)?;
         }
         Ok(())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.members == 0
-    }
-
-    pub(crate) fn contains(&self, id: u32) -> bool {
+    fn contains(&self, id: u32) -> bool {
         let (word, bit) = place(id);
         self.words.get(word).is_some_and(|w| w & bit != 0)
     }
 
-    pub(crate) fn insert(&mut self, id: u32) {
+    fn insert(&mut self, id: u32) {
         let (word, bit) = place(id);
         if let Some(w) = self.words.get_mut(word) {
             if *w & bit == 0 {
@@ -65,7 +60,7 @@ impl Rota {
         }
     }
 
-    pub(crate) fn remove(&mut self, id: u32) {
+    fn remove(&mut self, id: u32) {
         let (word, bit) = place(id);
         if let Some(w) = self.words.get_mut(word) {
             if *w & bit != 0 {
@@ -76,22 +71,12 @@ impl Rota {
     }
 
     /// Whose turn it is: the first member after the one served last, going round.
-    pub(crate) fn next(&self) -> Option<u32> {
+    fn next(&self) -> Option<u32> {
         if self.members == 0 {
             return None;
         }
         let after = self.last.wrapping_add(1);
         self.first_from(after).or_else(|| self.first_from(0))
-    }
-
-    /// Notes that `id` was served.
-    pub(crate) fn served(&mut self, id: u32) {
-        self.last = id;
-    }
-
-    /// Makes it the turn of `id`, if it is a member.
-    pub(crate) fn prefer(&mut self, id: u32) {
-        self.last = id.wrapping_sub(1);
     }
 
     fn first_from(&self, from: u32) -> Option<u32> {
@@ -109,48 +94,195 @@ impl Rota {
     }
 }
 
+/// The least urgent priority is the greatest number.
+pub(crate) type Priority = u8;
+
+/// Members with a priority each.
+///
+/// # Invariants
+///
+/// `ranks` is sorted by priority, and no id is a member of two of them.
+pub(crate) struct Ranks {
+    ranks: KVec<(Priority, Rota)>,
+    /// Who is next whatever the ranks say: somebody has been shown its message.
+    preferred: Option<u32>,
+}
+
+impl Ranks {
+    pub(crate) const fn new() -> Self {
+        Ranks {
+            ranks: KVec::new(),
+            preferred: None,
+        }
+    }
+
+    /// Makes room for `id` in a rank, so that [`Self::insert`] has an effect.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`].
+    pub(crate) fn reserve(
+        &mut self,
+        id: u32,
+        priority: Priority,
+        flags: Flags,
+    ) -> Result<(), NoMemory> {
+        let at = self.ranks.iter().position(|(p, _)| *p >= priority);
+        let at = at.unwrap_or(self.ranks.len());
+        if self.ranks.get(at).is_none_or(|(p, _)| *p != priority) {
+            self.ranks.push((priority, Rota::new()), flags)?;
+            if let Some(tail) = self.ranks.get_mut(at..) {
+                tail.rotate_right(1);
+            }
+        }
+        match self.ranks.get_mut(at) {
+            Some((_, rota)) => rota.reserve(id, flags),
+            None => Err(NoMemory),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranks.iter().all(|(_, rota)| rota.members == 0)
+    }
+
+    pub(crate) fn contains(&self, id: u32) -> bool {
+        self.ranks.iter().any(|(_, rota)| rota.contains(id))
+    }
+
+    pub(crate) fn insert(&mut self, id: u32, priority: Priority) {
+        if let Some((_, rota)) = self.ranks.iter_mut().find(|(p, _)| *p == priority) {
+            rota.insert(id);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: u32) {
+        for (_, rota) in self.ranks.iter_mut() {
+            rota.remove(id);
+        }
+        if self.preferred == Some(id) {
+            self.preferred = None;
+        }
+    }
+
+    /// Whose turn it is.
+    fn next(&self) -> Option<u32> {
+        let in_turn = || self.ranks.iter().find_map(|(_, rota)| rota.next());
+        self.preferred.or_else(in_turn)
+    }
+
+    /// Gives the one whose turn it is its turn.
+    pub(crate) fn serve(&mut self) -> Option<u32> {
+        let id = self.next()?;
+        self.preferred = None;
+        for (_, rota) in self.ranks.iter_mut().filter(|(_, r)| r.contains(id)) {
+            rota.last = id;
+        }
+        Some(id)
+    }
+
+    /// Whose turn it is, and will be until it was served or leaves.
+    pub(crate) fn prefer(&mut self) -> Option<u32> {
+        self.preferred = self.next();
+        self.preferred
+    }
+}
+
 #[cfg(SP_KUNIT)]
 #[kernel::macros::kunit_tests(sp_rota)]
 mod tests {
     use super::*;
     use kernel::prelude::*;
 
+    /// Members with their priorities.
+    fn ranks(members: &[(u32, Priority)]) -> Result<Ranks> {
+        let mut ranks = Ranks::new();
+        for (id, priority) in members {
+            ranks
+                .reserve(*id, *priority, GFP_KERNEL)
+                .map_err(|_| ENOMEM)?;
+            ranks.insert(*id, *priority);
+        }
+        Ok(ranks)
+    }
+
     #[test]
     fn empty_next_is_none() {
-        let rota = Rota::new();
-        assert!(rota.next().is_none());
-        assert!(rota.is_empty());
+        let mut ranks = Ranks::new();
+        assert!(ranks.serve().is_none());
+        assert!(ranks.prefer().is_none());
+        assert!(ranks.is_empty());
     }
 
     #[test]
     fn members_served_in_turn() -> Result {
-        let mut rota = Rota::new();
-        for id in [0, 63, 64, 200] {
-            rota.reserve(id, GFP_KERNEL).map_err(|_| ENOMEM)?;
-            rota.insert(id);
-        }
+        let mut ranks = ranks(&[(0, 8), (63, 8), (64, 8), (200, 8)])?;
         for want in [0, 63, 64, 200, 0, 63] {
-            let got = rota.next();
-            assert_eq!(got, Some(want));
-            rota.served(want);
+            assert_eq!(ranks.serve(), Some(want));
         }
-        rota.remove(64);
-        assert_eq!(rota.next(), Some(200));
-        rota.prefer(0);
-        assert_eq!(rota.next(), Some(0));
+        ranks.remove(64);
+        assert_eq!(ranks.serve(), Some(200));
         Ok(())
     }
 
     #[test]
     fn member_added_twice_counts_once() -> Result {
-        let mut rota = Rota::new();
-        rota.reserve(5, GFP_KERNEL).map_err(|_| ENOMEM)?;
-        rota.insert(5);
-        rota.insert(5);
-        rota.remove(5);
-        assert!(rota.is_empty());
-        rota.insert(1 << 20);
-        assert!(rota.is_empty());
+        let mut ranks = ranks(&[(5, 8)])?;
+        ranks.insert(5, 8);
+        ranks.remove(5);
+        assert!(ranks.is_empty());
+        // No room was made for these.
+        ranks.insert(1 << 20, 8);
+        ranks.insert(5, 9);
+        assert!(ranks.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn several_ranks_first_one_serves_alone() -> Result {
+        // In the order that makes a rank come before, between and after those that exist.
+        let mut ranks = ranks(&[(0, 8), (1, 1), (2, 1), (3, 16), (4, 4)])?;
+        for want in [1, 2, 1, 2] {
+            assert_eq!(ranks.serve(), Some(want));
+        }
+        ranks.remove(1);
+        ranks.remove(2);
+        for want in [4, 4] {
+            assert_eq!(ranks.serve(), Some(want));
+        }
+        ranks.remove(4);
+        assert_eq!(ranks.serve(), Some(0));
+        ranks.remove(0);
+        assert_eq!(ranks.serve(), Some(3));
+        // Back, and it is not the turn of the one that was served last.
+        ranks.insert(1, 1);
+        ranks.insert(2, 1);
+        assert_eq!(ranks.serve(), Some(1));
+        Ok(())
+    }
+
+    #[test]
+    fn preferred_is_next_whoever_comes() -> Result {
+        let mut ranks = ranks(&[(3, 8), (4, 8)])?;
+        assert_eq!(ranks.prefer(), Some(3));
+        ranks.reserve(0, 8, GFP_KERNEL).map_err(|_| ENOMEM)?;
+        ranks.reserve(1, 1, GFP_KERNEL).map_err(|_| ENOMEM)?;
+        ranks.insert(0, 8);
+        ranks.insert(1, 1);
+        assert_eq!(ranks.prefer(), Some(3));
+        assert_eq!(ranks.serve(), Some(3));
+        assert_eq!(ranks.serve(), Some(1));
+        Ok(())
+    }
+
+    #[test]
+    fn preferred_that_leaves_is_forgotten() -> Result {
+        let mut ranks = ranks(&[(3, 8), (4, 8)])?;
+        assert_eq!(ranks.prefer(), Some(3));
+        ranks.remove(3);
+        assert_eq!(ranks.serve(), Some(4));
+        ranks.insert(3, 8);
+        ranks.remove(4);
+        assert_eq!(ranks.serve(), Some(3));
         Ok(())
     }
 }

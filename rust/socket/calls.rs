@@ -253,9 +253,9 @@ impl Family for Socket {
             .and_then(|(bytes, len)| Address::parse(bytes.get(..len)?).ok())
             .unwrap_or(address);
         endpoints.last_bound = local;
-        endpoints
-            .listeners
-            .push(Listener::new(endpoint, local, tcp, acceptor), GFP_KERNEL)?;
+        let priorities = this.options.priorities();
+        let listener = Listener::new(endpoint, priorities, local, tcp, acceptor);
+        endpoints.listeners.push(listener, GFP_KERNEL)?;
         Ok(())
     }
 
@@ -278,7 +278,7 @@ impl Family for Socket {
         let endpoint = endpoints.number()?;
         let serial = endpoints.serial();
         endpoints.dialers.reserve(1, GFP_KERNEL)?;
-        let mut dialer = Dialer::new(endpoint, address, tcp);
+        let mut dialer = Dialer::new(endpoint, this.options.priorities(), address, tcp);
         this.dial(&mut dialer, serial);
         endpoints.dialers.push(dialer, GFP_KERNEL)?;
         Ok(())

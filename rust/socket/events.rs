@@ -58,7 +58,8 @@ impl Accepts for Socket {
                 .unwrap_or(Address::Unspec);
             let stream = tcp.stream().clone();
             // Where there is no memory for a pipe the connection is dropped, and its peer dials again.
-            let Ok(pipe) = this.new_pipe((endpoint, serial), peer, stream, Some(tcp)) else {
+            let (name, priorities) = ((endpoint, serial), listener.priorities);
+            let Ok(pipe) = this.new_pipe(name, priorities, peer, stream, Some(tcp)) else {
                 continue;
             };
             let overdue = listener.accepted(pipe.id(), serial);
@@ -101,7 +102,7 @@ impl Upper for Socket {
         let mut state = this.state.lock();
         let room = state.peers.charge() < this.sk.rcvbuf();
         if !room {
-            state.paused.insert(id.0);
+            state.peers.pause(id);
         }
         room
     }
@@ -195,7 +196,6 @@ impl Upper for Socket {
                 | End::Closed
                 | End::Aborted => {}
             }
-            state.paused.remove(pipe.id().0);
             let todo = match state.peers.is_up(pipe.id()) {
                 true => Some(this.down(&mut state, pipe.id())),
                 false => None,

@@ -24,7 +24,6 @@ mod info;
 use crate::address::Address;
 use crate::endpoint::dialer::Dialer;
 use crate::endpoint::Endpoints;
-use crate::mem::NO_SLEEP;
 use crate::net::lock::{
     new_bhlock,
     BhLock, //
@@ -43,7 +42,6 @@ use crate::pattern::{
     pubsub,
     rep::Rep,
     req::Req,
-    rota::Rota,
     Effects,
     Flush,
     Machine,
@@ -51,6 +49,7 @@ use crate::pattern::{
     Pattern,
     Peers,
     PipeId,
+    Priorities,
     Wake,
     World, //
 };
@@ -161,8 +160,6 @@ struct State {
     machine: Machine,
     peers: Peers<SocketPipe>,
     stats: Counters,
-    /// Pipes that were refused to begin a message.
-    paused: Rota,
     /// When the delayed work is going to run, in milliseconds.
     timer: Option<u64>,
     /// No receiving, no sending: shutdown(2).
@@ -266,7 +263,6 @@ impl Socket {
                     machine,
                     peers: Peers::new(),
                     stats: Counters::default(),
-                    paused: Rota::new(),
                     timer: None,
                     receive_shut: false,
                     send_shut: false,
@@ -417,7 +413,7 @@ impl Socket {
         dialer.next = None;
         let stream = dialer.tcp.stream().clone();
         let name = (dialer.endpoint, serial);
-        match self.new_pipe(name, dialer.address, stream, None) {
+        match self.new_pipe(name, dialer.priorities, dialer.address, stream, None) {
             Ok(pipe) => {
                 dialer.pipe = Some((pipe.id(), serial));
                 let attached = pipe.attach();
@@ -438,19 +434,13 @@ impl Socket {
     fn new_pipe(
         self: &Arc<Self>,
         name: (u64, u64),
+        priorities: Priorities,
         peer: Address,
         stream: Arc<Stream>,
         tcp: Option<TcpSocket>,
     ) -> Result<SocketPipe> {
-        let id = {
-            let mut state = self.state.lock();
-            let id = state.peers.reserve().map_err(|_| ENOMEM)?;
-            if state.paused.reserve(id.0, NO_SLEEP).is_err() {
-                state.peers.unreserve(id);
-                return Err(ENOMEM);
-            }
-            id
-        };
+        let reserved = self.state.lock().peers.reserve(priorities);
+        let id = reserved.map_err(|_| ENOMEM)?;
         let pipe = Pipe::new(self.clone(), id, name, peer, stream, tcp);
         let mut state = self.state.lock();
         match &pipe {
@@ -491,19 +481,15 @@ impl Socket {
             let pipe = {
                 let mut state = self.state.lock();
                 // Half of the buffer, so that one message taken does not cause one message read.
-                if state.paused.is_empty() || state.peers.charge() >= self.sk.rcvbuf() / 2 {
+                if state.peers.charge() >= self.sk.rcvbuf() / 2 {
                     return;
                 }
-                let Some(id) = state.paused.next() else {
-                    return;
-                };
-                state.paused.served(id);
-                state.paused.remove(id);
-                state.peers.handle(PipeId(id)).cloned()
+                match state.peers.resume() {
+                    Some(pipe) => pipe.clone(),
+                    None => return,
+                }
             };
-            if let Some(pipe) = pipe {
-                pipe.resume();
-            }
+            pipe.resume();
         }
     }
 
