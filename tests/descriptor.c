@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a socket can do because it is a file descriptor that the kernel owns:
- * be inherited, duplicated, sent to another process, outlive its process, and
- * stay in its network namespace.
+ * be duplicated, inherited, crossed over to another program, sent to another
+ * process, outlive its process, and stay in its network namespace.
  */
 #include "sptest.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -23,30 +24,249 @@ TEST(dup_shares_the_socket)
 	sp_round_trip(p.connected, twin);
 }
 
-TEST(fork_shares_the_socket)
+/*
+ * After fork() both processes use the socket: here they take turns in one
+ * exchange, whose state they share.
+ */
+TEST(fork_shares_a_rep)
 {
 	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+	struct meet here, there;
 	pid_t pid;
 
-	sp_send(p.connected, LIT("Q"));
-	sp_expect(p.bound, LIT("Q"));
+	meet_init(&here);
+	meet_init(&there);
+	sp_send(req, LIT("Q1"));
+	sp_expect(rep, LIT("Q1"));
 	pid = (pid_t)must(fork());
 	if (pid == 0) {
-		/* Goes on where the parent stopped: the request is in hand. */
-		close(p.connected);
-		sp_send(p.bound, LIT("R"));
-		sp_expect(p.bound, LIT("Q2"));
-		sp_send(p.bound, LIT("R2"));
+		close(req);
+		/* Goes on where the parent stopped: a request is in hand. */
+		sp_send(rep, LIT("R1"));
+		meet_await(&there);
+		sp_send(rep, LIT("R2"));
+		sp_expect(rep, LIT("Q3"));
+		meet_tell(&here);
+		sp_expect(rep, LIT("Q4"));
+		sp_send(rep, LIT("R4"));
 		_exit(0);
 	}
-	close(p.bound);
-	sp_expect(p.connected, LIT("R"));
-	sp_send(p.connected, LIT("Q2"));
-	sp_expect(p.connected, LIT("R2"));
+	sp_expect(req, LIT("R1"));
+	sp_send(req, LIT("Q2"));
+	sp_expect(rep, LIT("Q2"));
+	meet_tell(&there);
+	sp_expect(req, LIT("R2"));
+	sp_send(req, LIT("Q3"));
+	meet_await(&here);
+	sp_send(rep, LIT("R3"));
+	sp_expect(req, LIT("R3"));
+	/* One of the two may let go. */
+	close(rep);
+	sp_send(req, LIT("Q4"));
+	sp_expect(req, LIT("R4"));
 	child_join(pid);
-	await_peers(p.connected, 0);
+	await_peers(req, 0);
 }
 
+TEST(fork_shares_a_req)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	int rep = p.bound, req = p.connected;
+	struct meet here, there;
+	pid_t pid;
+
+	meet_init(&here);
+	meet_init(&there);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		close(rep);
+		sp_send(req, LIT("asked by the child"));
+		meet_tell(&here);
+		meet_await(&there);
+		sp_expect(req, LIT("to the parent"));
+		sp_send(req, LIT("all by the child"));
+		sp_expect(req, LIT("to the child"));
+		_exit(0);
+	}
+	meet_await(&here);
+	sp_expect(rep, LIT("asked by the child"));
+	sp_send(rep, LIT("to the child"));
+	sp_expect(req, LIT("to the child"));
+	sp_send(req, LIT("asked by the parent"));
+	meet_tell(&there);
+	sp_expect(rep, LIT("asked by the parent"));
+	sp_send(rep, LIT("to the parent"));
+	sp_expect(rep, LIT("all by the child"));
+	sp_send(rep, LIT("to the child"));
+	child_join(pid);
+	must_eq(1, sp_get(rep, SP_PEERS));
+}
+
+/* Processes that receive at the same time: each message goes to one of them. */
+TEST(fork_shares_messages_out)
+{
+	enum { PROCESSES = 3, MOST = 300 };
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	const uint32_t messages = (uint32_t)many(MOST), end = MOST;
+	pid_t pid[PROCESSES];
+	uint32_t seq;
+	int *got, i;
+
+	got = mmap(NULL, MOST * sizeof(*got), PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	must_be(got != MAP_FAILED);
+	subscribe(p.connected, LIT(""));
+	for (i = 0; i < PROCESSES; i++) {
+		pid[i] = (pid_t)must(fork());
+		if (pid[i])
+			continue;
+		while (must_eq(4, recv(p.connected, &seq, 4, 0)), seq != end)
+			__atomic_fetch_add(&got[seq], 1, __ATOMIC_RELAXED);
+		_exit(0);
+	}
+	for (seq = 0; seq < messages; seq++)
+		sp_send(p.bound, &seq, 4);
+	for (i = 0; i < PROCESSES; i++)
+		sp_send(p.bound, &end, 4);
+	for (i = 0; i < PROCESSES; i++)
+		child_join(pid[i]);
+	for (seq = 0; seq < messages; seq++)
+		must_eq(1, got[seq]);
+	EXPECT_EQ(messages + PROCESSES, counter(p.connected, sp_rx_msgs));
+	EXPECT_EQ(0, counter(p.bound, sp_tx_dropped));
+}
+
+/*
+ * execve(): another program goes on with the socket.
+ */
+TEST(exec_keeps_requests_in_hand_and_queued)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	int req = sp_dialer(SOCK_REQ, &addr), other = sp_dialer(SOCK_REQ, &addr);
+	pid_t pid;
+
+	sp_send(req, LIT("Q1"));
+	sp_expect(rep, LIT("Q1"));
+	sp_send(other, LIT("Q2"));
+	await_in(rep);
+	pid = (pid_t)must(fork());
+	if (pid == 0)
+		program_exec("spheir", number(rep), "send", "R1", "expect",
+			     "Q2", "send", "R2", NULL);
+	close(rep);
+	sp_expect(req, LIT("R1"));
+	sp_expect(other, LIT("R2"));
+	child_join(pid);
+	await_peers(req, 0);
+}
+
+TEST(exec_keeps_a_pending_request)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	struct meet up;
+	pid_t pid;
+
+	meet_init(&up);
+	sp_send(p.connected, LIT("Q1"));
+	sp_expect(p.bound, LIT("Q1"));
+	pid = (pid_t)must(fork());
+	if (pid == 0)
+		program_exec("spheir", number(p.connected), "tell",
+			     number(up.fd[0]), "expect", "R1", "send", "Q2",
+			     "expect", "R2", NULL);
+	close(p.connected);
+	meet_await(&up);
+	sp_send(p.bound, LIT("R1"));
+	sp_expect(p.bound, LIT("Q2"));
+	sp_send(p.bound, LIT("R2"));
+	child_join(pid);
+}
+
+/*
+ * Close-on-exec, however it was asked for.
+ */
+static int cloexec_at_socket(int s)
+{
+	(void)s;
+	return sp_open(SOCK_REQ | SOCK_CLOEXEC);
+}
+
+static int cloexec_by_fcntl(int s)
+{
+	must(fcntl(s, F_SETFD, FD_CLOEXEC));
+	return s;
+}
+
+static int cloexec_by_dup3(int s)
+{
+	int twin = (int)must(dup3(s, 100, O_CLOEXEC));
+
+	close(s);
+	return twin;
+}
+
+static int cloexec_by_dupfd(int s)
+{
+	int twin = (int)must(fcntl(s, F_DUPFD_CLOEXEC, 100));
+
+	close(s);
+	return twin;
+}
+
+FIXTURE(cloexec)
+{
+	char unused;
+};
+
+FIXTURE_VARIANT(cloexec)
+{
+	int (*mark)(int s);
+};
+
+FIXTURE_VARIANT_ADD(cloexec, at_socket) { .mark = cloexec_at_socket };
+FIXTURE_VARIANT_ADD(cloexec, by_fcntl) { .mark = cloexec_by_fcntl };
+FIXTURE_VARIANT_ADD(cloexec, by_dup3) { .mark = cloexec_by_dup3 };
+FIXTURE_VARIANT_ADD(cloexec, by_dupfd) { .mark = cloexec_by_dupfd };
+
+FIXTURE_SETUP(cloexec)
+{
+}
+
+FIXTURE_TEARDOWN(cloexec)
+{
+}
+
+TEST_F(cloexec, closes_the_socket_at_exec)
+{
+	struct addr addr;
+	struct meet up, go;
+	int l = raw_listen(&addr), peer;
+	pid_t pid;
+
+	meet_init(&up);
+	meet_init(&go);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		int s = variant->mark(sp_open(SOCK_REQ));
+
+		sp_connect(s, &addr);
+		sp_send(s, LIT("before"));
+		program_exec("spheir", number(s), "gone", "tell",
+			     number(up.fd[0]), NULL);
+	}
+	peer = raw_peer_accept(SOCK_REP, l);
+	meet_await(&up);
+	/* Closed like any other: what was accepted is delivered. */
+	raw_expect_request(peer, LIT("before"));
+	raw_expect_closed(peer);
+	child_join(pid);
+}
+
+/*
+ * SCM_RIGHTS: the socket travels to another process.
+ */
 static void send_fd(int via, int fd)
 {
 	char c = '!', control[CMSG_SPACE(sizeof(int))] = { 0 };
@@ -85,38 +305,116 @@ static int recv_fd(int via)
 	return fd;
 }
 
-TEST(scm_rights_moves_the_socket)
-{
-	struct pair p = { -1, -1 };
-	struct addr addr;
-	int via[2], other;
+/* Made by one process, which is killed; then used by this one. */
+struct donor {
+	int via[2];
+	struct meet sent;
 	pid_t pid;
+};
 
-	must(socketpair(AF_UNIX, SOCK_STREAM, 0, via));
-	pid = (pid_t)must(fork());
-	if (pid == 0) {
-		int rep;
+static void bequeath(struct donor *d, int s)
+{
+	send_fd(d->via[1], s);
+	meet_tell(&d->sent);
+	pause();
+}
 
-		close(via[0]);
-		rep = recv_fd(via[1]);
-		/* A request in hand, and another one in the queue. */
-		sp_send(rep, LIT("R1"));
-		sp_expect(rep, LIT("Q2"));
-		sp_send(rep, LIT("R2"));
-		_exit(0);
+static bool donor_is_child(struct donor *d)
+{
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, d->via));
+	meet_init(&d->sent);
+	d->pid = (pid_t)must(fork());
+	return d->pid == 0;
+}
+
+/* While it is on its way, the message that carries it is all that holds it. */
+static int inherit(struct donor *d)
+{
+	meet_await(&d->sent);
+	must(kill(d->pid, SIGKILL));
+	must_eq(SIGKILL, WTERMSIG(child_status(d->pid)));
+	return recv_fd(d->via[0]);
+}
+
+TEST(scm_rights_hands_a_pending_request_on)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), req;
+	struct donor donor;
+
+	if (donor_is_child(&donor)) {
+		close(rep);
+		req = sp_dialer(SOCK_REQ, &addr);
+		sp_send(req, LIT("Q"));
+		bequeath(&donor, req);
 	}
-	p.bound = sp_listener(SOCK_REP, &addr);
-	p.connected = sp_dialer(SOCK_REQ, &addr);
+	sp_expect(rep, LIT("Q"));
+	req = inherit(&donor);
+	sp_expect_nothing(req);
+	sp_send(rep, LIT("R"));
+	sp_expect(req, LIT("R"));
+	sp_round_trip(req, rep);
+	/* The connection is still the one that the dead process made. */
+	EXPECT_EQ(1, counter(rep, sp_pipe_ups));
+}
+
+TEST(scm_rights_hands_an_unread_reply_on)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), req;
+	struct donor donor;
+
+	if (donor_is_child(&donor)) {
+		close(rep);
+		req = sp_dialer(SOCK_REQ, &addr);
+		sp_send(req, LIT("Q"));
+		await_in(req);
+		bequeath(&donor, req);
+	}
+	sp_expect(rep, LIT("Q"));
+	sp_send(rep, LIT("R"));
+	req = inherit(&donor);
+	expect_events(POLLIN | POLLOUT, req);
+	sp_expect(req, LIT("R"));
+	sp_round_trip(req, rep);
+}
+
+TEST(scm_rights_hands_requests_in_hand_and_queued_on)
+{
+	struct addr addr;
+	struct donor donor;
+	struct meet up;
+	int rep, req, other, i;
+
+	addr = nowhere(AF_INET);
+	meet_init(&up);
+	if (donor_is_child(&donor)) {
+		rep = sp_open(SOCK_REP);
+		must(bind(rep, &addr.sa, addr.len));
+		meet_tell(&up);
+		sp_expect(rep, LIT("Q1"));
+		await_counter(rep, sp_rx_queued, 4);
+		bequeath(&donor, rep);
+	}
+	meet_await(&up);
+	req = sp_dialer(SOCK_REQ, &addr);
+	sp_send(req, LIT("Q1"));
 	other = sp_dialer(SOCK_REQ, &addr);
-	sp_send(p.connected, LIT("Q1"));
-	sp_expect(p.bound, LIT("Q1"));
 	sp_send(other, LIT("Q2"));
-	await_in(p.bound);
-	send_fd(via[0], p.bound);
-	close(p.bound);
-	sp_expect(p.connected, LIT("R1"));
-	sp_expect(other, LIT("R2"));
-	child_join(pid);
+	sp_send(other, LIT("Q3"));
+	rep = inherit(&donor);
+	expect_events(POLLIN | POLLOUT, rep);
+	sp_send(rep, LIT("R1"));
+	sp_expect(req, LIT("R1"));
+	for (i = 2; i <= 3; i++) {
+		const char q[] = { 'Q', (char)('0' + i) };
+
+		sp_expect(rep, q, 2);
+		sp_send(rep, q, 2);
+	}
+	/* Only the last is still wanted. */
+	sp_expect(other, LIT("Q3"));
+	sp_round_trip(req, rep);
 }
 
 TEST(in_flight_socket_is_closed_with_its_carrier)
@@ -165,38 +463,88 @@ TEST(hello_program)
 	child_join(pid);
 }
 
-TEST(delivers_after_sigkill)
+/*
+ * Killed right after send(): what was accepted is delivered, however much of
+ * it is still with the socket.
+ */
+FIXTURE(killed)
 {
-	const size_t len = 900000;
-	unsigned char *buf = malloc(len + 4);
+	uint32_t *sent; /* messages, told by the process to be killed */
+};
+
+FIXTURE_VARIANT(killed)
+{
+	size_t len;
+	uint32_t most;
+};
+
+FIXTURE_VARIANT_ADD(killed, small) { .len = 5, .most = 1 };
+FIXTURE_VARIANT_ADD(killed, several) { .len = 5, .most = 20 };
+FIXTURE_VARIANT_ADD(killed, large) { .len = 900000, .most = 1 };
+/* Until nothing more is accepted: TCP is full, and the pipe. */
+FIXTURE_VARIANT_ADD(killed, full) { .len = 20000, .most = 1000 };
+
+FIXTURE_SETUP(killed)
+{
+	self->sent = mmap(NULL, sizeof(*self->sent), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	must_be(self->sent != MAP_FAILED);
+}
+
+FIXTURE_TEARDOWN(killed)
+{
+	munmap(self->sent, sizeof(*self->sent));
+}
+
+/* Sends, each message another, and dies. */
+static void send_and_die(const struct addr *to, size_t len, uint32_t most,
+			 uint32_t *sent)
+{
+	unsigned char *body = filler(len, 0);
+	int req = sp_dialer(SOCK_REQ, to);
+
+	await_out(req);
+	while (*sent < most && send(req, body, len, MSG_DONTWAIT) >= 0) {
+		fill(body, len, ++*sent);
+		/* Time for TCP to take what it will. */
+		if (most == 1000 && !(ready(req, POLLOUT) & POLLOUT)) {
+			struct pollfd p = { .fd = req, .events = POLLOUT };
+
+			poll(&p, 1, quiet_ms());
+		}
+	}
+	kill(getpid(), SIGKILL);
+}
+
+TEST_F(killed, right_after_send)
+{
+	unsigned char *buf = malloc(variant->len + 4);
 	struct addr addr;
-	struct meet sent;
 	int l = raw_listen(&addr), peer;
+	uint32_t i;
 	pid_t pid;
 
 	ASSERT_NE(NULL, buf);
 	/* Accepted connections inherit it: much remains with the sender. */
 	sol_set(l, SO_RCVBUF, 16384);
-	meet_init(&sent);
 	pid = (pid_t)must(fork());
 	if (pid == 0) {
-		int req;
-
 		close(l);
-		req = sp_dialer(SOCK_REQ, &addr);
-		sp_send_filled(req, len, 9);
-		meet_tell(&sent);
-		pause();
+		send_and_die(&addr, variant->len, variant->most, self->sent);
 	}
-	peer = raw_accept(l);
-	raw_greet(peer, SOCK_REP);
-	raw_expect_greeting(peer, SOCK_REQ);
-	/* Killed while most of the message is still in the kernel. */
-	meet_await(&sent);
-	must(kill(pid, SIGKILL));
+	peer = raw_peer_accept(SOCK_REP, l);
 	EXPECT_EQ(SIGKILL, WTERMSIG(child_status(pid)));
-	must_eq(len + 4, raw_read_frame(peer, buf, len + 4));
-	must_be_filled(buf + 4, len, 9);
+	if (variant->most == 1000) {
+		EXPECT_LT(2, *self->sent);
+		EXPECT_GT(1000, *self->sent);
+	} else {
+		EXPECT_EQ(variant->most, *self->sent);
+	}
+	for (i = 0; i < *self->sent; i++) {
+		must_eq(variant->len + 4,
+			raw_read_frame(peer, buf, variant->len + 4));
+		must_be_filled(buf + 4, variant->len, i);
+	}
 	raw_expect_closed(peer);
 	free(buf);
 }

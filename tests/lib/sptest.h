@@ -15,6 +15,7 @@
 #include "filler.h"
 #include "must.h"
 #include "netns.h"
+#include "program.h"
 #include "raw.h"
 #include "ready.h"
 #include "sock.h"
