@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The integer options of level SOL_SP: range and default of each, and their values on one socket.
+//! Socket options: the integers of level SOL_SP with their ranges and defaults, their values on one
+//! socket, and which options of other levels there are.
 
 use crate::pattern::Priorities;
 use crate::uapi;
@@ -166,6 +167,84 @@ impl Options {
     }
 }
 
+/// What an option of another level than SOL_SP is set on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The socket alone.
+    Socket,
+    /// The socket, and the buffers of its TCP sockets are to be like its own.
+    Buffers,
+    /// The socket, which tells what was set, and its TCP sockets.
+    Both,
+    /// The TCP sockets, of which one tells what was set.
+    Tcp,
+}
+
+/// Which options of other levels there are: those that do something. What a TCP socket has beyond them
+/// would do nothing here (SO_RCVLOWAT), is about one connection (TCP_INFO), or would break the stream of
+/// messages (TCP_REPAIR, TCP_ULP).
+pub(crate) fn scope(level: u32, name: u32) -> Option<Scope> {
+    match level {
+        uapi::SOL_SOCKET => match name {
+            uapi::SO_SNDTIMEO_OLD
+            | uapi::SO_RCVTIMEO_OLD
+            | uapi::SO_SNDTIMEO_NEW
+            | uapi::SO_RCVTIMEO_NEW
+            | uapi::SO_LINGER => Some(Scope::Socket),
+            uapi::SO_SNDBUF | uapi::SO_RCVBUF | uapi::SO_SNDBUFFORCE | uapi::SO_RCVBUFFORCE => {
+                Some(Scope::Buffers)
+            }
+            uapi::SO_REUSEADDR
+            | uapi::SO_REUSEPORT
+            | uapi::SO_KEEPALIVE
+            | uapi::SO_DONTROUTE
+            | uapi::SO_PRIORITY
+            | uapi::SO_MARK
+            | uapi::SO_BINDTODEVICE
+            | uapi::SO_BINDTOIFINDEX
+            | uapi::SO_INCOMING_CPU
+            | uapi::SO_MAX_PACING_RATE => Some(Scope::Both),
+            _ => None,
+        },
+        uapi::SOL_TCP => match name {
+            uapi::TCP_NODELAY
+            | uapi::TCP_MAXSEG
+            | uapi::TCP_KEEPIDLE
+            | uapi::TCP_KEEPINTVL
+            | uapi::TCP_KEEPCNT
+            | uapi::TCP_SYNCNT
+            | uapi::TCP_USER_TIMEOUT
+            | uapi::TCP_CONGESTION
+            | uapi::TCP_WINDOW_CLAMP
+            | uapi::TCP_NOTSENT_LOWAT => Some(Scope::Tcp),
+            _ => None,
+        },
+        uapi::SOL_IP => match name {
+            uapi::IP_TOS
+            | uapi::IP_TTL
+            | uapi::IP_MTU_DISCOVER
+            | uapi::IP_MINTTL
+            | uapi::IP_FREEBIND
+            | uapi::IP_TRANSPARENT
+            | uapi::IP_BIND_ADDRESS_NO_PORT
+            | uapi::IP_LOCAL_PORT_RANGE => Some(Scope::Tcp),
+            _ => None,
+        },
+        uapi::SOL_IPV6 => match name {
+            uapi::IPV6_V6ONLY
+            | uapi::IPV6_TCLASS
+            | uapi::IPV6_UNICAST_HOPS
+            | uapi::IPV6_MTU_DISCOVER
+            | uapi::IPV6_MINHOPCOUNT
+            | uapi::IPV6_FREEBIND
+            | uapi::IPV6_TRANSPARENT
+            | uapi::IPV6_AUTOFLOWLABEL => Some(Scope::Tcp),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 #[cfg(SP_KUNIT)]
 #[kernel::macros::kunit_tests(sp_options)]
 mod tests {
@@ -194,6 +273,26 @@ mod tests {
                 assert_eq!(options.set(spec.name, above), Err(EINVAL));
             }
             assert_eq!(options.get(spec.name), Ok(spec.max));
+        }
+    }
+
+    #[test]
+    fn other_levels_have_what_does_something() {
+        for (level, name, expected) in [
+            (uapi::SOL_SOCKET, uapi::SO_LINGER, Some(Scope::Socket)),
+            (uapi::SOL_SOCKET, uapi::SO_RCVBUF, Some(Scope::Buffers)),
+            (uapi::SOL_SOCKET, uapi::SO_MARK, Some(Scope::Both)),
+            (uapi::SOL_TCP, uapi::TCP_NODELAY, Some(Scope::Tcp)),
+            (uapi::SOL_IP, uapi::IP_TOS, Some(Scope::Tcp)),
+            (uapi::SOL_IPV6, uapi::IPV6_V6ONLY, Some(Scope::Tcp)),
+            // SO_ATTACH_FILTER, TCP_REPAIR, TCP_ULP.
+            (uapi::SOL_SOCKET, 26, None),
+            (uapi::SOL_TCP, 19, None),
+            (uapi::SOL_TCP, 31, None),
+            (uapi::SOL_SP, uapi::SP_MAXTTL, None),
+            (u32::MAX, 1, None),
+        ] {
+            assert_eq!(scope(level, name), expected);
         }
     }
 

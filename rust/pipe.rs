@@ -43,7 +43,6 @@ use crate::net::lock::{
     new_bhlock,
     BhLock, //
 };
-use crate::net::sock::SkRef;
 use crate::net::stream::{
     Segment,
     Stream,
@@ -307,9 +306,8 @@ impl<U: Upper> Pipe<U> {
         self.tx.lock().up_since
     }
 
-    /// Takes over the buffer sizes of `sk`. In task context.
-    pub(crate) fn set_buffers(&self, sk: &SkRef) {
-        self.stream.set_buffers(sk);
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
     }
 
     /// Whether the greetings are still being exchanged.

@@ -8,6 +8,7 @@
 pub(crate) mod backoff;
 pub(crate) mod dialer;
 pub(crate) mod listener;
+pub(crate) mod template;
 
 use crate::address::Address;
 use crate::uapi;
@@ -17,6 +18,7 @@ use listener::{
     Accepts,
     Listener, //
 };
+use template::Template;
 
 /// The backlog of a listener for which listen() was not called.
 const BACKLOG: i32 = 128;
@@ -28,8 +30,7 @@ pub(crate) struct Endpoints<S: Accepts> {
     /// The address of the endpoint bound last.
     pub(crate) last_bound: Address,
     pub(crate) backlog: i32,
-    /// IPV6_V6ONLY of the listeners to come.
-    pub(crate) v6only: bool,
+    pub(crate) template: Template,
     /// The socket is closed: no more pipes.
     pub(crate) closed: bool,
     next: u64,
@@ -42,7 +43,7 @@ impl<S: Accepts> Endpoints<S> {
             listeners: KVec::new(),
             last_bound: Address::Unspec,
             backlog: BACKLOG,
-            v6only: false,
+            template: Template::new(),
             closed: false,
             next: 0,
         }

@@ -9,12 +9,16 @@
 
 use super::bindings;
 use super::sock::SkRef;
-use super::stream::Name;
+use super::stream::{
+    Name,
+    Stream, //
+};
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::ffi::{
+    c_char,
     c_int,
     c_uint,
     c_ulong,
@@ -28,6 +32,10 @@ use kernel::prelude::*;
 use kernel::sync::{
     Arc,
     ArcBorrow, //
+};
+use kernel::uaccess::{
+    UserPtr,
+    UserSlice, //
 };
 
 pub(crate) use bindings::{
@@ -76,18 +84,19 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     fn input_len(this: ArcBorrow<'_, Self>) -> usize;
     fn output_len(this: ArcBorrow<'_, Self>) -> usize;
 
-    /// An option of any level but SOL_SOCKET.
+    /// An option of any level. `value` is cut off behind the longest that any option has.
     fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: KVec<u8>) -> Result;
-    fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue>;
 
-    /// SO_SNDBUF or SO_RCVBUF was set.
-    fn buffers_changed(this: ArcBorrow<'_, Self>);
+    /// An option of any level but SOL_SOCKET.
+    fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue>;
 }
 
 /// What getsockopt gives.
 pub(crate) enum OptionValue {
     Int(i32),
     Info(KBox<bindings::sp_info>),
+    /// What this TCP socket says.
+    Tcp(Arc<Stream>),
 }
 
 /// One sendmsg.
@@ -262,7 +271,7 @@ impl<T: Family> Registration<T> {
                     listen: Some(listen::<T>),
                     shutdown: Some(shutdown::<T>),
                     setsockopt: Some(setsockopt::<T>),
-                    getsockopt_iter: Some(getsockopt::<T>),
+                    getsockopt: Some(getsockopt::<T>),
                     sendmsg: Some(sendmsg::<T>),
                     recvmsg: Some(recvmsg::<T>),
                     mmap: Some(bindings::sock_no_mmap),
@@ -387,6 +396,7 @@ unsafe extern "C" fn create<T: Family>(
     // SAFETY: `sock` and `sk` are live and nobody else's yet.
     let made = unsafe {
         bindings::sock_init_data(sock.cast(), sk);
+        bindings::sp_helper_sock_defaults(sk);
         SkRef::new(sk).ok_or(ENOMEM).and_then(|r| {
             let socket_type = u32::try_from((*sock).type_).unwrap_or(0);
             T::create(r, socket_type, u32::try_from(protocol).unwrap_or(u32::MAX))
@@ -530,8 +540,7 @@ unsafe extern "C" fn ioctl<T: Family>(
         _ => return ENOIOCTLCMD.to_errno(),
     };
     let value = c_int::try_from(value).unwrap_or(c_int::MAX);
-    let ptr = kernel::uaccess::UserPtr::from_addr(arg);
-    let mut writer = kernel::uaccess::UserSlice::new(ptr, core::mem::size_of::<c_int>()).writer();
+    let mut writer = UserSlice::new(UserPtr::from_addr(arg), size_of::<c_int>()).writer();
     code(writer.write(&value))
 }
 
@@ -578,47 +587,7 @@ unsafe extern "C" fn setsockopt<T: Family>(
     len: c_uint,
 ) -> c_int {
     let set = || -> Result {
-        let (level, option) = (number(level)?, number(name)?);
-        if level == bindings::SOL_SOCKET {
-            // The others do not reach the TCP sockets (yet), and without effect they are refused.
-            if !matches!(
-                option,
-                bindings::SO_SNDBUF
-                    | bindings::SO_RCVBUF
-                    | bindings::SO_SNDBUFFORCE
-                    | bindings::SO_RCVBUFFORCE
-                    | bindings::SO_SNDTIMEO_OLD
-                    | bindings::SO_RCVTIMEO_OLD
-                    | bindings::SO_SNDTIMEO_NEW
-                    | bindings::SO_RCVTIMEO_NEW
-                    | bindings::SO_LINGER
-                    | bindings::SO_REUSEADDR
-            ) {
-                return Err(ENOPROTOOPT);
-            }
-            // CAST: As the socket layer's own two signatures differ.
-            // SAFETY: A live socket of ours; the arguments are passed on as they came.
-            to_result(unsafe {
-                bindings::sock_setsockopt(
-                    sock.cast(),
-                    bindings::SOL_SOCKET as c_int,
-                    name,
-                    value,
-                    len,
-                )
-            })?;
-            if matches!(
-                option,
-                bindings::SO_SNDBUF
-                    | bindings::SO_RCVBUF
-                    | bindings::SO_SNDBUFFORCE
-                    | bindings::SO_RCVBUFFORCE
-            ) {
-                // SAFETY: A live socket of ours.
-                T::buffers_changed(unsafe { object(sock) });
-            }
-            return Ok(());
-        }
+        let (level, name) = (number(level)?, number(name)?);
         // CAST: A `c_uint` fits.
         let len = (len as usize).min(OPTION_MAX);
         let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
@@ -630,12 +599,13 @@ unsafe extern "C" fn setsockopt<T: Family>(
             bytes.inc_len(len);
         }
         // SAFETY: A live socket of ours.
-        T::set_option(unsafe { object(sock) }, level, option, bytes)
+        T::set_option(unsafe { object(sock) }, level, name, bytes)
     };
     code(set())
 }
 
-/// `proto_ops.getsockopt_iter`
+/// `proto_ops.getsockopt`, the one with user pointers, because that of TCP has them too. (The socket
+/// layer answers SOL_SOCKET itself.)
 ///
 /// # Safety
 ///
@@ -644,17 +614,14 @@ unsafe extern "C" fn getsockopt<T: Family>(
     sock: *mut kernel::bindings::socket,
     level: c_int,
     name: c_int,
-    opt: *mut kernel::bindings::sockopt_t,
+    value: *mut c_char,
+    len: *mut c_int,
 ) -> c_int {
     let get = || -> Result {
         // SAFETY: A live socket of ours.
         let this = unsafe { object::<T>(sock) };
-        let value = T::option(this, number(level)?, number(name)?)?;
-        // SAFETY: The socket layer's, for the time of this call.
-        let opt = unsafe { &mut *opt };
-        // SAFETY: As above.
-        let to = unsafe { IovIterDest::from_raw(&mut opt.iter_out) };
-        let known: &[u8] = match &value {
+        let option = T::option(this, number(level)?, number(name)?)?;
+        let known: &[u8] = match &option {
             OptionValue::Int(n) => &n.to_ne_bytes(),
             // SAFETY: `sp_info` is plain integers without padding, which the uapi header asserts.
             OptionValue::Info(info) => unsafe {
@@ -663,14 +630,19 @@ unsafe extern "C" fn getsockopt<T: Family>(
                     core::mem::size_of::<bindings::sp_info>(),
                 )
             },
+            OptionValue::Tcp(stream) => {
+                return to_result(stream.option(level, name, value, len));
+            }
         };
-        let len = known.len().min(to.len());
-        let part = known.get(..len).unwrap_or(known);
-        if to.copy_to_iter(part) < len {
-            return Err(EFAULT);
-        }
-        opt.optlen = c_int::try_from(len)?;
-        Ok(())
+        let user = |ptr: usize, len| UserSlice::new(UserPtr::from_addr(ptr), len);
+        let room: c_int = user(len.addr(), size_of::<c_int>()).reader().read()?;
+        let room = usize::try_from(room).map_err(|_| EINVAL)?;
+        let part = known.get(..room).unwrap_or(known);
+        user(value.addr(), part.len()).writer().write_slice(part)?;
+        let part_len = c_int::try_from(part.len())?;
+        user(len.addr(), size_of::<c_int>())
+            .writer()
+            .write(&part_len)
     };
     code(get())
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/cred.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/workqueue.h>
@@ -165,6 +166,59 @@ int sp_helper_copy_optval(void *to, sockptr_t from, size_t len)
 	return copy_from_sockptr(to, from, len);
 }
 
+/* What getsockopt() tells before anything was set; tcp_defaults has the same for connections. */
+void sp_helper_sock_defaults(struct sock *sk)
+{
+	sk->sk_reuse = SK_CAN_REUSE;
+	sock_set_flag(sk, SOCK_KEEPOPEN);
+}
+
+/* The socket layer refuses it to all but Internet sockets. */
+void sp_helper_set_reuseport(struct sock *sk, bool on)
+{
+	lock_sock(sk);
+	sk->sk_reuseport = on;
+	release_sock(sk);
+}
+
+const struct cred *sp_helper_current_cred(void)
+{
+	return get_current_cred();
+}
+
+void sp_helper_put_cred(const struct cred *cred)
+{
+	put_cred(cred);
+}
+
+/*
+ * Sets an option on behalf of whom the credentials are. The socket of a TCP sock
+ * may be on its way to be closed, so it is not touched: sock_setsockopt() takes
+ * nothing from it but its sock.
+ */
+int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,
+			 const void *value, unsigned int len)
+{
+	sockptr_t optval = KERNEL_SOCKPTR((void *)value);
+	struct socket sock = { .sk = sk };
+	const struct cred *old;
+	int err;
+
+	old = override_creds(cred);
+	if (level == SOL_SOCKET)
+		err = sock_setsockopt(&sock, level, name, optval, len);
+	else
+		err = READ_ONCE(sk->sk_prot)->setsockopt(sk, level, name, optval, len);
+	revert_creds(old);
+	return err;
+}
+
+int sp_helper_tcp_getsockopt(struct sock *sk, int level, int name, char __user *value,
+			     int __user *len)
+{
+	return READ_ONCE(sk->sk_prot)->getsockopt(sk, level, name, value, len);
+}
+
 void sp_helper_callbacks(const struct sock *sk, struct sp_callbacks *callbacks)
 {
 	callbacks->state_change = sk->sk_state_change;
@@ -226,18 +280,14 @@ void *sp_helper_user_data(const struct sock *sk)
 	return data;
 }
 
+/* For a socket that nobody else knows yet. A v6 wildcard takes v4 too, whatever the sysctl says. */
 void sp_helper_tcp_defaults(struct sock *sk)
 {
 	tcp_sock_set_nodelay(sk);
 	sock_set_keepalive(sk);
-}
-
-void sp_helper_tcp_listener(struct sock *sk, bool v6only)
-{
 	sk->sk_reuse = SK_CAN_REUSE;
 #if IS_ENABLED(CONFIG_IPV6)
-	if (sk->sk_family == AF_INET6)
-		sk->sk_ipv6only = v6only;
+	sk->sk_ipv6only = 0;
 #endif
 }
 

@@ -53,6 +53,15 @@ void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *tab
 void sp_helper_async_nospace(struct sock *sk);
 void sp_helper_state_change(struct sock *sk);
 int sp_helper_copy_optval(void *to, sockptr_t from, size_t len);
+void sp_helper_sock_defaults(struct sock *sk);
+void sp_helper_set_reuseport(struct sock *sk, bool on);
+
+const struct cred *sp_helper_current_cred(void);
+void sp_helper_put_cred(const struct cred *cred);
+int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,
+			 const void *value, unsigned int len);
+int sp_helper_tcp_getsockopt(struct sock *sk, int level, int name, char __user *value,
+			     int __user *len);
 
 void sp_helper_callbacks(const struct sock *sk, struct sp_callbacks *callbacks);
 int sp_helper_attach(struct sock *sk, void *data, const struct sp_callbacks *callbacks);
@@ -61,7 +70,6 @@ void *sp_helper_detach(struct sock *sk, void (*data_ready)(struct sock *sk),
 void *sp_helper_user_data(const struct sock *sk);
 
 void sp_helper_tcp_defaults(struct sock *sk);
-void sp_helper_tcp_listener(struct sock *sk, bool v6only);
 void sp_helper_tcp_buffers(struct sock *sk, int sndbuf, int rcvbuf);
 void sp_helper_tcp_linger0(struct sock *sk);
 int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more);

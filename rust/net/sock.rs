@@ -7,6 +7,7 @@
 use super::bindings;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use kernel::error::to_result;
 use kernel::prelude::*;
 
 /// A reference to the `struct sock` of a socket of our family.
@@ -21,6 +22,80 @@ pub(crate) struct SkRef(NonNull<bindings::sock>);
 unsafe impl Send for SkRef {}
 // SAFETY: As above.
 unsafe impl Sync for SkRef {}
+
+/// One setsockopt(2), with the credentials of the task that called it: it is permitted what that task is,
+/// on whichever socket and in whichever task it is carried out.
+///
+/// # Invariants
+///
+/// Owns a count of `by`.
+pub(crate) struct Setting {
+    level: u32,
+    name: u32,
+    value: KVec<u8>,
+    by: NonNull<kernel::bindings::cred>,
+}
+
+// SAFETY: Credentials are shared by design, and constant.
+unsafe impl Send for Setting {}
+// SAFETY: As above.
+unsafe impl Sync for Setting {}
+
+impl Setting {
+    /// A setting by the calling task.
+    ///
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` where level or name are no numbers of options.
+    pub(crate) fn new(level: u32, name: u32, value: KVec<u8>) -> Result<Self> {
+        if i32::try_from(level).is_err() || i32::try_from(name).is_err() {
+            return Err(ENOPROTOOPT);
+        }
+        // SAFETY: No requirements.
+        let by = unsafe { bindings::sp_helper_current_cred() };
+        let by = NonNull::new(by.cast_mut()).ok_or(EPERM)?;
+        // INVARIANT: The helper took the count.
+        Ok(Setting {
+            level,
+            name,
+            value,
+            by,
+        })
+    }
+
+    /// Whether both set the same option.
+    pub(crate) fn replaces(&self, other: &Setting) -> bool {
+        self.level == other.level && self.name == other.name
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// Sets it on `sk`, a live sock that the calling task has not locked. May sleep.
+    pub(super) fn apply(&self, sk: *mut bindings::sock) -> Result {
+        // CAST: `new` has seen that the numbers fit; the value is no longer than its copy may be.
+        // SAFETY: `sk` is live, says the caller; the value lives during the call, which only reads it,
+        // and the credentials by the type invariant.
+        to_result(unsafe {
+            bindings::sp_helper_setsockopt(
+                sk,
+                self.by.as_ptr(),
+                self.level as i32,
+                self.name as i32,
+                self.value.as_ptr().cast(),
+                self.value.len() as u32,
+            )
+        })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the count is ours.
+        unsafe { bindings::sp_helper_put_cred(self.by.as_ptr()) };
+    }
+}
 
 /// Who sleeps, or is to be woken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,6 +138,21 @@ impl SkRef {
     pub(super) fn net(&self) -> *mut kernel::bindings::net {
         // SAFETY: By the type invariant the sock is live.
         unsafe { bindings::sp_helper_sock_net(self.as_ptr()) }
+    }
+
+    /// Sets an option of level SOL_SOCKET on this socket alone. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub(crate) fn set_option(&self, setting: &Setting) -> Result {
+        setting.apply(self.as_ptr())
+    }
+
+    /// SO_REUSEPORT, which the socket layer does not let us set.
+    pub(crate) fn set_reuseport(&self, on: bool) {
+        // SAFETY: By the type invariant the sock is live, and it is not locked by us.
+        unsafe { bindings::sp_helper_set_reuseport(self.as_ptr(), on) };
     }
 
     /// SO_SNDBUF as `struct sock` has it, in bytes.

@@ -13,7 +13,10 @@
 //! [`include/linux/net.h`](srctree/include/linux/net.h)
 
 use super::bindings;
-use super::sock::SkRef;
+use super::sock::{
+    Setting,
+    SkRef, //
+};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -86,6 +89,28 @@ impl Stream {
         let (sndbuf, rcvbuf) = sk.fixed_buffers();
         // SAFETY: By the type invariant the sock is live, and it is not locked by us.
         unsafe { bindings::sp_helper_tcp_buffers(self.sk.as_ptr(), sndbuf, rcvbuf) };
+    }
+
+    /// Sets an option of this connection, whatever state it is in. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2) on a TCP socket.
+    pub(crate) fn set_option(&self, setting: &Setting) -> Result {
+        setting.apply(self.sk.as_ptr())
+    }
+
+    /// getsockopt(2) on this connection, for a caller in user space.
+    pub(super) fn option(
+        &self,
+        level: c_int,
+        name: c_int,
+        value: *mut kernel::ffi::c_char,
+        len: *mut c_int,
+    ) -> c_int {
+        // SAFETY: By the type invariant the sock is live. What the user's pointers point at is checked
+        // where it is accessed.
+        unsafe { bindings::sp_helper_tcp_getsockopt(self.sk.as_ptr(), level, name, value, len) }
     }
 
     /// Gives this stream's callbacks to `events`. May sleep.
@@ -504,15 +529,11 @@ impl TcpSocket {
         let socket = NonNull::new(socket).ok_or(EINVAL)?;
         // SAFETY: It was just made for us.
         let tcp = unsafe { TcpSocket::new(socket, None) }?;
-        tcp.set_defaults(sk);
+        // No Nagle, keepalive, and ports that are free again at once.
+        // SAFETY: The sock is live, and nobody else knows it yet.
+        unsafe { bindings::sp_helper_tcp_defaults(tcp.stream.sk.as_ptr()) };
+        tcp.stream.set_buffers(sk);
         Ok(tcp)
-    }
-
-    /// What every connection has: no Nagle, keepalive, and the buffer sizes that the program asked for.
-    fn set_defaults(&self, sk: &SkRef) {
-        // SAFETY: By the type invariant the sock is live, and it is not locked by us.
-        unsafe { bindings::sp_helper_tcp_defaults(self.stream.sk.as_ptr()) };
-        self.stream.set_buffers(sk);
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
@@ -629,28 +650,23 @@ impl Drop for TcpSocket {
 pub(crate) struct TcpListener(TcpSocket);
 
 impl TcpListener {
-    /// Binds and listens, on behalf of the calling task. A wildcard of IPv6 takes IPv4 as well unless
-    /// `v6only`. Connections are reported to `events`.
+    /// Binds a fresh socket and listens, on behalf of the calling task. Connections are reported to
+    /// `events`.
     ///
     /// # Errors
     ///
-    /// Those of socket(2), bind(2) and listen(2).
+    /// Those of bind(2) and listen(2).
     pub(crate) fn bind<E: ListenEvents>(
-        sk: &SkRef,
+        tcp: TcpSocket,
         name: &Name,
-        v6: bool,
-        v6only: bool,
         backlog: i32,
         events: Arc<E>,
     ) -> Result<Self> {
-        let tcp = TcpSocket::create(sk, v6)?;
         let raw_sk = tcp.stream.sk.as_ptr();
         let mut name = *name;
         // CAST: A length of at most 28.
-        // SAFETY: The socket is live, `name` outlives the call; nobody else knows the socket yet, so
-        // its fields may be set.
+        // SAFETY: The socket is live, `name` outlives the call.
         to_result(unsafe {
-            bindings::sp_helper_tcp_listener(raw_sk, v6only);
             bindings::kernel_bind(
                 tcp.socket.as_ptr(),
                 name.0.as_mut_ptr().cast(),
@@ -694,12 +710,12 @@ impl TcpListener {
         self.0.local()
     }
 
-    /// Takes over the buffer sizes of `sk`, for the connections to come.
-    pub(crate) fn set_buffers(&self, sk: &SkRef) {
-        self.0.stream.set_buffers(sk);
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
+        &self.0.stream
     }
 
-    /// Takes the next connection, if there is one. Does not wait.
+    /// Takes the next connection, if there is one. Does not wait. It has the options that the listener
+    /// had when it arrived.
     ///
     /// # Errors
     ///
@@ -724,7 +740,7 @@ impl TcpListener {
         // SAFETY: The sock is live. This only restores the callbacks; there is no user data, because the
         // listener's is tagged not to be copied.
         unsafe { bindings::sp_helper_detach(tcp.stream.sk.as_ptr(), None, &tcp.stream.saved) };
-        tcp.set_defaults(sk);
+        tcp.stream.set_buffers(sk);
         Ok(tcp)
     }
 

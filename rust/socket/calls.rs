@@ -39,21 +39,15 @@ use crate::net::sock::{
 };
 use crate::net::stream::{
     Name,
-    TcpListener,
-    TcpSocket, //
+    TcpListener, //
 };
 use crate::net::work;
 use crate::pattern::{
-    trie::TrieError,
-    Machine,
     Pattern,
     Peeked,
     Ticket, //
 };
-use crate::pipe::{
-    End,
-    Upper, //
-};
+use crate::pipe::End;
 use crate::stats::count;
 use crate::uapi;
 use kernel::prelude::*;
@@ -135,50 +129,11 @@ impl Socket {
     }
 
     /// An address that somebody asked to bind or connect to.
-    fn parse(bytes: &[u8]) -> Result<Address> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Address> {
         Address::parse(bytes).map_err(|e| match e {
             AddressError::Length => EINVAL,
             AddressError::Family => EAFNOSUPPORT,
         })
-    }
-
-    /// Takes a topic back, with what is queued and nobody wants any more.
-    fn unsubscribe(self: &Arc<Self>, topic: &[u8]) -> Result {
-        let purge = match &mut self.state.lock().machine {
-            Machine::Sub(sub) => sub.unsubscribe(topic).map_err(topic_error)?,
-            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => return Err(ENOPROTOOPT),
-        };
-        let mut from = purge.then_some(0);
-        while let Some(id) = from {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
-            let purged = match &state.machine {
-                Machine::Sub(sub) => sub.purge(&mut state.peers, id),
-                Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => None,
-            };
-            drop(guard);
-            from = purged.map(|(_gone, next)| next);
-        }
-        self.resume();
-        Ok(())
-    }
-
-    fn subscribe(&self, topic: KVec<u8>) -> Result {
-        match &mut self.state.lock().machine {
-            Machine::Sub(sub) => sub.subscribe(topic).map_err(topic_error),
-            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => Err(ENOPROTOOPT),
-        }
-    }
-
-    /// Sets an integer option and tells the machine.
-    fn set_integer(&self, name: u32, value: i32) -> Result {
-        self.options.set(name, value)?;
-        match &mut self.state.lock().machine {
-            Machine::Req(req) => req.set_interval(self.options.resend_interval()),
-            Machine::Rep(rep) => rep.set_max_ttl(self.options.max_ttl()),
-            Machine::Pub(_) | Machine::Sub(_) => {}
-        }
-        Ok(())
     }
 }
 
@@ -239,14 +194,9 @@ impl Family for Socket {
         let endpoint = endpoints.number()?;
         endpoints.listeners.reserve(1, GFP_KERNEL)?;
         let acceptor = Acceptor::new(this.clone(), endpoint)?;
-        let tcp = TcpListener::bind(
-            &this.sk,
-            &address.emit(),
-            v6,
-            endpoints.v6only,
-            endpoints.backlog,
-            acceptor.clone(),
-        )?;
+        let tcp = endpoints.template.create(&this.sk, v6)?;
+        let (name, backlog) = (address.emit(), endpoints.backlog);
+        let tcp = TcpListener::bind(tcp, &name, backlog, acceptor.clone())?;
         // Port 0 has become a number.
         let local = tcp
             .local()
@@ -273,9 +223,9 @@ impl Family for Socket {
         if address.port() == 0 {
             return Err(EINVAL);
         }
-        let tcp = TcpSocket::create(&this.sk, v6)?;
         let mut endpoints = this.endpoints.lock();
         let endpoint = endpoints.number()?;
+        let tcp = endpoints.template.create(&this.sk, v6)?;
         let serial = endpoints.serial();
         endpoints.dialers.reserve(1, GFP_KERNEL)?;
         let mut dialer = Dialer::new(endpoint, this.options.priorities(), address, tcp);
@@ -410,87 +360,12 @@ impl Family for Socket {
     }
 
     fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
-        let this = Arc::from(this);
-        match (level, name) {
-            (uapi::SOL_SP, uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE) if this.role != Role::Sub => {
-                Err(ENOPROTOOPT)
-            }
-            // CAST: A small constant.
-            (uapi::SOL_SP, uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE)
-                if value.len() > uapi::SP_TOPIC_MAX as usize =>
-            {
-                Err(EINVAL)
-            }
-            (uapi::SOL_SP, uapi::SP_SUBSCRIBE) => this.subscribe(value),
-            (uapi::SOL_SP, uapi::SP_UNSUBSCRIBE) => this.unsubscribe(&value),
-            (uapi::SOL_SP, uapi::SP_REMOVE) => {
-                let address = Self::parse(&value)?;
-                match this.remove(true, true, |a| a == address) {
-                    true => Ok(()),
-                    false => Err(ENOENT),
-                }
-            }
-            (uapi::SOL_SP, uapi::SP_PEERS | uapi::SP_INFO) => Err(ENOPROTOOPT),
-            (uapi::SOL_SP, _) => {
-                this.options.get(name)?;
-                this.set_integer(name, integer(&value)?)
-            }
-            (uapi::SOL_IPV6, uapi::IPV6_V6ONLY) => {
-                this.endpoints.lock().v6only = integer(&value)? != 0;
-                Ok(())
-            }
-            _ => Err(ENOPROTOOPT),
-        }
+        Arc::from(this).set(level, name, value)
     }
 
     fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue> {
-        match (level, name) {
-            (uapi::SOL_SP, uapi::SP_INFO) => this.info(),
-            (uapi::SOL_SP, uapi::SP_PEERS) => {
-                let up = this.state.lock().peers.count_up();
-                Ok(OptionValue::Int(i32::try_from(up).unwrap_or(i32::MAX)))
-            }
-            (uapi::SOL_SP, _) => this.options.get(name).map(OptionValue::Int),
-            (uapi::SOL_IPV6, uapi::IPV6_V6ONLY) => {
-                let v6only = this.endpoints.lock().v6only;
-                Ok(OptionValue::Int(i32::from(v6only)))
-            }
-            _ => Err(ENOPROTOOPT),
-        }
+        this.get(level, name)
     }
-
-    fn buffers_changed(this: ArcBorrow<'_, Self>) {
-        let this = Arc::from(this);
-        {
-            let endpoints = this.endpoints.lock();
-            for listener in &endpoints.listeners {
-                listener.tcp.set_buffers(&this.sk);
-            }
-            // Where there is a pipe, it does this for its connection.
-            for dialer in endpoints.dialers.iter().filter(|d| d.pipe.is_none()) {
-                dialer.tcp.stream().set_buffers(&this.sk);
-            }
-        }
-        this.each_pipe(|pipe| {
-            pipe.set_buffers(&this.sk);
-            Self::writable(&this, pipe);
-        });
-        this.resume();
-    }
-}
-
-fn topic_error(error: TrieError) -> Error {
-    match error {
-        TrieError::Full => ENOSPC,
-        TrieError::NoMemory => ENOMEM,
-        TrieError::Absent => EINVAL,
-    }
-}
-
-/// The value of an integer option.
-fn integer(value: &[u8]) -> Result<i32> {
-    let bytes = value.try_into().map_err(|_| EINVAL)?;
-    Ok(i32::from_ne_bytes(bytes))
 }
 
 /// Copies a message from the calling program.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::address::Address;
 use crate::endpoint::listener::Accepts;
+use crate::endpoint::Endpoints;
 use crate::message::Msg;
 use crate::net::sock::Waiters;
 use crate::net::stream::TcpSocket;
@@ -39,7 +40,12 @@ impl Accepts for Socket {
         for _ in 0..ACCEPT_BATCH {
             let mut endpoints = this.endpoints.lock();
             let serial = endpoints.serial();
-            let Some(listener) = endpoints.listener(endpoint) else {
+            let Endpoints {
+                listeners,
+                template,
+                ..
+            } = &mut *endpoints;
+            let Some(listener) = listeners.iter_mut().find(|l| l.endpoint == endpoint) else {
                 return;
             };
             let tcp = match listener.tcp.accept(&this.sk) {
@@ -57,6 +63,8 @@ impl Accepts for Socket {
                 .and_then(|(bytes, len)| Address::parse(bytes.get(..len)?).ok())
                 .unwrap_or(Address::Unspec);
             let stream = tcp.stream().clone();
+            // It may have waited to be accepted while the program went on setting options.
+            template.prepare(&stream);
             // Where there is no memory for a pipe the connection is dropped, and its peer dials again.
             let (name, priorities) = ((endpoint, serial), listener.priorities);
             let Ok(pipe) = this.new_pipe(name, priorities, peer, stream, Some(tcp)) else {

@@ -20,6 +20,7 @@
 mod calls;
 mod events;
 mod info;
+mod sockopt;
 
 use crate::address::Address;
 use crate::endpoint::dialer::Dialer;
@@ -387,7 +388,10 @@ impl Socket {
         let mut next: Option<u64> = None;
         for index in 0..endpoints.dialers.len() {
             let serial = endpoints.serial();
-            let Some(dialer) = endpoints.dialers.get_mut(index) else {
+            let Endpoints {
+                dialers, template, ..
+            } = &mut *endpoints;
+            let Some(dialer) = dialers.get_mut(index) else {
                 break;
             };
             let Some(time) = dialer.next else {
@@ -396,6 +400,8 @@ impl Socket {
             if time <= now {
                 count(&mut self.state.lock().stats.reconnects);
                 dialer.tcp.disconnect();
+                // Not all options outlive that (TCP_MAXSEG does not).
+                template.prepare(dialer.tcp.stream());
                 self.dial(dialer, serial);
             }
             if let Some(time) = dialer.next {

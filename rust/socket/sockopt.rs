@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! setsockopt(2) and getsockopt(2).
+
+use super::{
+    Role,
+    Socket, //
+};
+use crate::endpoint::Endpoints;
+use crate::net::family::OptionValue;
+use crate::net::sock::Setting;
+use crate::net::stream::Stream;
+use crate::options::{
+    scope,
+    Scope, //
+};
+use crate::pattern::{
+    trie::TrieError,
+    Machine, //
+};
+use crate::pipe::Upper;
+use crate::uapi;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+impl Socket {
+    pub(super) fn set(self: &Arc<Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
+        if level == uapi::SOL_SP {
+            return self.set_ours(name, value);
+        }
+        let scope = scope(level, name).ok_or(ENOPROTOOPT)?;
+        let setting = Setting::new(level, name, value)?;
+        match scope {
+            Scope::Socket => self.sk.set_option(&setting),
+            Scope::Buffers => {
+                self.sk.set_option(&setting)?;
+                self.buffers_changed();
+                Ok(())
+            }
+            Scope::Both | Scope::Tcp => {
+                let mut endpoints = self.endpoints.lock();
+                endpoints.template.reserve()?;
+                if scope == Scope::Tcp || name == uapi::SO_REUSEPORT {
+                    endpoints.template.stream(&self.sk)?.set_option(&setting)?;
+                } else {
+                    self.sk.set_option(&setting)?;
+                }
+                if scope == Scope::Both && name == uapi::SO_REUSEPORT {
+                    self.sk
+                        .set_reuseport(leading_integer(setting.value())? != 0);
+                }
+                self.each_stream(&endpoints, |stream| {
+                    // Where it has no effect, it is for those to come.
+                    let _ = stream.set_option(&setting);
+                });
+                endpoints.template.note(setting);
+                Ok(())
+            }
+        }
+    }
+
+    fn set_ours(self: &Arc<Self>, name: u32, value: KVec<u8>) -> Result {
+        match name {
+            uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE if self.role != Role::Sub => Err(ENOPROTOOPT),
+            // CAST: A small constant.
+            uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE
+                if value.len() > uapi::SP_TOPIC_MAX as usize =>
+            {
+                Err(EINVAL)
+            }
+            uapi::SP_SUBSCRIBE => self.subscribe(value),
+            uapi::SP_UNSUBSCRIBE => self.unsubscribe(&value),
+            uapi::SP_REMOVE => {
+                let address = Self::parse(&value)?;
+                match self.remove(true, true, |a| a == address) {
+                    true => Ok(()),
+                    false => Err(ENOENT),
+                }
+            }
+            uapi::SP_PEERS | uapi::SP_INFO => Err(ENOPROTOOPT),
+            _ => {
+                self.options.get(name)?;
+                self.set_integer(name, integer(&value)?)
+            }
+        }
+    }
+
+    /// An option of any level but SOL_SOCKET, which the socket layer tells from what was set on our sock.
+    pub(super) fn get(&self, level: u32, name: u32) -> Result<OptionValue> {
+        match (level, name) {
+            (uapi::SOL_SP, uapi::SP_INFO) => self.info(),
+            (uapi::SOL_SP, uapi::SP_PEERS) => {
+                let up = self.state.lock().peers.count_up();
+                Ok(OptionValue::Int(i32::try_from(up).unwrap_or(i32::MAX)))
+            }
+            (uapi::SOL_SP, _) => self.options.get(name).map(OptionValue::Int),
+            _ => {
+                scope(level, name).ok_or(ENOPROTOOPT)?;
+                let stream = self.endpoints.lock().template.stream(&self.sk)?;
+                Ok(OptionValue::Tcp(stream))
+            }
+        }
+    }
+
+    fn subscribe(&self, topic: KVec<u8>) -> Result {
+        match &mut self.state.lock().machine {
+            Machine::Sub(sub) => sub.subscribe(topic).map_err(topic_error),
+            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => Err(ENOPROTOOPT),
+        }
+    }
+
+    /// Takes a topic back, with what is queued and nobody wants any more.
+    fn unsubscribe(self: &Arc<Self>, topic: &[u8]) -> Result {
+        let purge = match &mut self.state.lock().machine {
+            Machine::Sub(sub) => sub.unsubscribe(topic).map_err(topic_error)?,
+            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => return Err(ENOPROTOOPT),
+        };
+        let mut from = purge.then_some(0);
+        while let Some(id) = from {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            let purged = match &state.machine {
+                Machine::Sub(sub) => sub.purge(&mut state.peers, id),
+                Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => None,
+            };
+            drop(guard);
+            from = purged.map(|(_gone, next)| next);
+        }
+        self.resume();
+        Ok(())
+    }
+
+    /// Sets an integer option and tells the machine.
+    fn set_integer(&self, name: u32, value: i32) -> Result {
+        self.options.set(name, value)?;
+        match &mut self.state.lock().machine {
+            Machine::Req(req) => req.set_interval(self.options.resend_interval()),
+            Machine::Rep(rep) => rep.set_max_ttl(self.options.max_ttl()),
+            Machine::Pub(_) | Machine::Sub(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Calls `f` with every TCP socket there is, with some of them twice.
+    fn each_stream(&self, endpoints: &Endpoints<Socket>, mut f: impl FnMut(&Stream)) {
+        for listener in &endpoints.listeners {
+            f(listener.tcp.stream());
+        }
+        for dialer in &endpoints.dialers {
+            f(dialer.tcp.stream());
+        }
+        self.each_pipe(|pipe| f(pipe.stream()));
+    }
+
+    /// SO_SNDBUF or SO_RCVBUF was set.
+    fn buffers_changed(self: &Arc<Self>) {
+        self.each_stream(&self.endpoints.lock(), |stream| {
+            stream.set_buffers(&self.sk)
+        });
+        self.each_pipe(|pipe| Self::writable(self, pipe));
+        self.resume();
+    }
+}
+
+fn topic_error(error: TrieError) -> Error {
+    match error {
+        TrieError::Full => ENOSPC,
+        TrieError::NoMemory => ENOMEM,
+        TrieError::Absent => EINVAL,
+    }
+}
+
+/// The value of an integer option.
+fn integer(value: &[u8]) -> Result<i32> {
+    let bytes = value.try_into().map_err(|_| EINVAL)?;
+    Ok(i32::from_ne_bytes(bytes))
+}
+
+/// The same where, as with the socket layer's own, it may be longer.
+fn leading_integer(value: &[u8]) -> Result<i32> {
+    integer(value.get(..size_of::<i32>()).ok_or(EINVAL)?)
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "diag.h"
+
+#include <arpa/inet.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The timer of struct inet_diag_msg that is the one of keepalive. */
+enum { TIMER_KEEPALIVE = 2 };
+
+static int value(const struct rtattr *a, size_t len)
+{
+	uint8_t byte;
+	int word;
+
+	if (len == 1) {
+		memcpy(&byte, RTA_DATA(a), 1);
+		return byte;
+	}
+	memcpy(&word, RTA_DATA(a), sizeof(word));
+	return word;
+}
+
+static void take(struct diag *d, const struct nlmsghdr *nlh)
+{
+	const struct inet_diag_msg *m = NLMSG_DATA(nlh);
+	const struct rtattr *a = (const void *)(m + 1);
+	long len = (long)nlh->nlmsg_len - (long)NLMSG_LENGTH(sizeof(*m));
+
+	memset(d, 0, sizeof(*d));
+	d->state = m->idiag_state;
+	d->uid = m->idiag_uid;
+	d->ifindex = (int)m->id.idiag_if;
+	d->keepalive_ms = -1;
+	if (m->idiag_timer == TIMER_KEEPALIVE)
+		d->keepalive_ms = (int)m->idiag_expires;
+	for (; RTA_OK(a, len); a = RTA_NEXT(a, len)) {
+		size_t n = RTA_PAYLOAD(a);
+
+		switch (a->rta_type) {
+		case INET_DIAG_TOS:
+			d->tos = value(a, n);
+			break;
+		case INET_DIAG_TCLASS:
+			d->tclass = value(a, n);
+			break;
+		case INET_DIAG_MARK:
+			d->mark = (uint32_t)value(a, n);
+			break;
+		case INET_DIAG_SKV6ONLY:
+			d->v6only = value(a, n);
+			break;
+		case INET_DIAG_CONG:
+			strncpy(d->congestion, RTA_DATA(a),
+				sizeof(d->congestion) - 1);
+			break;
+		}
+	}
+}
+
+static void ask(int nl, int family)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct inet_diag_req_v2 req;
+	} msg = {
+		.nlh = {
+			.nlmsg_len = sizeof(msg),
+			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		},
+		.req = {
+			.sdiag_family = (uint8_t)family,
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states = ~0U,
+			.idiag_ext = 1 << (INET_DIAG_TOS - 1) |
+				     1 << (INET_DIAG_TCLASS - 1) |
+				     1 << (INET_DIAG_CONG - 1),
+		},
+	};
+
+	must_(send(nl, &msg, sizeof(msg), 0), "send to sock_diag");
+}
+
+/* Reads the whole answer; true if it had the socket. */
+static bool answer(int nl, struct diag *d, int local, int remote)
+{
+	static char buf[32768];
+	bool found = false;
+
+	for (;;) {
+		long len = must_(recv(nl, buf, sizeof(buf), 0), "recv from sock_diag");
+		struct nlmsghdr *nlh = (void *)buf;
+
+		for (; NLMSG_OK(nlh, len); nlh = NLMSG_NEXT(nlh, len)) {
+			const struct inet_diag_msg *m = NLMSG_DATA(nlh);
+
+			if (nlh->nlmsg_type == NLMSG_DONE)
+				return found;
+			if (nlh->nlmsg_type == NLMSG_ERROR)
+				die("sock_diag refuses");
+			if (ntohs(m->id.idiag_sport) != local ||
+			    ntohs(m->id.idiag_dport) != remote)
+				continue;
+			take(d, nlh);
+			found = true;
+		}
+	}
+}
+
+bool diag_find_(struct diag *d, int local, int remote)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	bool found = false;
+	int i, nl;
+
+	for (i = 0; i < 2 && !found; i++) {
+		nl = (int)must_(socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG),
+				"socket(NETLINK_SOCK_DIAG)");
+		ask(nl, families[i]);
+		found = answer(nl, d, local, remote);
+		close(nl);
+	}
+	return found;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the kernel knows of a TCP connection or listener, whoever owns it: by
+ * sock_diag(7), as ss shows it.
+ */
+#ifndef SP_TESTS_DIAG_H
+#define SP_TESTS_DIAG_H
+
+#include "must.h"
+
+#include <linux/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct diag {
+	unsigned int state;
+	unsigned int uid;
+	int ifindex;
+	int tos, tclass;
+	uint32_t mark;
+	bool v6only;
+	char congestion[16];
+	/* Until the keepalive timer fires; -1 if it does not run. */
+	int keepalive_ms;
+};
+
+/*
+ * The TCP socket in this network namespace with these two ports; a listener's
+ * remote port is 0. False if there is none. Root sees it all.
+ */
+#define diag_find(d, local, remote) AT(diag_find_((d), (local), (remote)))
+bool diag_find_(struct diag *d, int local_port, int remote_port);
+
+#endif
