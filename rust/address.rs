@@ -15,6 +15,12 @@
 //!
 //! Pure. What is parsed comes from programs; the kernel has copied it, and nothing else is checked.
 
+use core::fmt;
+use core::net::{
+    SocketAddrV4,
+    SocketAddrV6, //
+};
+
 /// Families, as in `linux/socket.h`.
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
@@ -126,6 +132,22 @@ impl Address {
     }
 }
 
+/// As in a URL: `192.0.2.1:80`, `[2001:db8::1]:80`, a scope as a number (`[fe80::1%2]:80`); `-` for none.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Address::V4 { ip, port } => SocketAddrV4::new(ip.into(), port).fmt(f),
+            Address::V6 {
+                ip,
+                port,
+                flowinfo,
+                scope,
+            } => SocketAddrV6::new(ip.into(), port, flowinfo, scope).fmt(f),
+            Address::Unspec => f.write_str("-"),
+        }
+    }
+}
+
 /// The bytes of a field at its offset.
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], AddressError> {
     let rest = bytes.get(at..).ok_or(AddressError::Length)?;
@@ -183,6 +205,46 @@ mod tests {
         flowinfo: 1,
         scope: 2,
     };
+
+    /// What is printed, as far as it fits.
+    struct Text {
+        bytes: [u8; 64],
+        len: usize,
+    }
+
+    impl fmt::Write for Text {
+        fn write_str(&mut self, s: &str) -> fmt::Result {
+            let rest = self.bytes.get_mut(self.len..).unwrap_or_default();
+            for (to, from) in rest.iter_mut().zip(s.bytes()) {
+                *to = from;
+                self.len += 1;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn printed_as_in_a_url() {
+        use fmt::Write;
+        let mut scoped = MAPPED;
+        if let Address::V6 { ip, .. } = &mut scoped {
+            *ip = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        }
+        for (address, expected) in [
+            (V4, "5.6.7.8:5577"),
+            (V6, "[90a:b0c:d0e:f10:1112:1314:1516:1718]:5577"),
+            (MAPPED, "[::ffff:192.0.2.1%2]:80"),
+            (scoped, "[fe80::1%2]:80"),
+            (Address::Unspec, "-"),
+        ] {
+            let mut text = Text {
+                bytes: [0; 64],
+                len: 0,
+            };
+            assert!(write!(text, "{address}").is_ok());
+            assert_eq!(cut(&text.bytes, text.len), expected.as_bytes());
+        }
+    }
 
     #[test]
     fn v4_parsed_from_16_to_128_bytes() {

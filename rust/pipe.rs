@@ -56,6 +56,7 @@ use crate::pattern::{
     PipeId,
     Room, //
 };
+use crate::stats::count;
 use crate::wire::frame::{
     Decoder,
     Input,
@@ -85,9 +86,6 @@ const MESSAGE_TIME: u64 = 30_000;
 /// ... and as long as it takes at this many bytes per millisecond (16 KiB/s).
 const MESSAGE_RATE: u64 = 16;
 
-/// How long a closing pipe goes on delivering, in milliseconds.
-const LINGER: u64 = 30_000;
-
 /// How soon to try again what failed for want of memory, in milliseconds.
 pub(crate) const MEMORY_DELAY: u64 = 10;
 
@@ -115,6 +113,9 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
 
     /// The longest message that is accepted, tags included, in bytes.
     fn limit(&self) -> u64;
+
+    /// How long a closing pipe goes on delivering, in milliseconds.
+    fn close_timeout(&self) -> u64;
 
     /// How many bytes a pipe may hold unsent and still be writable.
     fn sndbuf(&self) -> usize;
@@ -179,6 +180,8 @@ struct Tx {
     retry: bool,
     /// Our FIN is queued behind everything else.
     finished: bool,
+    /// How many messages TCP has taken.
+    messages: u64,
     /// When both greetings were exchanged, in milliseconds.
     up_since: Option<u64>,
     /// When closing ends, in milliseconds, whatever is left.
@@ -190,6 +193,8 @@ struct Rx {
     decoder: Decoder,
     /// Frames are left in TCP until `resume`.
     held: bool,
+    /// How many messages arrived.
+    messages: u64,
     /// When the first byte of the message under way was seen, in milliseconds.
     since: Option<u64>,
 }
@@ -258,6 +263,7 @@ impl<U: Upper> Pipe<U> {
                 rx <- new_bhlock!(Rx {
                     decoder: Decoder::new(peer_type),
                     held: false,
+                    messages: 0,
                     since: None,
                 }, "sp_pipe_rx"),
                 tx <- new_bhlock!(Tx {
@@ -272,6 +278,7 @@ impl<U: Upper> Pipe<U> {
                     blocked: false,
                     retry: false,
                     finished: false,
+                    messages: 0,
                     up_since: None,
                     closing_until: None,
                 }, "sp_pipe_tx"),
@@ -315,6 +322,22 @@ impl<U: Upper> Pipe<U> {
         self.tx.lock().phase == Phase::Greeting
     }
 
+    /// How many messages arrived, and how many TCP has taken.
+    pub(crate) fn messages(&self) -> (u64, u64) {
+        let received = self.rx.lock().messages;
+        (received, self.tx.lock().messages)
+    }
+
+    /// The phase in a word, for people.
+    pub(crate) fn phase_name(&self) -> &'static str {
+        match self.tx.lock().phase {
+            Phase::Greeting => "greeting",
+            Phase::Up => "up",
+            Phase::Closing => "closing",
+            Phase::Dead => "dead",
+        }
+    }
+
     /// What waits to be sent, in bytes of the programs' messages.
     pub(crate) fn unsent(&self) -> usize {
         let tx = self.tx.lock();
@@ -340,12 +363,13 @@ impl<U: Upper> Pipe<U> {
             let none = self.tcp.lock().replace(tcp);
             drop(none);
         }
+        let timeout = self.upper.close_timeout();
         let mut tx = self.tx.lock();
         let dead = tx.phase == Phase::Dead;
         match tx.phase {
             Phase::Up => {
                 tx.phase = Phase::Closing;
-                tx.closing_until = Some(work::now_ms().saturating_add(LINGER));
+                tx.closing_until = Some(work::now_ms().saturating_add(timeout));
             }
             Phase::Greeting => {
                 tx.end.get_or_insert(End::Closed);
@@ -353,7 +377,7 @@ impl<U: Upper> Pipe<U> {
             Phase::Closing | Phase::Dead => {}
         }
         drop(tx);
-        U::check_in(&self.upper, LINGER);
+        U::check_in(&self.upper, timeout);
         if dead {
             // The end may have looked for it before it was there. Closing sleeps: not under the lock.
             let tcp = self.tcp.lock().take();
@@ -467,10 +491,12 @@ impl<U: Upper> Pipe<U> {
         let Rx {
             decoder,
             held,
+            messages,
             since,
         } = &mut *rx;
         let mut up = Up {
             pipe: self,
+            messages,
             since,
             held_bytes: 0,
         };
@@ -521,6 +547,7 @@ impl<U: Upper> Pipe<U> {
             let mut tx = self.tx.lock();
             if let Some(charge) = sent.take() {
                 tx.charge = tx.charge.saturating_sub(charge);
+                count(&mut tx.messages);
                 notify |= tx.full && tx.charge < self.upper.sndbuf();
             }
             let next = match tx.phase.sends() {
@@ -745,6 +772,7 @@ impl<U: Upper> StreamEvents for Pipe<U> {
 /// What the decoder of a pipe talks to.
 struct Up<'a, U: Upper> {
     pipe: &'a Arc<Pipe<U>>,
+    messages: &'a mut u64,
     since: &'a mut Option<u64>,
     /// The change of what is held of unfinished messages, in bytes.
     held_bytes: isize,
@@ -779,6 +807,7 @@ impl<U: Upper> Sink for Up<'_, U> {
 
     fn message(&mut self, mut msg: Msg) -> bool {
         *self.since = None;
+        count(self.messages);
         self.held_bytes = self.held_bytes.saturating_sub_unsigned(msg.bytes().len());
         msg.from = self.pipe.peer;
         U::received(&self.pipe.upper, self.pipe.id, msg)

@@ -41,11 +41,14 @@
 //!
 //! 4 to 6 are spinlocks taken with bottom halves off. TCP is never called with one of them held, and
 //! never two TCP locks are held at a time. A send from the context that holds the first is possible,
-//! because flushing takes only 2 and 6.
+//! because flushing takes only 2 and 6. The mutex around a namespace's list of sockets is taken with
+//! nothing held, and nothing is taken under it.
 //!
 //! # Lifetimes
 //!
 //! ```text
+//!      list of the namespace
+//!                     v
 //! file ──> sock ──> Socket ──> its own sock (a count), thereby the namespace and this module
 //!                     ^ │ peers          endpoints
 //!        upper, owner │ v                  v
@@ -53,7 +56,8 @@
 //! ```
 //!
 //! The cycle between a socket and its pipes is broken by `release`, which asks each of them to end, and
-//! by each pipe's end, which takes it out of the peers; see `socket/` and `pipe.rs`. A queued work and
+//! by each pipe's end, which takes it out of the peers, and the last one the socket off the list; see
+//! `socket/` and `pipe.rs`. A queued work and
 //! an installed callback own one reference each. So the module cannot go while anything can still run in
 //! it, but for a function that is just returning: the workqueue is destroyed, which waits for those,
 //! before the code goes.

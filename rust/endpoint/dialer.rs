@@ -27,6 +27,8 @@ pub(crate) struct Dialer {
     pub(crate) pipe: Option<(PipeId, u64)>,
     /// When to dial next, in milliseconds, if there is no pipe.
     pub(crate) next: Option<u64>,
+    /// How often it dialed again.
+    pub(crate) retries: u64,
     backoff: Backoff,
 }
 
@@ -44,6 +46,7 @@ impl Dialer {
             tcp,
             pipe: None,
             next: None,
+            retries: 0,
             backoff: Backoff::new(),
         }
     }

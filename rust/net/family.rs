@@ -8,6 +8,10 @@
 //! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
 
 use super::bindings;
+use super::netns::{
+    self,
+    Namespace, //
+};
 use super::sock::SkRef;
 use super::stream::{
     Name,
@@ -54,12 +58,16 @@ const OPTION_MAX: usize = 4096 + 1;
 /// What a protocol family does. All methods but `release` may be called by several tasks at once, in
 /// task context, and may sleep.
 pub(crate) trait Family: Send + Sync + Sized + 'static {
-    /// Makes a socket; `sk` is its sock.
+    /// What each network namespace has.
+    type Net: Namespace;
+
+    /// Makes a socket; `sk` is its sock, and `net` its namespace's.
     ///
     /// # Errors
     ///
     /// Those of socket(2): `ESOCKTNOSUPPORT`, `EPROTONOSUPPORT`, `ENOMEM`.
-    fn create(sk: SkRef, socket_type: u32, protocol: u32) -> Result<Arc<Self>>;
+    fn create(sk: SkRef, net: Arc<Self::Net>, socket_type: u32, protocol: u32)
+        -> Result<Arc<Self>>;
 
     /// The last user has let go; nothing else is called any more, except by a thread that holds a
     /// reference of its own.
@@ -213,6 +221,7 @@ impl<T> Static<T> {
 /// The tables of one family. Boxed, because C keeps pointers to them.
 struct Tables {
     proto: Static<bindings::proto>,
+    net: Static<kernel::bindings::pernet_operations>,
     ops: Static<kernel::bindings::proto_ops>,
     family: Static<kernel::bindings::net_proto_family>,
 }
@@ -256,6 +265,7 @@ impl<T: Family> Registration<T> {
         let tables = KBox::new(
             Tables {
                 proto: Static::new(proto),
+                net: Static::new(netns::operations::<T::Net>()),
                 ops: Static::new(kernel::bindings::proto_ops {
                     family: number,
                     owner,
@@ -285,36 +295,43 @@ impl<T: Family> Registration<T> {
             },
             GFP_KERNEL,
         )?;
+        let (proto, net) = (tables.proto.0.get(), tables.net.0.get());
+        let family = tables.family.0.get();
         // SAFETY: The table lives in a box until `proto_unregister`.
-        to_result(unsafe { bindings::proto_register(tables.proto.0.get(), 1) })?;
-        let this = Registration {
+        to_result(unsafe { bindings::proto_register(proto, 1) })?;
+        // SAFETY: The table lives in a box until `unregister_pernet_subsys`.
+        let mut result = to_result(unsafe { bindings::register_pernet_subsys(net.cast()) });
+        if result.is_ok() {
+            TABLES.store(
+                (&raw const *tables).cast_mut(),
+                core::sync::atomic::Ordering::Release,
+            );
+            // SAFETY: The table lives in a box until `sock_unregister`.
+            result = to_result(unsafe { bindings::sock_register(family) });
+            if result.is_err() {
+                TABLES.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
+                // SAFETY: It was registered above.
+                unsafe { bindings::unregister_pernet_subsys(net.cast()) };
+            }
+        }
+        if result.is_err() {
+            // SAFETY: It was registered above, and no socket can have been made.
+            unsafe { bindings::proto_unregister(proto) };
+        }
+        result.map(|()| Registration {
             tables,
             _family: PhantomData,
-        };
-        let tables: *const Tables = &*this.tables;
-        TABLES.store(tables.cast_mut(), core::sync::atomic::Ordering::Release);
-        // SAFETY: The table lives in a box until `sock_unregister`.
-        let err = unsafe { bindings::sock_register(this.tables.family.0.get()) };
-        if err < 0 {
-            TABLES.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
-            // SAFETY: It was registered above, and no socket can have been made.
-            unsafe { bindings::proto_unregister(this.tables.proto.0.get()) };
-            // Neither is registered, so the destructor must not run; the box has to be freed.
-            let mut this = core::mem::ManuallyDrop::new(this);
-            // SAFETY: `this` is not used again.
-            unsafe { core::ptr::drop_in_place(&mut this.tables) };
-            return Err(Error::from_errno(err));
-        }
-        Ok(this)
+        })
     }
 }
 
 impl<T: Family> Drop for Registration<T> {
     fn drop(&mut self) {
-        // SAFETY: Both were registered in `new`. The module is going, so no socket is left: each holds
+        // SAFETY: All were registered in `new`. The module is going, so no socket is left: each holds
         // a reference to it.
         unsafe {
             bindings::sock_unregister((*self.tables.family.0.get()).family);
+            bindings::unregister_pernet_subsys(self.tables.net.0.get().cast());
             kernel::bindings::rcu_barrier();
             bindings::proto_unregister(self.tables.proto.0.get());
         }
@@ -398,8 +415,10 @@ unsafe extern "C" fn create<T: Family>(
         bindings::sock_init_data(sock.cast(), sk);
         bindings::sp_helper_sock_defaults(sk);
         SkRef::new(sk).ok_or(ENOMEM).and_then(|r| {
+            let net = netns::object(net);
             let socket_type = u32::try_from((*sock).type_).unwrap_or(0);
-            T::create(r, socket_type, u32::try_from(protocol).unwrap_or(u32::MAX))
+            let protocol = u32::try_from(protocol).unwrap_or(u32::MAX);
+            T::create(r, net, socket_type, protocol)
         })
     };
     match made {

@@ -2,8 +2,12 @@
 
 #include <linux/cred.h>
 #include <linux/module.h>
+#include <linux/proc_fs.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file_net.h>
+#include <linux/sysctl.h>
 #include <linux/workqueue.h>
+#include <net/netns/generic.h>
 #include <net/tcp.h>
 
 #include "helpers.h"
@@ -365,6 +369,102 @@ void sp_helper_inherit_owner(struct socket *to, const struct sock *from)
 void sp_helper_tcp_forget_error(struct sock *sk)
 {
 	sock_error(sk);
+}
+
+void *sp_helper_net_generic(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
+}
+
+int sp_helper_proc_create(struct net *net, const char *name, const struct seq_operations *ops)
+{
+	if (!IS_ENABLED(CONFIG_PROC_FS))
+		return 0;
+	return proc_create_net_data(name, 0444, net->proc_net, ops, sizeof(struct seq_net_private),
+				    NULL) ? 0 : -ENOMEM;
+}
+
+void sp_helper_proc_remove(struct net *net, const char *name)
+{
+	remove_proc_entry(name, net->proc_net);
+}
+
+int sp_helper_sysctl_create(struct net *net, const char *folder, const char *name, int *value,
+			    int *max, void **sysctl)
+{
+	struct ctl_table *table;
+	char path[32];
+
+	if (!IS_ENABLED(CONFIG_SYSCTL))
+		return 0;
+	table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
+	if (!table)
+		return -ENOMEM;
+	table->procname = name;
+	table->data = value;
+	table->maxlen = sizeof(*value);
+	table->mode = 0644;
+	table->proc_handler = proc_dointvec_minmax;
+	table->extra1 = SYSCTL_ZERO;
+	table->extra2 = max;
+	snprintf(path, sizeof(path), "net/%s", folder);
+	*sysctl = register_net_sysctl_sz(net, path, table, 1);
+	if (*sysctl)
+		return 0;
+	kfree(table);
+	return -ENOMEM;
+}
+
+void sp_helper_sysctl_remove(void *sysctl)
+{
+	struct ctl_table_header *header = sysctl;
+	const struct ctl_table *table;
+
+	if (!header)
+		return;
+	table = header->ctl_table_arg;
+	unregister_net_sysctl_table(header);
+	kfree(table);
+}
+
+struct net *sp_helper_seq_net(struct seq_file *seq)
+{
+	return seq_file_net(seq);
+}
+
+bool sp_helper_seq_full(struct seq_file *seq)
+{
+	return seq_has_overflowed(seq);
+}
+
+u64 sp_helper_sock_inode(const struct sock *sk)
+{
+	return sock_i_ino(sk);
+}
+
+unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk)
+{
+	return from_kuid_munged(seq_user_ns(seq), sk_uid(sk));
+}
+
+int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name)
+{
+	const struct inet_sock *inet = inet_sk(sk);
+	struct sockaddr_in *in = (struct sockaddr_in *)name;
+
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6) {
+		name->sin6_family = AF_INET6;
+		name->sin6_port = READ_ONCE(inet->inet_sport);
+		name->sin6_addr = sk->sk_v6_rcv_saddr;
+		name->sin6_scope_id = ipv6_iface_scope_id(&name->sin6_addr, sk->sk_bound_dev_if);
+		return sizeof(*name);
+	}
+#endif
+	in->sin_family = AF_INET;
+	in->sin_port = READ_ONCE(inet->inet_sport);
+	in->sin_addr.s_addr = READ_ONCE(inet->inet_rcv_saddr);
+	return sizeof(*in);
 }
 
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name)

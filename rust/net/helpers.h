@@ -9,6 +9,7 @@
 
 #include <linux/net.h>
 #include <linux/poll.h>
+#include <linux/seq_file.h>
 #include <linux/wait.h>
 #include <net/sock.h>
 
@@ -80,6 +81,18 @@ int sp_helper_tcp_state(const struct sock *sk);
 bool sp_helper_tcp_eof(const struct sock *sk);
 void sp_helper_inherit_owner(struct socket *to, const struct sock *from);
 void sp_helper_tcp_forget_error(struct sock *sk);
+
+void *sp_helper_net_generic(const struct net *net, unsigned int id);
+int sp_helper_proc_create(struct net *net, const char *name, const struct seq_operations *ops);
+void sp_helper_proc_remove(struct net *net, const char *name);
+int sp_helper_sysctl_create(struct net *net, const char *folder, const char *name, int *value,
+			    int *max, void **sysctl);
+void sp_helper_sysctl_remove(void *sysctl);
+struct net *sp_helper_seq_net(struct seq_file *seq);
+bool sp_helper_seq_full(struct seq_file *seq);
+u64 sp_helper_sock_inode(const struct sock *sk);
+unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk);
+int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name);
 
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
 

@@ -21,6 +21,7 @@
 mod bindings;
 pub(crate) mod family;
 pub(crate) mod lock;
+pub(crate) mod netns;
 pub(crate) mod sock;
 pub(crate) mod stream;
 pub(crate) mod work;

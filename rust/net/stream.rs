@@ -113,6 +113,20 @@ impl Stream {
         unsafe { bindings::sp_helper_tcp_getsockopt(self.sk.as_ptr(), level, name, value, len) }
     }
 
+    /// Our own address, zeroes where there is none yet. Without the TCP lock: whoever asks while the
+    /// connection is being made may get the one or the other.
+    pub(crate) fn local(&self) -> Name {
+        let mut name = MaybeUninit::<kernel::bindings::sockaddr_in6>::zeroed();
+        // SAFETY: By the type invariant the sock is live; `name` is valid for writes.
+        let len = unsafe { bindings::sp_helper_tcp_local(self.sk.as_ptr(), name.as_mut_ptr()) };
+        let mut bytes = [0_u8; 28];
+        // SAFETY: `name` is 28 bytes, zeroed above.
+        unsafe {
+            core::ptr::copy_nonoverlapping(name.as_ptr().cast::<u8>(), bytes.as_mut_ptr(), 28)
+        };
+        (bytes, usize::try_from(len).unwrap_or(0))
+    }
+
     /// Gives this stream's callbacks to `events`. May sleep.
     ///
     /// What happened before was announced to somebody else: the caller has to look.

@@ -271,6 +271,11 @@ impl<H: Handle> Peers<H> {
         self.charge
     }
 
+    /// What the program would see of one queue, in bytes.
+    pub(crate) fn queued(&self, id: PipeId) -> usize {
+        self.slab.get(id.0).map_or(0, |peer| peer.queue.bytes())
+    }
+
     /// What the program would see of all queues, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -2,6 +2,7 @@
 
 //! The system calls on a socket.
 
+use super::netns::Net;
 use super::{
     Context,
     Role,
@@ -138,12 +139,14 @@ impl Socket {
 }
 
 impl Family for Socket {
-    fn create(sk: SkRef, socket_type: u32, protocol: u32) -> Result<Arc<Self>> {
+    type Net = Net;
+
+    fn create(sk: SkRef, net: Arc<Net>, socket_type: u32, protocol: u32) -> Result<Arc<Self>> {
         let role = Role::from_type(socket_type)?;
         if protocol != 0 && protocol != uapi::IPPROTO_TCP {
             return Err(EPROTONOSUPPORT);
         }
-        Socket::new(sk, role)
+        Socket::new(sk, net, role)
     }
 
     fn release(this: ArcBorrow<'_, Self>) {
@@ -172,7 +175,7 @@ impl Family for Socket {
         }
         let left = |this: &Arc<Self>| this.state.lock().pipes;
         if left(&this) == 0 {
-            work::cancel(&this);
+            this.ended();
             return;
         }
         if let Some(time) = linger.filter(|time| *time > 0) {

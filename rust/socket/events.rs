@@ -102,6 +102,10 @@ impl Upper for Socket {
         u64::try_from(self.options.rcvmaxsize()).unwrap_or(u64::MAX)
     }
 
+    fn close_timeout(&self) -> u64 {
+        self.net.close_timeout()
+    }
+
     fn sndbuf(&self) -> usize {
         self.sk.sndbuf()
     }
@@ -234,7 +238,7 @@ impl Upper for Socket {
             state.closing && state.pipes == 0
         };
         if last {
-            work::cancel(this);
+            this.ended();
             // Somebody may linger in close().
             this.sk.wake(Waiters::Readers, true);
         }

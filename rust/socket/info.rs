@@ -1,14 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a socket tells about itself.
+//! What a socket tells about itself: SP_INFO, and its lines in `/proc/net/sp`.
 
-use super::Socket;
+use super::{
+    Role,
+    Socket, //
+};
+use crate::address::Address;
 use crate::net::family::OptionValue;
+use crate::net::netns::Page;
 use crate::uapi;
 use kernel::prelude::*;
 
+/// The columns of `/proc/net/sp`, after the version of the format. A change of what is there is a new
+/// version; columns are only ever appended, to either kind of line.
+const HEADER: &str = "sp 1 \
+    | socket: inode type uid state listeners dialers pipes handshaking \
+    rx_msgs rx_bytes tx_msgs tx_bytes rx_queued tx_queued \
+    rx_filtered rx_stale rx_malformed rx_ttl rx_oversize rx_partial \
+    tx_dropped tx_no_peer resends bad_greetings pipe_ups pipe_downs reconnects \
+    | endpoint: role local remote state rx_queued tx_queued rx_msgs tx_msgs retries\n";
+
 impl Socket {
     pub(super) fn info(&self) -> Result<OptionValue> {
+        Ok(OptionValue::Info(KBox::new(self.snapshot(), GFP_KERNEL)?))
+    }
+
+    fn snapshot(&self) -> uapi::sp_info {
         let (listeners, dialers) = {
             let endpoints = self.endpoints.lock();
             (endpoints.listeners.len(), endpoints.dialers.len())
@@ -19,7 +37,7 @@ impl Socket {
         let n64 = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let state = self.state.lock();
         let (up, stats) = (state.peers.count_up(), &state.stats);
-        let info = uapi::sp_info {
+        uapi::sp_info {
             sp_type: self.role.socket_type(),
             sp_flags: 0,
             sp_listeners: n32(listeners),
@@ -45,8 +63,100 @@ impl Socket {
             sp_pipe_ups: stats.pipe_ups,
             sp_pipe_downs: stats.pipe_downs,
             sp_reconnects: stats.reconnects,
-        };
-        drop(state);
-        Ok(OptionValue::Info(KBox::new(info, GFP_KERNEL)?))
+        }
+    }
+
+    pub(super) fn show_header(to: Page<'_>) {
+        to.print(format_args!("{HEADER}"));
+    }
+
+    /// Writes the socket's line and those of its endpoints and pipes.
+    pub(super) fn show(&self, to: Page<'_>) {
+        let i = self.snapshot();
+        let closing = self.state.lock().closing;
+        to.print(format_args!(
+            "{} {} {} {} {} {} {} {}",
+            to.inode(&self.sk),
+            self.role.name(),
+            to.uid(&self.sk),
+            if closing { "closing" } else { "open" },
+            i.sp_listeners,
+            i.sp_dialers,
+            i.sp_pipes,
+            i.sp_handshaking,
+        ));
+        for n in [
+            i.sp_rx_msgs,
+            i.sp_rx_bytes,
+            i.sp_tx_msgs,
+            i.sp_tx_bytes,
+            i.sp_rx_queued,
+            i.sp_tx_queued,
+            i.sp_rx_filtered,
+            i.sp_rx_stale,
+            i.sp_rx_malformed,
+            i.sp_rx_ttl,
+            i.sp_rx_oversize,
+            i.sp_rx_partial,
+            i.sp_tx_dropped,
+            i.sp_tx_no_peer,
+            i.sp_resends,
+            i.sp_bad_greetings,
+            i.sp_pipe_ups,
+            i.sp_pipe_downs,
+            i.sp_reconnects,
+        ] {
+            to.print(format_args!(" {n}"));
+        }
+        to.print(format_args!("\n"));
+        {
+            let endpoints = self.endpoints.lock();
+            for listener in &endpoints.listeners {
+                to.print(format_args!(
+                    "  listener {} - listening 0 0 0 0 0\n",
+                    listener.address
+                ));
+            }
+            for dialer in &endpoints.dialers {
+                let pipe = dialer.pipe.map(|name| self.find(name));
+                let state = match pipe.flatten() {
+                    None => "waiting",
+                    Some(pipe) if pipe.is_greeting() => "dialing",
+                    Some(_) => "connected",
+                };
+                let (remote, retries) = (dialer.address, dialer.retries);
+                to.print(format_args!(
+                    "  dialer - {remote} {state} 0 0 0 0 {retries}\n"
+                ));
+            }
+        }
+        self.each_pipe(|pipe| {
+            // What is written now is thrown away.
+            if to.is_full() {
+                return;
+            }
+            let (bytes, len) = pipe.stream().local();
+            let local = bytes.get(..len).and_then(|b| Address::parse(b).ok());
+            let queued = self.state.lock().peers.queued(pipe.id());
+            let (rx_msgs, tx_msgs) = pipe.messages();
+            to.print(format_args!(
+                "  pipe {} {} {} {queued} {} {rx_msgs} {tx_msgs} 0\n",
+                local.unwrap_or(Address::Unspec),
+                pipe.peer,
+                pipe.phase_name(),
+                pipe.unsent(),
+            ));
+        });
+    }
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Role::Req => "REQ",
+            Role::Rep => "REP",
+            Role::Pub => "PUB",
+            Role::Sub => "SUB",
+        }
     }
 }

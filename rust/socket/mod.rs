@@ -20,6 +20,7 @@
 mod calls;
 mod events;
 mod info;
+pub(crate) mod netns;
 mod sockopt;
 
 use crate::address::Address;
@@ -81,6 +82,7 @@ use kernel::workqueue::{
     DelayedWork,
     WorkItem, //
 };
+use netns::Net;
 
 /// By how much a deadline of a pipe may be late, in milliseconds, so that one look serves many pipes.
 const SLACK: u64 = 100;
@@ -225,6 +227,9 @@ enum Context {
 #[pin_data]
 pub(crate) struct Socket {
     sk: SkRef,
+    net: Arc<Net>,
+    /// Its number in the list of `net`.
+    number: u64,
     role: Role,
     options: Options,
     /// The held bytes of unfinished messages.
@@ -250,12 +255,15 @@ impl WorkItem for Socket {
 }
 
 impl Socket {
-    fn new(sk: SkRef, role: Role) -> Result<Arc<Self>> {
+    fn new(sk: SkRef, net: Arc<Net>, role: Role) -> Result<Arc<Self>> {
         let options = Options::new();
         let machine = role.machine(&options);
-        Arc::pin_init(
+        let number = net.number();
+        let this = Arc::pin_init(
             pin_init!(Self {
                 sk,
+                net,
+                number,
                 role,
                 options,
                 partial: Atomic::new(0),
@@ -273,7 +281,15 @@ impl Socket {
                 timer <- new_delayed_work!("sp_socket"),
             }),
             GFP_KERNEL,
-        )
+        )?;
+        this.net.enlist(number, this.clone())?;
+        Ok(this)
+    }
+
+    /// Nothing is left to be done. In task context.
+    fn ended(self: &Arc<Self>) {
+        work::cancel(self);
+        self.net.strike(self.number);
     }
 
     fn wake_readers(&self, readers: Wake) {
@@ -399,6 +415,7 @@ impl Socket {
             };
             if time <= now {
                 count(&mut self.state.lock().stats.reconnects);
+                count(&mut dialer.retries);
                 dialer.tcp.disconnect();
                 // Not all options outlive that (TCP_MAXSEG does not).
                 template.prepare(dialer.tcp.stream());

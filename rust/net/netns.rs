@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a family keeps for each network namespace: an object, its file in /proc/net and its knob in
+//! /proc/sys/net.
+//!
+//! The object is made with the namespace, or when the family is registered. A socket keeps its namespace
+//! and so finds it there; it owns a reference all the same, because the object may then be looked at
+//! without thinking of the namespace.
+//!
+//! C headers: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h),
+//! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
+
+use super::bindings;
+use super::sock::SkRef;
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+use kernel::error::to_result;
+use kernel::ffi::{
+    c_int,
+    c_void, //
+};
+use kernel::prelude::*;
+use kernel::seq_file::SeqFile;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::{
+    Arc,
+    ArcBorrow, //
+};
+
+/// What a family keeps for a network namespace. All methods may be called by several tasks at once, in
+/// task context, and may sleep.
+pub(crate) trait Namespace: Send + Sync + Sized + 'static {
+    /// A row of the file in /proc/net.
+    type Row: Send + Sync + 'static;
+
+    /// The file's name, and that of the folder of the knob.
+    const NAME: &'static CStr;
+    const KNOB: Knob;
+
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn new() -> Result<Arc<Self>>;
+
+    /// The value of the knob.
+    fn knob(&self) -> &Atomic<i32>;
+
+    /// The first row at or after position `from`, and its position; positions begin at 1. Rows may come
+    /// and go while the file is read.
+    fn row(&self, from: u64) -> Option<(u64, Arc<Self::Row>)>;
+
+    /// Writes what comes before the rows.
+    fn show_header(to: Page<'_>);
+
+    fn show_row(row: &Arc<Self::Row>, to: Page<'_>);
+}
+
+/// An integer in /proc/sys/net, from 0 to `max`.
+pub(crate) struct Knob {
+    pub(crate) name: &'static CStr,
+    pub(crate) max: &'static i32,
+}
+
+/// What is being written of a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Page<'a>(&'a SeqFile);
+
+impl Page<'_> {
+    pub(crate) fn print(self, args: kernel::fmt::Arguments<'_>) {
+        self.0.call_printf(args);
+    }
+
+    /// Whether there is no room, so that all will be written again where there is more.
+    pub(crate) fn is_full(self) -> bool {
+        // SAFETY: The seq file is valid while there is a reference to it.
+        unsafe { bindings::sp_helper_seq_full(self.raw()) }
+    }
+
+    /// The inode number of a socket's descriptor, 0 once it is closed.
+    pub(crate) fn inode(self, sk: &SkRef) -> u64 {
+        // SAFETY: The sock of an `SkRef` is live.
+        unsafe { bindings::sp_helper_sock_inode(sk.as_ptr()) }
+    }
+
+    /// Who made a socket, as seen by whoever opened the file.
+    pub(crate) fn uid(self, sk: &SkRef) -> u32 {
+        // SAFETY: The seq file is valid, and so is the sock of an `SkRef`.
+        unsafe { bindings::sp_helper_sock_uid(self.raw(), sk.as_ptr()) }
+    }
+
+    fn raw(self) -> *mut kernel::bindings::seq_file {
+        // CAST: A `SeqFile` is a transparent `struct seq_file` in an `Opaque`.
+        core::ptr::from_ref(self.0).cast_mut().cast()
+    }
+}
+
+/// The memory that the namespace has for us.
+///
+/// # Invariants
+///
+/// `object` came from `Arc::into_raw` in `init` and is taken back in `exit`.
+#[repr(C)]
+struct Area<N> {
+    object: *const N,
+    sysctl: *mut c_void,
+}
+
+/// The number that finds the area of a namespace. The kernel writes it, once, as the operations are
+/// registered.
+static NET_ID: AtomicU32 = AtomicU32::new(0);
+
+/// The area of namespace `net`.
+///
+/// # Safety
+///
+/// `net` is live, and the operations for `N` are registered.
+unsafe fn area<N>(net: *mut kernel::bindings::net) -> *mut Area<N> {
+    // SAFETY: By this function's requirements there is such an area.
+    unsafe { bindings::sp_helper_net_generic(net, NET_ID.load(Relaxed)) }.cast()
+}
+
+/// The object of namespace `net`.
+///
+/// # Safety
+///
+/// As for [`area`], and `init` has succeeded for `net`.
+pub(super) unsafe fn object<N: Namespace>(net: *mut kernel::bindings::net) -> Arc<N> {
+    // SAFETY: By this function's requirements, and the invariant of `Area`, whose reference stays.
+    unsafe { ArcBorrow::from_raw((*area::<N>(net)).object) }.into()
+}
+
+/// What the kernel is to call as namespaces come and go. For one `N` at a time.
+pub(super) fn operations<N: Namespace>() -> kernel::bindings::pernet_operations {
+    kernel::bindings::pernet_operations {
+        init: Some(init::<N>),
+        exit: Some(exit::<N>),
+        id: NET_ID.as_ptr(),
+        size: size_of::<Area<N>>(),
+        ..pin_init::zeroed()
+    }
+}
+
+/// `pernet_operations.init`
+///
+/// # Safety
+///
+/// Called by the kernel for operations that [`operations`] made for `N`.
+unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_int {
+    let fill = || -> Result {
+        let object = N::new()?;
+        let knob = object.knob().as_ptr();
+        let mut sysctl = core::ptr::null_mut();
+        // SAFETY: `net` is being made, and its area is ours. The operations of the file are constant; the
+        // knob's integer lives as long as `object`, which `exit` drops after it has taken the knob away.
+        unsafe {
+            let area = area::<N>(net);
+            to_result(bindings::sp_helper_proc_create(
+                net,
+                N::NAME.as_char_ptr(),
+                &Rows::<N>::OPERATIONS,
+            ))?;
+            let err = bindings::sp_helper_sysctl_create(
+                net,
+                N::NAME.as_char_ptr(),
+                N::KNOB.name.as_char_ptr(),
+                knob,
+                core::ptr::from_ref(N::KNOB.max).cast_mut(),
+                &mut sysctl,
+            );
+            if err < 0 {
+                bindings::sp_helper_proc_remove(net, N::NAME.as_char_ptr());
+                return Err(Error::from_errno(err));
+            }
+            // INVARIANT: `exit` takes it back.
+            area.write(Area {
+                object: Arc::into_raw(object),
+                sysctl,
+            });
+        }
+        Ok(())
+    };
+    match fill() {
+        Ok(()) => 0,
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// `pernet_operations.exit`
+///
+/// # Safety
+///
+/// As for [`init`], which succeeded for this namespace.
+unsafe extern "C" fn exit<N: Namespace>(net: *mut kernel::bindings::net) {
+    // SAFETY: `init` has filled the area and made both files. Taking them away waits for whoever is in
+    // one of them, so that afterwards nobody but owners of references has the object.
+    unsafe {
+        let area = area::<N>(net);
+        bindings::sp_helper_proc_remove(net, N::NAME.as_char_ptr());
+        bindings::sp_helper_sysctl_remove((*area).sysctl);
+        drop(Arc::from_raw((*area).object));
+    }
+}
+
+/// The file in /proc/net. What the kernel holds between two calls is a row's `Arc`, as a raw pointer, or
+/// the token for the header; each goes into the next call, or into `stop`.
+struct Rows<N>(core::marker::PhantomData<N>);
+
+impl<N: Namespace> Rows<N> {
+    const OPERATIONS: kernel::bindings::seq_operations = kernel::bindings::seq_operations {
+        start: Some(Self::start),
+        next: Some(Self::next),
+        stop: Some(Self::stop),
+        show: Some(Self::show),
+    };
+
+    /// The token for the header (SEQ_START_TOKEN): no `Arc` is there.
+    const HEADER: *mut c_void = core::ptr::without_provenance_mut(1);
+
+    /// # Safety
+    ///
+    /// `file` is open, a file of [`init`] for `N`.
+    unsafe fn row(
+        file: *mut kernel::bindings::seq_file,
+        pos: *mut kernel::bindings::loff_t,
+        from: u64,
+    ) -> *mut c_void {
+        // SAFETY: While its file is open the namespace lives, and so does its area.
+        let net = unsafe { bindings::sp_helper_seq_net(file) };
+        // SAFETY: As above.
+        let object = unsafe { object::<N>(net) };
+        let (at, row) = match object.row(from) {
+            Some((at, row)) => (at, Arc::into_raw(row).cast_mut().cast()),
+            None => (from, core::ptr::null_mut()),
+        };
+        // SAFETY: `pos` is valid for writes, says the caller of our caller.
+        unsafe { *pos = at.cast_signed() };
+        row
+    }
+
+    /// # Safety
+    ///
+    /// Called by seq_file for a file of [`init`] for `N`.
+    unsafe extern "C" fn start(
+        file: *mut kernel::bindings::seq_file,
+        pos: *mut kernel::bindings::loff_t,
+    ) -> *mut c_void {
+        // SAFETY: `pos` is valid.
+        match u64::try_from(unsafe { *pos }) {
+            Ok(0) => Self::HEADER,
+            // SAFETY: By this function's requirements.
+            Ok(from) => unsafe { Self::row(file, pos, from) },
+            Err(_) => core::ptr::null_mut(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `start`; `v` is what it or this function returned last.
+    unsafe extern "C" fn next(
+        file: *mut kernel::bindings::seq_file,
+        v: *mut c_void,
+        pos: *mut kernel::bindings::loff_t,
+    ) -> *mut c_void {
+        // SAFETY: By this function's requirements; it is not used again.
+        unsafe { Self::stop(file, v) };
+        // SAFETY: `pos` is valid.
+        let from = unsafe { *pos }.cast_unsigned().saturating_add(1);
+        // SAFETY: By this function's requirements.
+        unsafe { Self::row(file, pos, from) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `next`.
+    unsafe extern "C" fn stop(_file: *mut kernel::bindings::seq_file, v: *mut c_void) {
+        if v != Self::HEADER && !v.is_null() {
+            // SAFETY: It came from `Arc::into_raw` in `row`, and is passed to one call that takes it back.
+            drop(unsafe { Arc::from_raw(v.cast_const().cast::<N::Row>()) });
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `next`, but `v` stays what it is.
+    unsafe extern "C" fn show(file: *mut kernel::bindings::seq_file, v: *mut c_void) -> c_int {
+        // SAFETY: It is valid, and this task's, during the call.
+        let page = Page(unsafe { SeqFile::from_raw(file) });
+        if v == Self::HEADER {
+            N::show_header(page);
+        } else {
+            // SAFETY: A row of `row`, whose reference is taken back by a later call.
+            let row = unsafe { Arc::from_raw(v.cast_const().cast::<N::Row>()) };
+            let row = core::mem::ManuallyDrop::new(row);
+            N::show_row(&row, page);
+        }
+        0
+    }
+}
