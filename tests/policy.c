@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What an administrator forbids or limits for a process's TCP sockets holds for
+ * its SP sockets: control groups with BPF programs, also when a dialer dials
+ * again in the background, and the accounting of memory.
+ */
+#include "sptest.h"
+
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* A control group of the test's own, and a BPF program that always says no. */
+FIXTURE(policy)
+{
+	char root[32], group[64];
+	int group_fd;
+};
+
+static void write_text(const char *dir, const char *name, const char *text)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = (int)must(open(path, O_WRONLY));
+	must_eq(strlen(text), write(fd, text, strlen(text)));
+	close(fd);
+}
+
+static long read_number(const char *dir, const char *name)
+{
+	char path[128], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = (int)must(open(path, O_RDONLY));
+	must(read(fd, text, sizeof(text) - 1));
+	close(fd);
+	return atol(text);
+}
+
+FIXTURE_SETUP(policy)
+{
+	strcpy(self->root, "/tmp/cgroup.XXXXXX");
+	must(mkdir("/tmp", 01777) < 0 && errno != EEXIST ? -1 : 0);
+	must_be(mkdtemp(self->root));
+	must(mount("none", self->root, "cgroup2", 0, NULL));
+	write_text(self->root, "cgroup.subtree_control", "+memory");
+	snprintf(self->group, sizeof(self->group), "%s/sp", self->root);
+	must(mkdir(self->group, 0755));
+	self->group_fd = (int)must(open(self->group, O_RDONLY | O_DIRECTORY));
+}
+
+FIXTURE_TEARDOWN(policy)
+{
+	/* The test's own processes are its children, and gone. */
+	close(self->group_fd);
+	must(rmdir(self->group));
+	must(umount2(self->root, MNT_DETACH));
+	rmdir(self->root);
+}
+
+static void enter_group(const char *group)
+{
+	write_text(group, "cgroup.procs", number(getpid()));
+}
+
+static int bpf(int cmd, union bpf_attr *attr)
+{
+	return (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+}
+
+static int program_load(enum bpf_prog_type type, enum bpf_attach_type where)
+{
+	/* r0 = 0; exit: not allowed, or dropped. */
+	const struct bpf_insn no[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr attr = {
+		.prog_type = type,
+		.expected_attach_type = where,
+		.insns = (uintptr_t)no,
+		.insn_cnt = ARRAY_SIZE(no),
+		.license = (uintptr_t) "GPL",
+	};
+
+	return (int)must(bpf(BPF_PROG_LOAD, &attr));
+}
+
+struct ban {
+	int group, program;
+	enum bpf_attach_type where;
+};
+
+static struct ban impose(int group, enum bpf_prog_type type,
+			 enum bpf_attach_type where)
+{
+	struct ban b = { group, program_load(type, where), where };
+	union bpf_attr attr = {
+		.target_fd = (unsigned int)group,
+		.attach_bpf_fd = (unsigned int)b.program,
+		.attach_type = where,
+	};
+
+	must(bpf(BPF_PROG_ATTACH, &attr));
+	return b;
+}
+
+static void lift(struct ban *b)
+{
+	union bpf_attr attr = {
+		.target_fd = (unsigned int)b->group,
+		.attach_bpf_fd = (unsigned int)b->program,
+		.attach_type = b->where,
+	};
+
+	must(bpf(BPF_PROG_DETACH, &attr));
+	close(b->program);
+}
+
+TEST_F(policy, tcp_sockets_not_allowed)
+{
+	struct ban ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK,
+				BPF_CGROUP_INET_SOCK_CREATE);
+	pid_t pid = (pid_t)must(fork());
+
+	if (pid == 0) {
+		struct addr addr = nowhere(AF_INET);
+		int s, value = 0;
+
+		enter_group(self->group);
+		must_fail(EPERM, socket(AF_INET, SOCK_STREAM, 0));
+		s = sp_open(SOCK_REQ);
+		must_fail(EPERM, connect(s, &addr.sa, addr.len));
+		must_fail(EPERM, bind(s, &addr.sa, addr.len));
+		must_fail(EPERM, setsockopt(s, IPPROTO_TCP, TCP_NODELAY,
+					    &value, sizeof(value)));
+		must_eq(0, counter(s, sp_dialers) + counter(s, sp_listeners));
+		_exit(0);
+	}
+	child_join(pid);
+	lift(&ban);
+}
+
+TEST_F(policy, bind_not_allowed)
+{
+	struct ban ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+				BPF_CGROUP_INET4_BIND);
+	pid_t pid = (pid_t)must(fork());
+
+	if (pid == 0) {
+		struct addr addr = loopback(AF_INET, 0);
+		int s;
+
+		enter_group(self->group);
+		s = sp_open(SOCK_REP);
+		must_fail(EPERM, bind(s, &addr.sa, addr.len));
+		must_eq(0, counter(s, sp_listeners));
+		/* The other family was not mentioned. */
+		sp_bind(s, AF_INET6);
+		_exit(0);
+	}
+	child_join(pid);
+	lift(&ban);
+}
+
+/* A dialer in the group, whose connect() is not allowed for a while. */
+static pid_t dialer_in(const char *group, const struct addr *to,
+		       struct meet *done)
+{
+	pid_t pid = (pid_t)must(fork());
+	int s;
+
+	if (pid)
+		return pid;
+	enter_group(group);
+	s = sp_open(SOCK_SUB);
+	sp_set(s, SP_RECONNECT_IVL, 1);
+	/* Whether somebody may be reached is nothing that connect() tells. */
+	sp_connect(s, to);
+	meet_await(done);
+	_exit(0);
+}
+
+TEST_F(policy, connect_not_allowed)
+{
+	struct ban ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+				BPF_CGROUP_INET4_CONNECT);
+	struct addr addr;
+	int l = raw_listen(&addr);
+	struct meet done;
+	pid_t pid;
+
+	meet_init(&done);
+	pid = dialer_in(self->group, &addr, &done);
+	expect_stays_not_in(l);
+	lift(&ban);
+	raw_peer_accept(SOCK_PUB, l);
+	meet_tell(&done);
+	child_join(pid);
+}
+
+/* What dials again is no task of the group any more, but it does it for one. */
+TEST_F(policy, redial_not_allowed)
+{
+	struct addr addr;
+	int l = raw_listen(&addr), peer;
+	struct meet done;
+	struct ban ban;
+	pid_t pid;
+
+	meet_init(&done);
+	pid = dialer_in(self->group, &addr, &done);
+	peer = raw_peer_accept(SOCK_PUB, l);
+	ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+		     BPF_CGROUP_INET4_CONNECT);
+	close(peer);
+	expect_stays_not_in(l);
+	lift(&ban);
+	raw_peer_accept(SOCK_PUB, l);
+	meet_tell(&done);
+	child_join(pid);
+}
+
+/* A firewall that drops what the group sends: nothing is lost, only late. */
+TEST_F(policy, packets_dropped)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	struct meet up, go;
+	struct ban ban;
+	pid_t pid;
+
+	meet_init(&up);
+	meet_init(&go);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		int req;
+
+		enter_group(self->group);
+		req = sp_dialer(SOCK_REQ, &addr);
+		await_peers(req, 1);
+		meet_tell(&up);
+		meet_await(&go);
+		sp_send(req, LIT("Q"));
+		meet_tell(&up);
+		sp_expect(req, LIT("R"));
+		_exit(0);
+	}
+	meet_await(&up);
+	await_peers(rep, 1);
+	ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SKB,
+		     BPF_CGROUP_INET_EGRESS);
+	meet_tell(&go);
+	meet_await(&up);
+	expect_stays_not_in(rep);
+	lift(&ban);
+	sp_expect(rep, LIT("Q"));
+	sp_send(rep, LIT("R"));
+	child_join(pid);
+}
+
+/* Messages that wait are charged to whom sent them, and uncharged later. */
+TEST_F(policy, memory_is_the_sender_s)
+{
+	enum { LEN = 100000, SNDBUF = 8 << 20 };
+	struct addr addr;
+	struct meet full, drained;
+	int64_t deadline;
+	long idle, used;
+	pid_t pid;
+	int peer, pub;
+
+	meet_init(&full);
+	meet_init(&drained);
+	addr = nowhere(AF_INET);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		unsigned char *body;
+
+		enter_group(self->group);
+		body = filler(LEN, 1);
+		pub = sp_open(SOCK_PUB);
+		must(bind(pub, &addr.sa, addr.len));
+		meet_tell(&full);
+		await_peers(pub, 1);
+		sol_set(pub, SO_SNDBUFFORCE, SNDBUF);
+		while (counter(pub, sp_tx_dropped) == 0)
+			sp_send(pub, body, LEN);
+		must_be(counter(pub, sp_tx_queued) >= SNDBUF);
+		meet_tell(&full);
+		meet_await(&drained);
+		_exit(0);
+	}
+	meet_await(&full);
+	peer = raw_connect_narrow(&addr);
+	idle = read_number(self->group, "memory.current");
+	raw_greet(peer, SOCK_SUB);
+	raw_expect_greeting(peer, SOCK_PUB);
+	meet_await(&full);
+	used = read_number(self->group, "memory.current");
+	EXPECT_LE(SNDBUF, used - idle);
+	raw_reset(peer);
+	deadline = patience();
+	while (read_number(self->group, "memory.current") - idle > SNDBUF / 2)
+		tick(deadline, "the memory to be given back");
+	meet_tell(&drained);
+	child_join(pid);
+}
+
+SP_TEST_MAIN
