@@ -3,7 +3,8 @@
  * REP against raw TCP peers that play REQ.
  *
  * Conformance to the protocol as nanomsg and nng speak it, seen from a raw TCP
- * peer: one test for each case, named by its number in the project's list.
+ * peer: one test for each case, named by its number in the project's list, and
+ * one for each sentence with MUST in sp-request-reply-01 that those leave out.
  */
 #include "sptest.h"
 
@@ -236,6 +237,69 @@ TEST(case_41_fair_queue)
 			sp_expect(rep, expected, 2);
 		}
 	}
+	sp_expect_nothing(rep);
+}
+
+/* Queues requests that say whose they are. */
+static void request_many(int peer, char name, int n)
+{
+	char request[] = I "?";
+
+	request[4] = name;
+	while (n--)
+		raw_frame(peer, request, 5);
+	raw_await_acked(peer);
+}
+
+/* Receives as many requests as there are names, one from each of them. */
+static void expect_one_of_each(int rep, const char *names)
+{
+	size_t n = strlen(names);
+	char left[8], c, *found;
+
+	strcpy(left, names);
+	while (n--) {
+		must_eq(1, recv(rep, &c, 1, MSG_DONTWAIT));
+		found = strchr(left, c);
+		if (!found)
+			die("%c again, and it is the turn of %s", c, left);
+		*found = ' ';
+	}
+}
+
+/*
+ * "REP endpoint MUST fair-queue [...] in such a way that adding or removing
+ * channels don't break its fairness."
+ */
+TEST(must_stay_fair_as_peers_come_and_go)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), peer[4], i;
+
+	for (i = 0; i < 3; i++) {
+		peer[i] = raw_peer(SOCK_REQ, &addr);
+		await_peers(rep, i + 1);
+		request_many(peer[i], "ABC"[i], 8);
+	}
+	expect_one_of_each(rep, "ABC");
+	sp_expect(rep, LIT("A"));
+	/* In the middle of a round, and so part of it. */
+	peer[3] = raw_peer(SOCK_REQ, &addr);
+	await_peers(rep, 4);
+	request_many(peer[3], 'D', 8);
+	expect_one_of_each(rep, "BCD");
+	expect_one_of_each(rep, "ABCD");
+	sp_expect(rep, LIT("A"));
+	sp_expect(rep, LIT("B"));
+	/* One that has nothing more is gone from the next round on. */
+	close(peer[2]);
+	await_peers(rep, 3);
+	expect_one_of_each(rep, "CD");
+	expect_one_of_each(rep, "ABCD");
+	expect_one_of_each(rep, "ABCD");
+	expect_one_of_each(rep, "ABCD");
+	expect_one_of_each(rep, "ABCD");
+	expect_one_of_each(rep, "D");
 	sp_expect_nothing(rep);
 }
 

@@ -3,7 +3,8 @@
  * REQ against raw TCP peers that play REP.
  *
  * Conformance to the protocol as nanomsg and nng speak it, seen from a raw TCP
- * peer: one test for each case, named by its number in the project's list.
+ * peer: one test for each case, named by its number in the project's list, and
+ * one for each sentence with MUST in sp-request-reply-01 that those leave out.
  */
 #include "sptest.h"
 
@@ -306,6 +307,111 @@ TEST(case_30_send_waits_for_a_peer)
 	task_join(&sender);
 	raw_expect_request(peer, LIT("Hello"));
 	expect_out(req);
+}
+
+/*
+ * "First ID assigned MUST be random. [...] different each time the endpoint is
+ * re-started, the process that contains it is restarted or similar."
+ */
+TEST(must_begin_with_a_random_id)
+{
+	enum { SOCKETS = 8 };
+	uint32_t id[SOCKETS];
+	int i, j;
+
+	for (i = 0; i < SOCKETS; i++) {
+		int peer, req = req_with(&peer, 1);
+
+		sp_send(req, LIT("Q"));
+		id[i] = raw_expect_request(peer, LIT("Q")) & 0x7fffffff;
+		/* Equal or close with a probability of 1 in 30 millions. */
+		for (j = 0; j < i; j++)
+			EXPECT_LT(1, llabs((long long)id[i] - id[j]));
+		close(peer);
+		close(req);
+	}
+}
+
+/* How many of n requests each of the peers gets. */
+static void ask_many(int req, const int *peer, int peers, int n, int *got)
+{
+	memset(got, 0, sizeof(*got) * (size_t)peers);
+	while (n--)
+		got[ask(req, peer, peers)]++;
+}
+
+/*
+ * "The round-robin implementation MUST also take care not to become unfair when
+ * new channels are added or old ones are removed on the fly."
+ */
+TEST(must_stay_fair_as_peers_come_and_go)
+{
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr), peer[5], got[5], n, i, round;
+
+	for (n = 0; n < 3; n++) {
+		peer[n] = raw_peer(SOCK_REP, &addr);
+		await_peers(req, n + 1);
+	}
+	/* Whatever the point of the round at which they come ... */
+	for (round = 1; round <= 2; round++) {
+		ask_many(req, peer, n, round, got);
+		peer[n] = raw_peer(SOCK_REP, &addr);
+		await_peers(req, ++n);
+		ask_many(req, peer, n, 2 * n, got);
+		for (i = 0; i < n; i++)
+			EXPECT_EQ(2, got[i]);
+	}
+	/* ... and go. */
+	for (round = 1; round <= 3; round++) {
+		ask_many(req, peer, n, round, got);
+		close(peer[0]);
+		await_peers(req, --n);
+		memmove(peer, peer + 1, sizeof(*peer) * (size_t)n);
+		ask_many(req, peer, n, 2 * n, got);
+		for (i = 0; i < n; i++)
+			EXPECT_EQ(2, got[i]);
+	}
+}
+
+/*
+ * "If there are channels, but all of them are already reporting backpressure,
+ * the endpoint [...] MUST report the backpressure condition to the user."
+ */
+TEST(must_report_backpressure_of_all_peers)
+{
+	enum { LEN = 30000 };
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr), peer[2], i, sent = 0;
+	unsigned char *body = filler(LEN, 1), *got = malloc(LEN + 4);
+
+	must_be(got);
+	for (i = 0; i < 2; i++) {
+		peer[i] = raw_connect_narrow(&addr);
+		raw_greet(peer[i], SOCK_REP);
+		raw_expect_greeting(peer[i], SOCK_REQ);
+		await_peers(req, i + 1);
+	}
+	sol_set(req, SO_SNDBUF, 4 * LEN);
+	/* Until nothing more is taken and TCP has stopped taking, too. */
+	do {
+		while (send(req, body, LEN, MSG_DONTWAIT) == LEN)
+			sent++;
+		must_eq(EAGAIN, errno);
+		expect_not_out(req);
+		pass_ms(quiet_ms());
+	} while (ready(req, POLLOUT));
+	EXPECT_LE(2 * 4, sent);
+	expect_stays_not_out(req);
+	/* Room at one of them is enough. */
+	for (i = 0; !ready(req, POLLOUT); i++) {
+		must_eq(LEN + 4, raw_read_frame(peer[0], got, LEN + 4));
+		must_be_filled(got + 4, LEN, 1);
+		must_be(i < sent);
+	}
+	must_eq(LEN, send(req, body, LEN, MSG_DONTWAIT));
+	free(body);
+	free(got);
 }
 
 SP_TEST_MAIN
