@@ -51,6 +51,10 @@ headers_alone() {
 	done
 }
 
+manual_pages() {
+	! mandoc -Tlint man/* | grep .
+}
+
 shell_scripts() {
 	git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck -x
 }
@@ -61,7 +65,7 @@ licences() {
 }
 
 failed=0
-for check in rust_format rust_clippy unsafe_outside_net c_warnings headers_alone shell_scripts licences; do
+for check in rust_format rust_clippy unsafe_outside_net c_warnings headers_alone manual_pages shell_scripts licences; do
 	if output=$($check 2>&1); then
 		echo "ok   ${check//_/ }"
 	else

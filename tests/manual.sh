@@ -1,0 +1,65 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The programs of the manual pages, as the Makefile has cut them out: each is
+# run, with the other one or with a partner of the tests, and prints or sends
+# what its page says.
+#
+# Each waits for its partner by itself; timeout bounds the wait.
+
+here=$(dirname "$0")
+examples=$here/manual
+# shellcheck source=/dev/null # the kernel's
+. "$here/ktap_helpers.sh"
+
+out=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$out"' EXIT
+
+# In the background, with whatever it prints in a file.
+begin() {
+	timeout 20 "$@" >"$out/background" 2>&1 &
+	background=$!
+}
+
+# The text that came out, if it was this.
+expect() {
+	[ "$1" = "$2" ] && return
+	ktap_print_msg "expected '$1', got '$2'"
+	return 1
+}
+
+# sp(7): the message reaches a peer although its sender has ended.
+hello() {
+	begin "$examples/hello"
+	said=$("$here/sppeer" rep connect 5577 World)
+	wait $background && expect Hello "$said"
+}
+
+# sp_reqrep(7)
+reqrep_server_and_client() {
+	begin "$examples/reqrep_server"
+	said=$(timeout 20 "$examples/reqrep_client" 2>/dev/null)
+	kill $background
+	wait $background 2>/dev/null
+	expect 'the sum is 6' "$said"
+}
+
+# sp_pubsub(7)
+pubsub_publisher_and_subscriber() {
+	begin "$examples/pubsub_subscriber"
+	timeout 20 "$examples/pubsub_publisher" && wait $background &&
+		expect "$(printf 'count 3\ncount 2\ncount 1\nlift-off')" "$(cat "$out/background")"
+}
+
+# An example that is not among these would be one that nobody has run.
+every_example() {
+	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_server)" \
+		"$(ls "$examples")"
+}
+
+ktap_print_header
+ktap_set_plan 4
+for test in every_example hello reqrep_server_and_client pubsub_publisher_and_subscriber; do
+	ktap_test_result "$test" "$test"
+done
+ktap_finished
