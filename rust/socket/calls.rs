@@ -18,6 +18,7 @@ use crate::endpoint::listener::{
     Acceptor,
     Listener, //
 };
+use crate::endpoint::template::Template;
 use crate::error::Refusal;
 use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::message::{
@@ -162,6 +163,8 @@ impl Family for Socket {
             while let Some(dialer) = endpoints.dialers.pop() {
                 this.close_dialer(dialer);
             }
+            // The last reference to the socket may be dropped where a TCP socket cannot be closed.
+            endpoints.template = Template::new();
         }
         this.each_pipe(|pipe| match linger {
             Some(0) => pipe.end(End::Aborted),
