@@ -201,7 +201,7 @@ void sp_helper_put_cred(const struct cred *cred)
  * nothing from it but its sock.
  */
 int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,
-			 const void *value, unsigned int len)
+			 const void *value, size_t len)
 {
 	sockptr_t optval = KERNEL_SOCKPTR((void *)value);
 	struct socket sock = { .sk = sk };

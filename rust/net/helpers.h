@@ -60,7 +60,7 @@ void sp_helper_set_reuseport(struct sock *sk, bool on);
 const struct cred *sp_helper_current_cred(void);
 void sp_helper_put_cred(const struct cred *cred);
 int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,
-			 const void *value, unsigned int len);
+			 const void *value, size_t len);
 int sp_helper_tcp_getsockopt(struct sock *sk, int level, int name, char __user *value,
 			     int __user *len);
 

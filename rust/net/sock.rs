@@ -8,6 +8,7 @@ use super::bindings;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use kernel::error::to_result;
+use kernel::ffi::c_int;
 use kernel::prelude::*;
 
 /// A reference to the `struct sock` of a socket of our family.
@@ -28,13 +29,18 @@ unsafe impl Sync for SkRef {}
 ///
 /// # Invariants
 ///
-/// Owns a count of `by`.
+/// Owns a count of `by`. `len` is at most that of `value`.
 pub(crate) struct Setting {
-    level: u32,
-    name: u32,
-    value: KVec<u8>,
+    level: c_int,
+    name: c_int,
+    value: [u8; VALUE_MAX],
+    len: usize,
     by: NonNull<kernel::bindings::cred>,
 }
+
+/// How long a value is at most, in bytes: as the names of devices and of congestion controls, and a
+/// timeout. Of a longer one, no option of the levels that settings are for looks at more.
+const VALUE_MAX: usize = 16;
 
 // SAFETY: Credentials are shared by design, and constant.
 unsafe impl Send for Setting {}
@@ -47,9 +53,12 @@ impl Setting {
     /// # Errors
     ///
     /// `ENOPROTOOPT` where level or name are no numbers of options.
-    pub(crate) fn new(level: u32, name: u32, value: KVec<u8>) -> Result<Self> {
-        if i32::try_from(level).is_err() || i32::try_from(name).is_err() {
-            return Err(ENOPROTOOPT);
+    pub(crate) fn new(level: u32, name: u32, value: &[u8]) -> Result<Self> {
+        let number = |n| c_int::try_from(n).map_err(|_| ENOPROTOOPT);
+        let (level, name) = (number(level)?, number(name)?);
+        let mut bytes = [0; VALUE_MAX];
+        for (to, from) in bytes.iter_mut().zip(value) {
+            *to = *from;
         }
         // SAFETY: No requirements.
         let by = unsafe { bindings::sp_helper_current_cred() };
@@ -58,7 +67,8 @@ impl Setting {
         Ok(Setting {
             level,
             name,
-            value,
+            value: bytes,
+            len: value.len().min(VALUE_MAX),
             by,
         })
     }
@@ -68,23 +78,18 @@ impl Setting {
         self.level == other.level && self.name == other.name
     }
 
-    pub(crate) fn value(&self) -> &[u8] {
-        &self.value
-    }
-
     /// Sets it on `sk`, a live sock that the calling task has not locked. May sleep.
     pub(super) fn apply(&self, sk: *mut bindings::sock) -> Result {
-        // CAST: `new` has seen that the numbers fit; the value is no longer than its copy may be.
-        // SAFETY: `sk` is live, says the caller; the value lives during the call, which only reads it,
-        // and the credentials by the type invariant.
+        // SAFETY: `sk` is live, says the caller; `len` bytes of the value live during the call, which only
+        // reads them, and the credentials by the type invariant.
         to_result(unsafe {
             bindings::sp_helper_setsockopt(
                 sk,
                 self.by.as_ptr(),
-                self.level as i32,
-                self.name as i32,
+                self.level,
+                self.name,
                 self.value.as_ptr().cast(),
-                self.value.len() as u32,
+                self.len,
             )
         })
     }

@@ -29,7 +29,7 @@ impl Socket {
             return self.set_ours(name, value);
         }
         let scope = scope(level, name).ok_or(ENOPROTOOPT)?;
-        let setting = Setting::new(level, name, value)?;
+        let setting = Setting::new(level, name, &value)?;
         match scope {
             Scope::Socket => self.sk.set_option(&setting),
             Scope::Buffers => {
@@ -39,15 +39,18 @@ impl Socket {
             }
             Scope::Both | Scope::Tcp => {
                 let mut endpoints = self.endpoints.lock();
-                endpoints.template.reserve()?;
-                if scope == Scope::Tcp || name == uapi::SO_REUSEPORT {
-                    endpoints.template.stream(&self.sk)?.set_option(&setting)?;
-                } else {
-                    self.sk.set_option(&setting)?;
-                }
-                if scope == Scope::Both && name == uapi::SO_REUSEPORT {
-                    self.sk
-                        .set_reuseport(leading_integer(setting.value())? != 0);
+                let template = &mut endpoints.template;
+                template.reserve()?;
+                match (scope, name) {
+                    // Our own sock does not take it from the socket layer.
+                    (Scope::Both, uapi::SO_REUSEPORT) => {
+                        template.stream(&self.sk)?.set_option(&setting)?;
+                        self.sk.set_reuseport(leading_integer(&value)? != 0);
+                    }
+                    (Scope::Both, _) => self.sk.set_option(&setting)?,
+                    (Scope::Tcp | Scope::Socket | Scope::Buffers, _) => {
+                        template.stream(&self.sk)?.set_option(&setting)?;
+                    }
                 }
                 self.each_stream(&endpoints, |stream| {
                     // Where it has no effect, it is for those to come.
