@@ -185,6 +185,16 @@ void sp_helper_set_reuseport(struct sock *sk, bool on)
 	release_sock(sk);
 }
 
+int sp_helper_bound_device(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_bound_dev_if);
+}
+
+void sp_helper_copy_priority(struct sock *to, const struct sock *from)
+{
+	WRITE_ONCE(to->sk_priority, READ_ONCE(from->sk_priority));
+}
+
 const struct cred *sp_helper_current_cred(void)
 {
 	return get_current_cred();
@@ -196,9 +206,8 @@ void sp_helper_put_cred(const struct cred *cred)
 }
 
 /*
- * Sets an option on behalf of whom the credentials are. The socket of a TCP sock
- * may be on its way to be closed, so it is not touched: sock_setsockopt() takes
- * nothing from it but its sock.
+ * Sets an option on behalf of whom the credentials are. All that sock_setsockopt()
+ * takes from the socket is its sock.
  */
 int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,
 			 const void *value, size_t len)
@@ -430,11 +439,6 @@ void sp_helper_sysctl_remove(void *sysctl)
 struct net *sp_helper_seq_net(struct seq_file *seq)
 {
 	return seq_file_net(seq);
-}
-
-bool sp_helper_seq_full(struct seq_file *seq)
-{
-	return seq_has_overflowed(seq);
 }
 
 u64 sp_helper_sock_inode(const struct sock *sk)

@@ -56,6 +56,8 @@ void sp_helper_state_change(struct sock *sk);
 int sp_helper_copy_optval(void *to, sockptr_t from, size_t len);
 void sp_helper_sock_defaults(struct sock *sk);
 void sp_helper_set_reuseport(struct sock *sk, bool on);
+int sp_helper_bound_device(const struct sock *sk);
+void sp_helper_copy_priority(struct sock *to, const struct sock *from);
 
 const struct cred *sp_helper_current_cred(void);
 void sp_helper_put_cred(const struct cred *cred);
@@ -89,7 +91,6 @@ int sp_helper_sysctl_create(struct net *net, const char *folder, const char *nam
 			    int *max, void **sysctl);
 void sp_helper_sysctl_remove(void *sysctl);
 struct net *sp_helper_seq_net(struct seq_file *seq);
-bool sp_helper_seq_full(struct seq_file *seq);
 u64 sp_helper_sock_inode(const struct sock *sk);
 unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk);
 int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name);

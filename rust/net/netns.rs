@@ -47,14 +47,15 @@ pub(crate) trait Namespace: Send + Sync + Sized + 'static {
     /// The value of the knob.
     fn knob(&self) -> &Atomic<i32>;
 
-    /// The first row at or after position `from`, and its position; positions begin at 1. Rows may come
-    /// and go while the file is read.
+    /// The first row at or after position `from`, and its position; positions begin at 1 and have 63 bits.
+    /// Rows may come and go while the file is read. A row should be short: it is kept in memory whole.
     fn row(&self, from: u64) -> Option<(u64, Arc<Self::Row>)>;
 
     /// Writes what comes before the rows.
     fn show_header(to: Page<'_>);
 
-    fn show_row(row: &Arc<Self::Row>, to: Page<'_>);
+    /// Writes the row at this position. What it is about may have gone.
+    fn show_row(row: &Arc<Self::Row>, at: u64, to: Page<'_>);
 }
 
 /// An integer in /proc/sys/net, from 0 to `max`.
@@ -70,12 +71,6 @@ pub(crate) struct Page<'a>(&'a SeqFile);
 impl Page<'_> {
     pub(crate) fn print(self, args: kernel::fmt::Arguments<'_>) {
         self.0.call_printf(args);
-    }
-
-    /// Whether there is no room, so that all will be written again where there is more.
-    pub(crate) fn is_full(self) -> bool {
-        // SAFETY: The seq file is valid while there is a reference to it.
-        unsafe { bindings::sp_helper_seq_full(self.raw()) }
     }
 
     /// The inode number of a socket's descriptor, 0 once it is closed.
@@ -125,7 +120,7 @@ unsafe fn area<N>(net: *mut kernel::bindings::net) -> *mut Area<N> {
 ///
 /// # Safety
 ///
-/// As for [`area`], and `init` has succeeded for `net`.
+/// As for [`area`], and `init` has filled it: `net` has sockets of ours, or an open file of ours.
 pub(super) unsafe fn object<N: Namespace>(net: *mut kernel::bindings::net) -> Arc<N> {
     // SAFETY: By this function's requirements, and the invariant of `Area`, whose reference stays.
     unsafe { ArcBorrow::from_raw((*area::<N>(net)).object) }.into()
@@ -148,38 +143,40 @@ pub(super) fn operations<N: Namespace>() -> kernel::bindings::pernet_operations 
 ///
 /// Called by the kernel for operations that [`operations`] made for `N`.
 unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_int {
+    let operations: &'static _ = &Rows::<N>::OPERATIONS;
     let fill = || -> Result {
         let object = N::new()?;
         let knob = object.knob().as_ptr();
-        let mut sysctl = core::ptr::null_mut();
-        // SAFETY: `net` is being made, and its area is ours. The operations of the file are constant; the
-        // knob's integer lives as long as `object`, which `exit` drops after it has taken the knob away.
+        // SAFETY: `net` is live, and its area is ours. What is in it comes first: a namespace that is in
+        // use already may have its files opened as soon as they are there. The knob's integer lives as
+        // long as `object`, which `exit` drops after it has taken the knob away.
         unsafe {
             let area = area::<N>(net);
-            to_result(bindings::sp_helper_proc_create(
-                net,
-                N::NAME.as_char_ptr(),
-                &Rows::<N>::OPERATIONS,
-            ))?;
-            let err = bindings::sp_helper_sysctl_create(
-                net,
-                N::NAME.as_char_ptr(),
-                N::KNOB.name.as_char_ptr(),
-                knob,
-                core::ptr::from_ref(N::KNOB.max).cast_mut(),
-                &mut sysctl,
-            );
-            if err < 0 {
-                bindings::sp_helper_proc_remove(net, N::NAME.as_char_ptr());
-                return Err(Error::from_errno(err));
-            }
-            // INVARIANT: `exit` takes it back.
+            // INVARIANT: `exit` takes it back, or else the lines below.
             area.write(Area {
                 object: Arc::into_raw(object),
-                sysctl,
+                sysctl: core::ptr::null_mut(),
             });
+            let name = N::NAME.as_char_ptr();
+            let mut err = bindings::sp_helper_proc_create(net, name, operations);
+            if err == 0 {
+                err = bindings::sp_helper_sysctl_create(
+                    net,
+                    name,
+                    N::KNOB.name.as_char_ptr(),
+                    knob,
+                    core::ptr::from_ref(N::KNOB.max).cast_mut(),
+                    &raw mut (*area).sysctl,
+                );
+                if err < 0 {
+                    bindings::sp_helper_proc_remove(net, name);
+                }
+            }
+            if err < 0 {
+                drop(Arc::from_raw((*area).object));
+            }
+            to_result(err)
         }
-        Ok(())
     };
     match fill() {
         Ok(()) => 0,
@@ -293,7 +290,9 @@ impl<N: Namespace> Rows<N> {
             // SAFETY: A row of `row`, whose reference is taken back by a later call.
             let row = unsafe { Arc::from_raw(v.cast_const().cast::<N::Row>()) };
             let row = core::mem::ManuallyDrop::new(row);
-            N::show_row(&row, page);
+            // SAFETY: `file` is valid. Its index is the position that `row` has set.
+            let at = unsafe { (*file).index }.cast_unsigned();
+            N::show_row(&row, at, page);
         }
         0
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::address::Address;
 use crate::net::family::OptionValue;
 use crate::net::netns::Page;
+use crate::pattern::PipeId;
 use crate::uapi;
 use kernel::prelude::*;
 
@@ -70,8 +71,23 @@ impl Socket {
         to.print(format_args!("{HEADER}"));
     }
 
-    /// Writes the socket's line and those of its endpoints and pipes.
-    pub(super) fn show(&self, to: Page<'_>) {
+    /// The first part at or after `from`, which is not 0, that [`Self::show`] would write.
+    pub(super) fn part_from(&self, from: u32) -> Option<u32> {
+        let state = self.state.lock();
+        let (id, _) = state.peers.handle_from(from.checked_sub(1)?)?;
+        id.0.checked_add(1)
+    }
+
+    /// Writes one part: 0 is the socket's line and those of its endpoints, any other the line of the pipe
+    /// with the id before, if it is still there.
+    pub(super) fn show(&self, part: u32, to: Page<'_>) {
+        match part.checked_sub(1) {
+            None => self.show_socket(to),
+            Some(id) => self.show_pipe(PipeId(id), to),
+        }
+    }
+
+    fn show_socket(&self, to: Page<'_>) {
         let i = self.snapshot();
         let closing = self.state.lock().closing;
         to.print(format_args!(
@@ -130,23 +146,26 @@ impl Socket {
                 ));
             }
         }
-        self.each_pipe(|pipe| {
-            // What is written now is thrown away.
-            if to.is_full() {
+    }
+
+    fn show_pipe(&self, id: PipeId, to: Page<'_>) {
+        let (pipe, queued) = {
+            let state = self.state.lock();
+            let Some(pipe) = state.peers.handle(id) else {
                 return;
-            }
-            let (bytes, len) = pipe.stream().local();
-            let local = bytes.get(..len).and_then(|b| Address::parse(b).ok());
-            let queued = self.state.lock().peers.queued(pipe.id());
-            let (rx_msgs, tx_msgs) = pipe.messages();
-            to.print(format_args!(
-                "  pipe {} {} {} {queued} {} {rx_msgs} {tx_msgs} 0\n",
-                local.unwrap_or(Address::Unspec),
-                pipe.peer,
-                pipe.phase_name(),
-                pipe.unsent(),
-            ));
-        });
+            };
+            (pipe.clone(), state.peers.queued(id))
+        };
+        let (bytes, len) = pipe.stream().local();
+        let local = bytes.get(..len).and_then(|b| Address::parse(b).ok());
+        let (rx_msgs, tx_msgs) = pipe.messages();
+        to.print(format_args!(
+            "  pipe {} {} {} {queued} {} {rx_msgs} {tx_msgs} 0\n",
+            local.unwrap_or(Address::Unspec),
+            pipe.peer,
+            pipe.phase_name(),
+            pipe.unsent(),
+        ));
     }
 }
 

@@ -34,6 +34,31 @@ const CLOSE_TIMEOUT: i32 = 30_000;
 /// What that may be set to: whoever owns a namespace must not pin it, and the module, for ever.
 static CLOSE_TIMEOUT_MAX: i32 = 600_000;
 
+/// Where in the file: the number of a socket, then 17 bits for the part of what it shows, see
+/// [`Socket::show`].
+#[derive(Clone, Copy)]
+struct Position(u64);
+
+impl Position {
+    const PART: u32 = 17;
+
+    fn new(number: u64, part: u32) -> Self {
+        Position(number.wrapping_shl(Self::PART) | u64::from(part))
+    }
+
+    fn number(self) -> u64 {
+        self.0 >> Self::PART
+    }
+
+    fn part(self) -> u32 {
+        // CAST: 17 bits.
+        (self.0 & ((1 << Self::PART) - 1)) as u32
+    }
+}
+
+// A part for the socket and its endpoints, and one for each pipe.
+const _: () = assert!(crate::uapi::SP_PIPES_MAX < 1 << Position::PART);
+
 struct List {
     sockets: RBTree<u64, Arc<Socket>>,
     last: u64,
@@ -104,17 +129,29 @@ impl Namespace for Net {
     }
 
     fn row(&self, from: u64) -> Option<(u64, Arc<Socket>)> {
-        let list = self.list.lock();
-        let cursor = list.sockets.cursor_lower_bound(&from)?;
-        let (number, socket) = cursor.current();
-        Some((*number, socket.clone()))
+        let mut from = Position(from);
+        loop {
+            let (number, socket) = {
+                let list = self.list.lock();
+                let cursor = list.sockets.cursor_lower_bound(&from.number())?;
+                let (number, socket) = cursor.current();
+                (*number, socket.clone())
+            };
+            if number > from.number() || from.part() == 0 {
+                return Some((Position::new(number, 0).0, socket));
+            }
+            if let Some(part) = socket.part_from(from.part()) {
+                return Some((Position::new(number, part).0, socket));
+            }
+            from = Position::new(number.checked_add(1)?, 0);
+        }
     }
 
     fn show_header(to: Page<'_>) {
         Socket::show_header(to);
     }
 
-    fn show_row(socket: &Arc<Socket>, to: Page<'_>) {
-        socket.show(to);
+    fn show_row(socket: &Arc<Socket>, at: u64, to: Page<'_>) {
+        socket.show(Position(at).part(), to);
     }
 }
