@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/filter.h>
 #include <net/if.h>
+#include <signal.h>
 
 /* <linux/in.h> and <linux/tcp.h> have more than the C library. */
 #ifndef IP_LOCAL_PORT_RANGE
@@ -583,6 +584,97 @@ TEST(device_decides_who_is_reached)
 	sp_round_trip(req, rep);
 	must(setsockopt(req, SOL_SOCKET, SO_BINDTODEVICE, "", 0));
 	EXPECT_EQ(0, get_int(req, SOL_SOCKET, SO_BINDTOIFINDEX));
+}
+
+/* The device is gone, and its name is nobody's: not another way out. */
+TEST(device_that_went_reaches_nobody)
+{
+	static const char name[] = "spwent";
+	struct meet up, go;
+	struct addr addr;
+	int l = raw_listen(&addr), s = sp_open(SOCK_SUB), index;
+	int64_t deadline;
+	pid_t pid;
+
+	meet_init(&up);
+	meet_init(&go);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		netns_enter_new();
+		meet_tell(&up);
+		meet_await(&go);
+		_exit(0);
+	}
+	meet_await(&up);
+	if (!netns_veth(name, pid)) {
+		kill(pid, SIGKILL);
+		SKIP(return, "no veth in this kernel");
+	}
+	index = (int)if_nametoindex(name);
+	must(setsockopt(s, SOL_SOCKET, SO_BINDTODEVICE, name, sizeof(name)));
+	meet_tell(&go);
+	child_join(pid);
+	deadline = patience();
+	while (if_nametoindex(name))
+		tick(deadline, "the device to go");
+	sp_set(s, SP_RECONNECT_IVL, 1);
+	sp_connect(s, &addr);
+	expect_stays_not_in(l);
+	EXPECT_EQ(index, get_int(s, SOL_SOCKET, SO_BINDTOIFINDEX));
+}
+
+/* TCP derives the one from the other; who comes last is right. */
+TEST(priority_and_type_of_service)
+{
+	int tcp = (int)must(socket(AF_INET6, SOCK_STREAM, 0));
+	int s = sp_open(SOCK_REQ), fd[] = { tcp, s }, i;
+
+	for (i = 0; i < 2; i++) {
+		set_int(fd[i], SOL_SOCKET, SO_PRIORITY, 5);
+		set_int(fd[i], IPPROTO_IP, IP_TOS, 0x08);
+	}
+	EXPECT_EQ(get_int(tcp, SOL_SOCKET, SO_PRIORITY),
+		  get_int(s, SOL_SOCKET, SO_PRIORITY));
+	for (i = 0; i < 2; i++)
+		set_int(fd[i], SOL_SOCKET, SO_PRIORITY, 4);
+	EXPECT_EQ(4, get_int(s, SOL_SOCKET, SO_PRIORITY));
+	EXPECT_EQ(0x08, get_int(s, IPPROTO_IP, IP_TOS));
+}
+
+static bool stop;
+
+static void set_options(void *arg)
+{
+	static const char *const congestion[] = { "reno", "cubic" };
+	int s = *(int *)arg, i;
+
+	for (i = 0; !__atomic_load_n(&stop, __ATOMIC_ACQUIRE); i++) {
+		must(setsockopt(s, IPPROTO_TCP, TCP_CONGESTION,
+				congestion[i % 2], 5));
+		set_int(s, SOL_SOCKET, SO_KEEPALIVE, i % 2);
+		set_int(s, IPPROTO_IP, IP_TOS, i % 2 ? 0x10 : 0x08);
+	}
+}
+
+TEST(set_while_peers_come_and_go)
+{
+	struct addr addr;
+	int s = sp_listener(SOCK_SUB, &addr), i;
+	struct task setter;
+
+	stop = false;
+	task_start(&setter, set_options, &s);
+	for (i = 0; i < many(200); i++) {
+		int peer = raw_peer(SOCK_PUB, &addr);
+
+		if (i % 2)
+			raw_reset(peer);
+		else
+			close(peer);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+	task_join(&setter);
+	await_peers(s, 0);
 }
 
 static void become_nobody(void)

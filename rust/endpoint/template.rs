@@ -16,6 +16,7 @@ use crate::net::stream::{
     Stream,
     TcpSocket, //
 };
+use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -62,7 +63,13 @@ impl Template {
 
     /// Notes a setting that was found good, after [`Self::reserve`].
     pub(crate) fn note(&mut self, setting: Setting) {
-        self.settings.retain(|old| !setting.replaces(old));
+        let replaced = |old: &Setting| {
+            // The type of service decides the priority as well; who comes last is right.
+            let by_tos = setting.is(uapi::SOL_IP, uapi::IP_TOS)
+                && old.is(uapi::SOL_SOCKET, uapi::SO_PRIORITY);
+            setting.is_like(old) || by_tos
+        };
+        self.settings.retain(|old| !replaced(old));
         // There is room.
         let _ = self.settings.push_within_capacity(setting);
     }
@@ -71,15 +78,21 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// Those of socket(2).
+    /// Those of socket(2), and of a setting that is not possible any more.
     pub(crate) fn create(&self, sk: &SkRef, v6: bool) -> Result<TcpSocket> {
         let tcp = TcpSocket::create(sk, v6)?;
-        self.prepare(tcp.stream());
+        for setting in self
+            .settings
+            .iter()
+            .filter(|s| v6 || !s.is_of(uapi::SOL_IPV6))
+        {
+            tcp.stream().set_option(setting)?;
+        }
         Ok(tcp)
     }
 
-    /// Carries out all settings. One that does not apply there (an IPv6 one on IPv4, one that was only
-    /// possible before bind) has no effect.
+    /// Carries out all settings where some were before. One that does not apply there (an IPv6 one on
+    /// IPv4, one that was only possible before bind) has no effect.
     pub(crate) fn prepare(&self, stream: &Stream) {
         for setting in &self.settings {
             let _ = stream.set_option(setting);

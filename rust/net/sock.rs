@@ -5,6 +5,7 @@
 //! C header: [`include/net/sock.h`](srctree/include/net/sock.h)
 
 use super::bindings;
+use super::stream::Stream;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use kernel::error::to_result;
@@ -73,12 +74,21 @@ impl Setting {
         })
     }
 
-    /// Whether both set the same option.
-    pub(crate) fn replaces(&self, other: &Setting) -> bool {
-        self.level == other.level && self.name == other.name
+    pub(crate) fn is(&self, level: u32, name: u32) -> bool {
+        self.is_of(level) && Ok(self.name) == c_int::try_from(name)
     }
 
-    /// Sets it on `sk`, a live sock that the calling task has not locked. May sleep.
+    pub(crate) fn is_of(&self, level: u32) -> bool {
+        Ok(self.level) == c_int::try_from(level)
+    }
+
+    /// Whether both set the same option.
+    pub(crate) fn is_like(&self, other: &Setting) -> bool {
+        (self.level, self.name) == (other.level, other.name)
+    }
+
+    /// Sets it on `sk`, a live sock that the calling task has not locked, and that is not closed during
+    /// the call: TCP has given up what some options change once it is. May sleep.
     pub(super) fn apply(&self, sk: *mut bindings::sock) -> Result {
         // SAFETY: `sk` is live, says the caller; `len` bytes of the value live during the call, which only
         // reads them, and the credentials by the type invariant.
@@ -158,6 +168,18 @@ impl SkRef {
     pub(crate) fn set_reuseport(&self, on: bool) {
         // SAFETY: By the type invariant the sock is live, and it is not locked by us.
         unsafe { bindings::sp_helper_set_reuseport(self.as_ptr(), on) };
+    }
+
+    /// The interface that SO_BINDTODEVICE or SO_BINDTOIFINDEX has named, by its number; 0 for none.
+    pub(crate) fn bound_device(&self) -> i32 {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_bound_device(self.as_ptr()) }
+    }
+
+    /// SO_PRIORITY becomes that of `stream`.
+    pub(crate) fn copy_priority(&self, stream: &Stream) {
+        // SAFETY: By the type invariants both socks are live.
+        unsafe { bindings::sp_helper_copy_priority(self.as_ptr(), stream.as_ptr()) };
     }
 
     /// SO_SNDBUF as `struct sock` has it, in bytes.

@@ -91,7 +91,12 @@ impl Stream {
         unsafe { bindings::sp_helper_tcp_buffers(self.sk.as_ptr(), sndbuf, rcvbuf) };
     }
 
-    /// Sets an option of this connection, whatever state it is in. May sleep.
+    pub(super) fn as_ptr(&self) -> *mut bindings::sock {
+        self.sk.as_ptr()
+    }
+
+    /// Sets an option of this connection, whatever state it is in. May sleep. The caller keeps the
+    /// [`TcpSocket`] from being dropped meanwhile.
     ///
     /// # Errors
     ///

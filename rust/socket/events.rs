@@ -220,10 +220,10 @@ impl Upper for Socket {
         if let (Some(tcp), End::Aborted) = (&tcp, end) {
             tcp.abort_on_close();
         }
-        drop((handle, tcp));
-
         {
             let mut endpoints = this.endpoints.lock();
+            // Under the mutex, so that no option is set while TCP gives up the connection.
+            drop((handle, tcp));
             if let Some(dialer) = endpoints.dialer(pipe.endpoint) {
                 if dialer.pipe == Some((pipe.id(), pipe.serial)) {
                     let wait = dialer.ended(pipe.up_since(), now, this.options.reconnect());

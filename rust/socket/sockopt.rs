@@ -29,7 +29,7 @@ impl Socket {
             return self.set_ours(name, value);
         }
         let scope = scope(level, name).ok_or(ENOPROTOOPT)?;
-        let setting = Setting::new(level, name, &value)?;
+        let mut setting = Setting::new(level, name, &value)?;
         match scope {
             Scope::Socket => self.sk.set_option(&setting),
             Scope::Buffers => {
@@ -47,7 +47,18 @@ impl Socket {
                         template.stream(&self.sk)?.set_option(&setting)?;
                         self.sk.set_reuseport(leading_integer(&value)? != 0);
                     }
+                    (Scope::Both, uapi::SO_BINDTODEVICE) => {
+                        self.sk.set_option(&setting)?;
+                        // As on any socket it is this device, and not another that gets its name.
+                        let device = self.sk.bound_device().to_ne_bytes();
+                        setting = Setting::new(level, uapi::SO_BINDTOIFINDEX, &device)?;
+                    }
                     (Scope::Both, _) => self.sk.set_option(&setting)?,
+                    (Scope::Tcp, uapi::IP_TOS) if level == uapi::SOL_IP => {
+                        let stream = template.stream(&self.sk)?;
+                        stream.set_option(&setting)?;
+                        self.sk.copy_priority(&stream);
+                    }
                     (Scope::Tcp | Scope::Socket | Scope::Buffers, _) => {
                         template.stream(&self.sk)?.set_option(&setting)?;
                     }
@@ -144,7 +155,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Calls `f` with every TCP socket there is, with some of them twice.
+    /// Calls `f` with every TCP socket there is, with some of them twice. None is closed meanwhile: that
+    /// happens under the same mutex.
     fn each_stream(&self, endpoints: &Endpoints<Socket>, mut f: impl FnMut(&Stream)) {
         for listener in &endpoints.listeners {
             f(listener.tcp.stream());
