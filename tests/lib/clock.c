@@ -44,6 +44,13 @@ int many(int n)
 	return slow_ms(1) > 3 ? n / 4 : n;
 }
 
+int at_speed(int n)
+{
+	int slow = slow_ms(1);
+
+	return n / (slow < 3 ? 1 : slow < 50 ? slow : 50);
+}
+
 int quiet_ms(void)
 {
 	/* Sixty trips: ample for a reaction, and cheap enough to use often. */

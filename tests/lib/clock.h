@@ -32,6 +32,9 @@ int slow_ms(int ms);
  */
 int many(int n);
 
+/* The same where even a quarter takes too long: down to a fiftieth. */
+int at_speed(int n);
+
 /* How long nothing must happen until we believe that nothing will. */
 int quiet_ms(void);
 

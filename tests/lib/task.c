@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -68,6 +69,26 @@ void task_await_asleep_(struct task *task)
 		asleep = task_state(tid_of(task)) == 'S' ? asleep + 1 : 0;
 		tick_(deadline, "a thread to block");
 	}
+}
+
+long task_sleeps_(struct task *task)
+{
+	static const char name[] = "voluntary_ctxt_switches:";
+	char path[64], line[256];
+	long n = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid_of(task));
+	f = fopen(path, "r");
+	if (!f)
+		die("fopen(%s): errno %d", path, errno);
+	while (n < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, sizeof(name) - 1))
+			n = atol(line + sizeof(name) - 1);
+	fclose(f);
+	if (n < 0)
+		die("%s does not tell %s", path, name);
+	return n;
 }
 
 void task_signal_(struct task *task, int sig)

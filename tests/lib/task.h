@@ -25,6 +25,13 @@ void task_start_(struct task *task, void (*run)(void *arg), void *arg);
 #define task_await_asleep(task) AT(task_await_asleep_((task)))
 void task_await_asleep_(struct task *task);
 
+/*
+ * How often the thread went to sleep. While it stays in one call that waits,
+ * each wake-up adds one, also those that find nothing to return with.
+ */
+#define task_sleeps(task) AT(task_sleeps_((task)))
+long task_sleeps_(struct task *task);
+
 #define task_signal(task, sig) AT(task_signal_((task), (sig)))
 void task_signal_(struct task *task, int sig);
 
