@@ -144,12 +144,51 @@ TEST_F(message, read_and_write)
 
 	/* writev() of nothing and read() of 0 bytes never reach us. */
 	must_eq(0, writev(self->pub, out, 0));
+	must_eq(0, writev(self->pub, &out[1], 1));
 	sp_send(self->pub, LIT("next"));
 	await_in(self->sub);
+	in[0].iov_len = 0;
 	must_eq(0, read(self->sub, b, 0));
+	must_eq(0, readv(self->sub, in, 1));
 	EXPECT_EQ(4, must(read(self->sub, b, sizeof(b))));
 	EXPECT_EQ(0, memcmp(b, "next", 4));
 	sp_expect_nothing(self->sub);
+	EXPECT_EQ(3, counter(self->pub, sp_tx_msgs));
+}
+
+TEST_F(message, nothing_to_send_is_a_message_where_it_is_a_call)
+{
+	struct msghdr none = { .msg_iov = NULL };
+
+	must_eq(0, write(self->pub, "", 0));
+	must_eq(0, sendmsg(self->pub, &none, 0));
+	sp_expect(self->sub, LIT(""));
+	sp_expect(self->sub, LIT(""));
+	sp_expect_nothing(self->sub);
+	/* And no room to receive is a call that takes the message. */
+	sp_send(self->pub, LIT("gone"));
+	must_eq(0, recvmsg(self->sub, &none, 0));
+	EXPECT_EQ(MSG_TRUNC, none.msg_flags & MSG_TRUNC);
+	sp_expect_nothing(self->sub);
+}
+
+TEST_F(message, in_many_pieces)
+{
+	enum { PIECES = 1024, LEN = 37 };
+	static unsigned char in[PIECES * LEN];
+	static struct iovec out[PIECES], back[PIECES];
+	unsigned char *body = filler(PIECES * LEN, 5);
+	int i;
+
+	for (i = 0; i < PIECES; i++) {
+		out[i] = (struct iovec){ body + i * LEN, LEN };
+		back[i] = (struct iovec){ in + i * LEN, LEN };
+	}
+	must_eq(PIECES * LEN, writev(self->pub, out, PIECES));
+	must_eq(PIECES * LEN, readv(self->sub, back, PIECES));
+	must_be_filled(in, PIECES * LEN, 5);
+	sp_expect_nothing(self->sub);
+	free(body);
 }
 
 TEST_F(message, vectors_and_names)
@@ -218,6 +257,190 @@ TEST_F(message, sendmmsg_and_recvmmsg)
 	await_in(self->sub);
 	must_eq(1, recvmmsg(self->sub, m, N, MSG_DONTWAIT, NULL));
 	must_fail(EAGAIN, recvmmsg(self->sub, m, N, MSG_DONTWAIT, NULL));
+}
+
+/* Headers for so many messages of at most 8 bytes, in buffers of their own. */
+enum { BATCH = 5, BATCH_LEN = 8 };
+
+struct batch {
+	struct mmsghdr m[BATCH];
+	struct iovec iov[BATCH];
+	char buf[BATCH][BATCH_LEN];
+};
+
+static struct batch *batch(struct batch *b)
+{
+	int i;
+
+	memset(b, 0, sizeof(*b));
+	for (i = 0; i < BATCH; i++) {
+		b->iov[i] = (struct iovec){ b->buf[i], BATCH_LEN };
+		b->m[i].msg_hdr.msg_iov = &b->iov[i];
+		b->m[i].msg_hdr.msg_iovlen = 1;
+	}
+	return b;
+}
+
+static void batch_put(struct batch *b, int i, const char *body)
+{
+	b->iov[i].iov_len = strlen(body);
+	memcpy(b->buf[i], body, strlen(body));
+}
+
+TEST_F(message, sendmmsg_stops_at_an_error)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	struct batch b;
+	int i;
+
+	/* What was sent is told first; the error when it comes first. */
+	batch(&b);
+	for (i = 0; i < BATCH; i++)
+		batch_put(&b, i, i == 2 ? "too long" : "short");
+	sp_set(self->pub, SP_SNDMAXSIZE, 5);
+	must_eq(2, sendmmsg(self->pub, b.m, BATCH, 0));
+	must_fail(EMSGSIZE, sendmmsg(self->pub, b.m + 2, BATCH - 2, 0));
+	must_eq(2, sendmmsg(self->pub, b.m + 3, BATCH - 3, 0));
+	for (i = 0; i < 4; i++)
+		sp_expect(self->sub, LIT("short"));
+	sp_expect_nothing(self->sub);
+	EXPECT_EQ(4, counter(self->pub, sp_tx_msgs));
+
+	/* One request, one answer. */
+	sp_send(p.connected, LIT("Q"));
+	sp_expect(p.bound, LIT("Q"));
+	must_eq(1, sendmmsg(p.bound, b.m, BATCH, 0));
+	must_fail(EBADFD, sendmmsg(p.bound, b.m + 1, BATCH - 1, 0));
+	sp_expect(p.connected, LIT("short"));
+	/* Nobody to send to. */
+	close(p.bound);
+	await_peers(p.connected, 0);
+	must_fail(EAGAIN, sendmmsg(p.connected, b.m, BATCH, MSG_DONTWAIT));
+}
+
+TEST_F(message, sendmmsg_until_full)
+{
+	enum { LEN = 16384 };
+	static char body[LEN];
+	struct iovec iov = { body, LEN };
+	struct mmsghdr m[64] = { 0 };
+	int req = sp_open(SOCK_REQ), peer, n, total = 0, i;
+	struct addr addr;
+
+	sol_set(req, SO_SNDBUF, 32768);
+	addr = sp_bind(req, AF_INET);
+	peer = raw_connect_narrow(&addr);
+	raw_greet(peer, SOCK_REP);
+	await_out(req);
+	for (i = 0; i < 64; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov,
+						.msg_iovlen = 1 };
+	/* It takes some and stops, with no error, where it would wait. */
+	n = (int)must(sendmmsg(req, m, 64, MSG_DONTWAIT));
+	must_be(n > 0 && n < 64);
+	do {
+		total += n;
+		n = sendmmsg(req, m, 64, MSG_DONTWAIT);
+	} while (n > 0);
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(total, counter(req, sp_tx_msgs));
+}
+
+TEST_F(message, recvmmsg_ends)
+{
+	const struct timespec no_time = { 0, 0 };
+	struct timespec limit = no_time;
+	struct batch b;
+	int64_t start;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		sp_send(self->pub, LIT("x"));
+	await_counter(self->sub, sp_rx_queued, 4);
+	/* With the time, which is looked at after each message. */
+	must_eq(1, recvmmsg(self->sub, batch(&b)->m, BATCH, 0, &limit));
+	/* Where it would wait for another, if told that one is enough. */
+	must_eq(3, recvmmsg(self->sub, batch(&b)->m, BATCH, MSG_WAITFORONE,
+			    NULL));
+	/* With SO_RCVTIMEO, which is for each; nothing is an error then. */
+	sp_send(self->pub, LIT("x"));
+	set_timeout(self->sub, SO_RCVTIMEO, 50);
+	start = now_ms();
+	must_eq(1, recvmmsg(self->sub, batch(&b)->m, BATCH, 0, NULL));
+	EXPECT_LE(45, now_ms() - start);
+	must_fail(EAGAIN, recvmmsg(self->sub, b.m, BATCH, 0, NULL));
+	must_fail(EAGAIN, recvmmsg(self->sub, b.m, BATCH, MSG_WAITFORONE,
+				   NULL));
+	/* That leaves no error behind. */
+	sp_send(self->pub, LIT("y"));
+	sp_expect(self->sub, LIT("y"));
+}
+
+TEST_F(message, recvmmsg_tells_each)
+{
+	struct sockaddr_in from[BATCH];
+	struct batch b;
+	int i;
+
+	sp_send(self->pub, LIT("too long for it"));
+	sp_send(self->pub, LIT(""));
+	sp_send(self->pub, LIT("fits"));
+	await_counter(self->sub, sp_rx_queued, 19);
+	batch(&b);
+	for (i = 0; i < BATCH; i++) {
+		b.m[i].msg_hdr.msg_name = &from[i];
+		b.m[i].msg_hdr.msg_namelen = sizeof(from[i]);
+	}
+	must_eq(3, recvmmsg(self->sub, b.m, BATCH, MSG_DONTWAIT, NULL));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(sizeof(from[i]), b.m[i].msg_hdr.msg_namelen);
+		EXPECT_EQ(0, memcmp(&self->addr.in, &from[i], sizeof(from[i])));
+	}
+	EXPECT_EQ(8, b.m[0].msg_len);
+	EXPECT_EQ(MSG_TRUNC, b.m[0].msg_hdr.msg_flags & MSG_TRUNC);
+	EXPECT_EQ(0, b.m[1].msg_len);
+	EXPECT_EQ(0, b.m[1].msg_hdr.msg_flags & MSG_TRUNC);
+	EXPECT_EQ(4, b.m[2].msg_len);
+	EXPECT_EQ(0, memcmp("fits", b.buf[2], 4));
+}
+
+/*
+ * A REQ has one reply to give. recvmmsg() keeps the error of the second for its
+ * next call, as recvmmsg(2) says; other calls do not see it.
+ */
+TEST_F(message, recvmmsg_of_a_req)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	struct batch b;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		sp_send(p.connected, LIT("Q"));
+		sp_expect(p.bound, LIT("Q"));
+		sp_send(p.bound, LIT("R"));
+		await_in(p.connected);
+		must_eq(1, recvmmsg(p.connected, batch(&b)->m, BATCH, 0,
+				    NULL));
+		must_fail(EBADFD, recvmmsg(p.connected, b.m, BATCH, 0, NULL));
+	}
+	sp_round_trip(p.connected, p.bound);
+}
+
+TEST_F(message, peek_in_batches)
+{
+	struct batch b;
+	int i;
+
+	sp_send(self->pub, LIT("first"));
+	sp_send(self->pub, LIT("second"));
+	await_counter(self->sub, sp_rx_queued, 11);
+	/* A look does not move on: each is a look at the same. */
+	must_eq(BATCH, recvmmsg(self->sub, batch(&b)->m, BATCH,
+				MSG_PEEK | MSG_DONTWAIT, NULL));
+	for (i = 0; i < BATCH; i++)
+		EXPECT_EQ(0, memcmp("first", b.buf[i], b.m[i].msg_len));
+	sp_expect(self->sub, LIT("first"));
+	sp_expect(self->sub, LIT("second"));
 }
 
 TEST_F(message, more_is_a_hint)
