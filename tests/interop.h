@@ -1,27 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * One plan for all foreign libraries: REQ against REP and PUB against SUB, in
- * both directions and both orders, with bodies of every interesting size.
+ * both directions and both orders, with bodies of every interesting size, and
+ * with either side restarting.
  *
- * A program that includes this defines, before, `struct foreign` (a socket of
- * the library) and these functions, which fail loudly and never block for ever:
+ * A program that includes this defines, before, THEIRS: the library.
  */
 #ifndef SP_TESTS_INTEROP_H
 #define SP_TESTS_INTEROP_H
 
-static void foreign_open(struct foreign *f, int type);
-static void foreign_listen(struct foreign *f, const char *url);
-static void foreign_dial(struct foreign *f, const char *url);
-static void foreign_subscribe(struct foreign *f, const char *topic);
-static void foreign_send(struct foreign *f, const void *body, size_t len);
-/* Receives a message of exactly this length; the caller frees it. */
-static unsigned char *foreign_recv(struct foreign *f, size_t len);
-static void foreign_close(struct foreign *f);
+#include "peer.h"
 
 FIXTURE(interop)
 {
-	int s;
-	struct foreign f;
+	struct peer we, they;
+	struct addr place;
 };
 
 FIXTURE_VARIANT(interop)
@@ -43,156 +36,234 @@ VARIANT(our_pub_binds,    SOCK_PUB, true,  AF_INET);
 VARIANT(our_pub_connects, SOCK_PUB, false, AF_INET);
 VARIANT(our_sub_binds,    SOCK_SUB, true,  AF_INET);
 VARIANT(our_sub_connects, SOCK_SUB, false, AF_INET);
+#ifndef THEIRS_ARE_FAR
 VARIANT(our_req_binds_v6, SOCK_REQ, true,  AF_INET6);
 VARIANT(our_sub_connects_v6, SOCK_SUB, false, AF_INET6);
+#endif
 /* clang-format on */
 
-static void url_of(char *url, size_t cap, const struct addr *a)
+/* A side appears, for the first time or again, at the same address. */
+static void enter(struct peer *p, const struct library *library, int type,
+		  bool bind, const struct addr *place)
 {
-	snprintf(url, cap,
-		 a->sa.sa_family == AF_INET6 ? "tcp://[::1]:%d" :
-					       "tcp://127.0.0.1:%d",
-		 port_of(a));
+	*p = peer_open(library, type);
+	if (type == SOCK_SUB)
+		peer_subscribe(p, LIT(""));
+	if (bind)
+		peer_listen(p, place);
+	else
+		peer_dial(p, place);
+}
+
+static void we_enter(FIXTURE_DATA(interop) *self,
+		     const FIXTURE_VARIANT(interop) *variant)
+{
+	enter(&self->we, &ours, variant->ours, variant->we_bind, &self->place);
+}
+
+static void they_enter(FIXTURE_DATA(interop) *self,
+		       const FIXTURE_VARIANT(interop) *variant)
+{
+	enter(&self->they, &THEIRS, peer_type(variant->ours),
+	      !variant->we_bind, &self->place);
+}
+
+static struct addr place_for(const FIXTURE_VARIANT(interop) *variant)
+{
+	return variant->we_bind ? THEIRS.our_place(variant->family) :
+				  THEIRS.own_place(variant->family);
 }
 
 FIXTURE_SETUP(interop)
 {
-	struct addr addr;
-	char url[64];
-
-	self->s = sp_open(variant->ours);
-	foreign_open(&self->f, peer_type(variant->ours));
-	if (variant->we_bind) {
-		addr = sp_bind(self->s, variant->family);
-		url_of(url, sizeof(url), &addr);
-		foreign_dial(&self->f, url);
-	} else {
-		addr = nowhere(variant->family);
-		url_of(url, sizeof(url), &addr);
-		foreign_listen(&self->f, url);
-		sp_connect(self->s, &addr);
-	}
+	self->place = place_for(variant);
 }
 
 FIXTURE_TEARDOWN(interop)
 {
-	foreign_close(&self->f);
-	close(self->s);
+	peer_close(&self->they);
+	peer_close(&self->we);
+}
+
+/* Two messages where there are two directions. */
+static void exchange(FIXTURE_DATA(interop) *self, int type, size_t len,
+		     uint32_t seed)
+{
+	bool we_begin = type == SOCK_REQ || type == SOCK_PUB;
+	struct peer *first = we_begin ? &self->we : &self->they;
+	struct peer *second = we_begin ? &self->they : &self->we;
+
+	carry(first, second, len, seed);
+	if (type == SOCK_REQ || type == SOCK_REP)
+		carry(second, first, len, seed + 100);
+}
+
+/* Also true of pipes that a restart of the other side is about to end. */
+static void await_news(FIXTURE_DATA(interop) *self, int type)
+{
+	if (type == SOCK_PUB)
+		await_heard(&self->we, &self->they, "greeting");
+	if (type == SOCK_SUB)
+		await_heard(&self->they, &self->we, "greeting");
 }
 
 /*
  * The libraries' limit is 1 MiB, as ours, and counts the four bytes of the id.
- * The last byte of a topic and the message before it make no difference.
+ * The largest comes last: nanomsg publishes nothing while it still sends.
  */
 static const size_t sizes[] = { 0, 1, 2, 100, 65536, (1 << 20) - 4 };
 
-static void ours_to_theirs(int s, struct foreign *f, size_t len, uint32_t seed)
+TEST_F(interop, bodies_of_every_size)
 {
-	unsigned char *body;
+	size_t i;
 
-	sp_send_filled(s, len, seed);
-	body = foreign_recv(f, len);
-	must_be_filled(body, len, seed);
-	free(body);
+	we_enter(self, variant);
+	they_enter(self, variant);
+	if (variant->ours == SOCK_PUB)
+		await_peers(self->we.id, 1);
+	else
+		await_news(self, variant->ours);
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		exchange(self, variant->ours, sizes[i], (uint32_t)i);
+
+	EXPECT_EQ(1, counter(self->we.id, sp_pipe_ups));
+	EXPECT_EQ(0, counter(self->we.id, sp_bad_greetings));
+	EXPECT_EQ(0, counter(self->we.id, sp_rx_malformed));
+	EXPECT_EQ(0, counter(self->we.id, sp_resends));
+	EXPECT_EQ(0, counter(self->we.id, sp_tx_dropped));
 }
 
-static void theirs_to_ours(struct foreign *f, int s, size_t len, uint32_t seed)
+TEST_F(interop, they_come_first)
 {
-	unsigned char *body = filler(len, seed);
+	they_enter(self, variant);
+	we_enter(self, variant);
+	await_news(self, variant->ours);
+	exchange(self, variant->ours, 10, 1);
+	EXPECT_EQ(1, counter(self->we.id, sp_pipe_ups));
+	EXPECT_EQ(0, counter(self->we.id, sp_bad_greetings));
+}
 
-	foreign_send(f, body, len);
-	free(body);
-	sp_expect_filled(s, len, seed);
+TEST_F(interop, they_restart)
+{
+	int i;
+
+	we_enter(self, variant);
+	they_enter(self, variant);
+	for (i = 0;; i++) {
+		await_news(self, variant->ours);
+		exchange(self, variant->ours, 10, (uint32_t)i);
+		if (i == 2)
+			break;
+		peer_close(&self->they);
+		await_peers(self->we.id, 0);
+		they_enter(self, variant);
+	}
+	EXPECT_EQ(0, counter(self->we.id, sp_bad_greetings));
+	EXPECT_EQ(0, counter(self->we.id, sp_rx_malformed));
+}
+
+TEST_F(interop, we_restart)
+{
+	int i;
+
+	we_enter(self, variant);
+	they_enter(self, variant);
+	for (i = 0;; i++) {
+		await_news(self, variant->ours);
+		exchange(self, variant->ours, 10, (uint32_t)i);
+		if (i == 2)
+			break;
+		peer_close(&self->we);
+		we_enter(self, variant);
+	}
+	EXPECT_EQ(0, counter(self->we.id, sp_bad_greetings));
+	EXPECT_EQ(0, counter(self->we.id, sp_rx_malformed));
 }
 
 /*
- * A publisher drops what it publishes before the pipe is up. Ours tells; of
- * theirs we know it when the first greeting gets through. Later ones must not
- * be mistaken for what is tested, so their topic is then given up.
+ * A request in the hands of a replier that restarts, or of a requester that
+ * does.
  */
-static void await_their_publisher(struct foreign *f, int s)
+FIXTURE(outstanding)
 {
-	int64_t deadline = patience();
-	char c;
+	FIXTURE_DATA(interop) both;
+};
 
-	subscribe(s, LIT("greeting"));
-	do {
-		foreign_send(f, "greeting", 8);
-		tick(deadline, "the foreign publisher to be heard");
-	} while (recv(s, &c, 1, MSG_DONTWAIT) < 0);
-	unsubscribe(s, LIT("greeting"));
-	subscribe(s, LIT(""));
-	foreign_send(f, "end", 3);
-	while (must(recv(s, &c, 1, MSG_TRUNC)) != 3)
-		;
+FIXTURE_VARIANT(outstanding)
+{
+	FIXTURE_VARIANT(interop) both;
+};
+
+/* clang-format off */
+#define OUTSTANDING(name, type, bind)                             \
+	FIXTURE_VARIANT_ADD(outstanding, name) { .both = {        \
+		.ours = type, .we_bind = bind,                    \
+		.family = AF_INET } }
+OUTSTANDING(our_req_binds,    SOCK_REQ, true);
+OUTSTANDING(our_req_connects, SOCK_REQ, false);
+OUTSTANDING(our_rep_binds,    SOCK_REP, true);
+OUTSTANDING(our_rep_connects, SOCK_REP, false);
+/* clang-format on */
+
+FIXTURE_SETUP(outstanding)
+{
+	self->both.place = place_for(&variant->both);
+	we_enter(&self->both, &variant->both);
+	they_enter(&self->both, &variant->both);
 }
 
-TEST_F(interop, bodies_of_every_size)
+FIXTURE_TEARDOWN(outstanding)
 {
-	size_t i, len;
-	uint32_t seed;
-
-	if (variant->ours == SOCK_PUB) {
-		foreign_subscribe(&self->f, "");
-		await_peers(self->s, 1);
-	}
-	if (variant->ours == SOCK_SUB)
-		await_their_publisher(&self->f, self->s);
-
-	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		len = sizes[i];
-		seed = (uint32_t)i;
-		switch (variant->ours) {
-		case SOCK_REQ:
-			ours_to_theirs(self->s, &self->f, len, seed);
-			theirs_to_ours(&self->f, self->s, len, seed + 100);
-			break;
-		case SOCK_REP:
-			theirs_to_ours(&self->f, self->s, len, seed);
-			ours_to_theirs(self->s, &self->f, len, seed + 100);
-			break;
-		case SOCK_PUB:
-			ours_to_theirs(self->s, &self->f, len, seed);
-			break;
-		case SOCK_SUB:
-			theirs_to_ours(&self->f, self->s, len, seed);
-			break;
-		}
-	}
-	EXPECT_EQ(1, counter(self->s, sp_pipe_ups));
-	EXPECT_EQ(0, counter(self->s, sp_bad_greetings));
-	EXPECT_EQ(0, counter(self->s, sp_rx_malformed));
-	EXPECT_EQ(0, counter(self->s, sp_resends));
+	peer_close(&self->both.they);
+	peer_close(&self->both.we);
 }
 
-/* Either side goes away and comes back at the same address. */
-TEST(restart)
+/*
+ * The same request comes again, long before any resend interval (a minute) is
+ * over.
+ */
+TEST_F(outstanding, request_survives_a_restart_of_its_replier)
 {
-	struct addr addr;
-	int req = sp_listener(SOCK_REQ, &addr), i;
-	struct foreign f;
-	char url[64];
+	FIXTURE_DATA(interop) *both = &self->both;
+	bool we_ask = variant->both.ours == SOCK_REQ;
+	struct peer *req = we_ask ? &both->we : &both->they;
+	struct peer *rep = we_ask ? &both->they : &both->we;
 
-	url_of(url, sizeof(url), &addr);
-	foreign_open(&f, SOCK_REP);
-	foreign_dial(&f, url);
-	for (i = 0; i < 2; i++) {
-		ours_to_theirs(req, &f, 10, 1);
-		theirs_to_ours(&f, req, 20, 2);
-		foreign_close(&f);
-		await_peers(req, 0);
-		foreign_open(&f, SOCK_REP);
-		foreign_dial(&f, url);
-	}
-	for (i = 0; i < 2; i++) {
-		ours_to_theirs(req, &f, 10, 1);
-		theirs_to_ours(&f, req, 20, 2);
-		close(req);
-		req = sp_open(SOCK_REQ);
-		must(bind(req, &addr.sa, addr.len));
-	}
-	ours_to_theirs(req, &f, 10, 1);
-	foreign_close(&f);
+	peer_send(req, LIT("question"));
+	peer_expect(rep, LIT("question"));
+	peer_close(rep);
+	if (we_ask)
+		they_enter(both, &variant->both);
+	else
+		we_enter(both, &variant->both);
+	peer_expect(rep, LIT("question"));
+	peer_send(rep, LIT("answer"));
+	peer_expect(req, LIT("answer"));
+	if (we_ask)
+		EXPECT_LE(1, counter(req->id, sp_resends));
+	/* Nothing of it is left. */
+	exchange(both, variant->both.ours, 10, 1);
+}
+
+TEST_F(outstanding, reply_to_a_requester_that_left_goes_nowhere)
+{
+	FIXTURE_DATA(interop) *both = &self->both;
+	bool we_ask = variant->both.ours == SOCK_REQ;
+	struct peer *req = we_ask ? &both->we : &both->they;
+	struct peer *rep = we_ask ? &both->they : &both->we;
+
+	peer_send(req, LIT("question"));
+	peer_expect(rep, LIT("question"));
+	peer_close(req);
+	if (!we_ask)
+		await_peers(rep->id, 0);
+	peer_send(rep, LIT("answer"));
+	if (we_ask)
+		we_enter(both, &variant->both);
+	else
+		they_enter(both, &variant->both);
+	exchange(both, variant->both.ours, 10, 1);
 }
 
 #endif
