@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Our sockets against libnanomsg.
+ * Our sockets against libnanomsg, one to one and in a crowd.
  */
 #include "sptest.h"
 
 #define THEIRS nanomsg
 #include "interop.h"
+#include "interop_crowd.h"
 
 SP_TEST_MAIN
