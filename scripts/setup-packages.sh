@@ -28,6 +28,7 @@ for group; do
 	llvm-*) wanted+=("clang-${group#*-}" "lld-${group#*-}" "llvm-${group#*-}" "libclang1-${group#*-}") ;;
 	guest) wanted+=(qemu-system-x86 busybox-static cpio util-linux) ;;
 	tests) wanted+=(gcc libc6-dev nanomsg-utils libnanomsg-dev libnng-dev liburing-dev iproute2) ;;
+	python) wanted+=(python3 python3-venv ca-certificates) ;;
 	lint) wanted+=(g++ mandoc shellcheck) ;;
 	*) die "no package group '$group'" ;;
 	esac

@@ -37,6 +37,18 @@ for program in ip ss tc nanocat; do
 	programs+=(--file "$path:/usr/bin/$program")
 done
 
+# What plays on this side of the guest's network: at a port that the machine
+# gives it, with another that leads into the guest. That one is not among those
+# that the machine gives to whoever wants any.
+around=() with=()
+if [[ " ${tests[*]} " == *' interop_pynng '* ]]; then
+	python=$("$scripts/setup-pynng.sh")
+	until into=$((RANDOM % 10000 + 20000)) && ! : 2>/dev/null <>"/dev/tcp/127.0.0.1/$into"; do :; done
+	exec {from_peer}< <(exec setpriv --pdeathsig TERM "$python" "$top/tests/host/pynng_peer.py" "$into")
+	read -rt 60 port <&"$from_peer" || die "pynng_peer.py does not start"
+	around=(--forward "$into:5577") with=(env "PYNNG_PEER=$port")
+fi
+
 # KUnit's part of the kernel log, put into the form of a test program's output.
 kunit() {
 	sed -n '/vm: loading/,/vm: running/s/^\[ *[0-9.]*\] //p' "$1" |
@@ -52,8 +64,8 @@ log=$top/build/test.log
 	status=0
 	"$scripts/vm.sh" --kernel debug --module "$module" --timeout 1800 --log "$log" \
 		--file "$top/build/tests:/root/tests" --file "$top/build/userspace:/root/bin" \
-		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" \
-		-- /root/guest-test.sh "${tests[@]}" || status=$?
+		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" "${around[@]}" \
+		-- "${with[@]}" /root/guest-test.sh "${tests[@]}" || status=$?
 	echo "#> guest $status"
 	kunit "$log"
 } | awk -v expected="${tests[*]} unload" -f "$scripts/ktap.awk"

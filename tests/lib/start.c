@@ -44,6 +44,12 @@ static void calibrate(void)
 
 void sp_test_start(void)
 {
+	netns_enter_new();
+	sp_test_start_here();
+}
+
+void sp_test_start_here(void)
+{
 	const struct rlimit no_core = { 0, 0 };
 	struct rlimit files;
 	int s;
@@ -55,7 +61,6 @@ void sp_test_start(void)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 
-	netns_enter_new();
 	calibrate();
 
 	s = socket(PF_SP, SOCK_REP, 0);

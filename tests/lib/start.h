@@ -9,6 +9,8 @@
 #define SP_TESTS_START_H
 
 void sp_test_start(void);
+/* The same in the namespace in which it was started. */
+void sp_test_start_here(void);
 
 #define SP_TEST_MAIN                                                          \
 	int main(int argc, char **argv)                                       \
