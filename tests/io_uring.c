@@ -264,6 +264,46 @@ TEST_F(uring, send)
 	sp_expect(p.connected, LIT("answer"));
 }
 
+/* What waits for somebody to send to is still whole when it is tried again. */
+TEST_F(uring, send_that_waits)
+{
+	struct iovec iov[] = { { "in ", 3 }, { "pieces", 6 } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct ring *r = self->r;
+	int way;
+
+	for (way = 0; way < 5; way++) {
+		struct addr addr;
+		int req = sp_listener(SOCK_REQ, &addr), peer;
+
+		switch (way) {
+		case 0:
+			io_uring_prep_send(sqe(r), req, "in pieces", 9, 0);
+			break;
+		case 1:
+			io_uring_prep_sendmsg(sqe(r), req, &msg, 0);
+			break;
+		case 2:
+			io_uring_prep_write(sqe(r), req, "in pieces", 9, 0);
+			break;
+		case 3:
+			io_uring_prep_writev(sqe(r), req, iov, 2, 0);
+			break;
+		case 4:
+			io_uring_prep_send(sqe(r), req, "in pieces", 9, 0);
+			last->flags |= IOSQE_ASYNC;
+			break;
+		}
+		go(r, 1);
+		must_wait(r, 1);
+		peer = raw_peer(SOCK_REP, &addr);
+		must_eq(9, done(r, 1).res);
+		raw_expect_request(peer, LIT("in pieces"));
+		close(peer);
+		close(req);
+	}
+}
+
 TEST_F(uring, not_waiting)
 {
 	struct ring *r = self->r;

@@ -680,6 +680,16 @@ unsafe extern "C" fn sendmsg<T: Family>(
     let (this, msg) = unsafe { (object::<T>(sock), &mut *msg) };
     let quiet = msg.msg_flags & bindings::MSG_NOSIGNAL != 0;
     let result = T::send(this, &mut SendCall { msg, len });
+    if result.is_err() {
+        // Nothing was sent: io_uring goes on with this iterator when it tries again.
+        // SAFETY: The iterator is the caller's and outlives this call. It had `len` bytes, so what is
+        // missing was read from it in `send`.
+        unsafe {
+            let iter = IovIterSource::from_raw(&mut msg.msg_iter);
+            let read = len.saturating_sub(iter.len());
+            iter.revert(read);
+        }
+    }
     if !quiet && matches!(result, Err(e) if e == EPIPE) {
         // SAFETY: No requirements.
         unsafe { bindings::sp_helper_sigpipe() };
