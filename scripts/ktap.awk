@@ -5,7 +5,7 @@
 # passed. Lines that begin with #> are the runner's:
 #
 #	#> begin NAME		what follows is NAME's output
-#	#> end NAME STATUS	NAME ended with that exit status
+#	#> end NAME STATUS [S]	NAME ended with that exit status, after S seconds
 #	#> suites 1..N		N programs begin after this
 #	#> guest STATUS		what vm.sh returned
 #
@@ -37,6 +37,8 @@ function fail(what) {
 		fail("printed no plan")
 	else if (results != planned)
 		fail("planned " planned " results, printed " results)
+	if ($5 > 20)
+		printf "     %s took %d s\n", name, $5
 	name = ""
 	next
 }
