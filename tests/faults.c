@@ -9,6 +9,9 @@
 #include "sptest.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -299,6 +302,119 @@ static void expect_last_request(life *f, int s, bool worked)
 	await_peers(f->rep, 1);
 }
 
+static long call_set(life *f, int s)
+{
+	const int probes = 3;
+
+	(void)f;
+	return setsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+static int keepcnt(int s)
+{
+	int probes = -1;
+	socklen_t len = sizeof(probes);
+
+	must(getsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &probes, &len));
+	return probes;
+}
+
+static void close_set(life *f, int s, bool worked)
+{
+	(void)f;
+	/* Refused, it changed nothing. */
+	must_eq(worked, keepcnt(s) == 3);
+	close(s);
+}
+
+static int make_set_req(life *f)
+{
+	int s = sp_open(SOCK_REQ);
+
+	must(call_set(f, s));
+	return s;
+}
+
+static int open_proc(life *f)
+{
+	(void)f;
+	return (int)must(open("/proc/thread-self/net/sp", O_RDONLY));
+}
+
+static long call_read(life *f, int s)
+{
+	char buf[4096];
+
+	(void)f;
+	return read(s, buf, sizeof(buf));
+}
+
+static void close_it(life *f, int s, bool worked)
+{
+	(void)f;
+	(void)worked;
+	close(s);
+}
+
+/* Only what our module calls for fails, or everything again. */
+static void fail_between(unsigned long start, unsigned long end)
+{
+	static const char *const what[] = { "failslab", "fail_page_alloc",
+					    "fail_usercopy" };
+	char path[80], text[32];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(what); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/require-start",
+			 what[i]);
+		snprintf(text, sizeof(text), "0x%lx", start);
+		write_text(path, text);
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/require-end",
+			 what[i]);
+		snprintf(text, sizeof(text), "0x%lx", end);
+		write_text(path, text);
+	}
+}
+
+static void fail_in_module(void)
+{
+	FILE *modules = fopen("/proc/modules", "r");
+	unsigned long start = 0, size = 0;
+	char line[256];
+
+	must_be(modules);
+	while (!start && fgets(line, sizeof(line), modules))
+		if (sscanf(line, "sp %lu %*d %*s %*s 0x%lx", &size, &start) < 2)
+			start = 0;
+	fclose(modules);
+	must_be(start);
+	fail_between(start, start + size);
+}
+
+/* Of all that a new namespace needs. */
+static int remember_home(life *f)
+{
+	(void)f;
+	fail_in_module();
+	return (int)must(open("/proc/thread-self/ns/net", O_RDONLY));
+}
+
+static long call_unshare(life *f, int s)
+{
+	(void)f;
+	(void)s;
+	return unshare(CLONE_NEWNET);
+}
+
+static void go_home(life *f, int s, bool worked)
+{
+	(void)f;
+	if (worked)
+		must(setns(s, CLONE_NEWNET));
+	close(s);
+	fail_between(0, ULONG_MAX);
+}
+
 static void close_made(life *f, int s, bool worked)
 {
 	(void)f;
@@ -317,6 +433,10 @@ static const struct step steps[] = {
 	{ "reply", request_in_hand, call_reply, expect_reply },
 	{ "info", same_req, call_info, nothing },
 	{ "close", make_connected_req, call_close, expect_last_request },
+	{ "set", make_req, call_set, close_set },
+	{ "connect_set", make_set_req, call_connect, close_connected },
+	{ "proc", open_proc, call_read, close_it },
+	{ "namespace", remember_home, call_unshare, go_home },
 };
 
 FIXTURE_VARIANT(faults)
@@ -335,6 +455,10 @@ STEP(recv, 6);
 STEP(reply, 7);
 STEP(info, 8);
 STEP(close, 9);
+STEP(set, 10);
+STEP(connect_set, 11);
+STEP(proc, 12);
+STEP(namespace, 13);
 
 TEST_F(faults, each_one)
 {
