@@ -702,37 +702,15 @@ FIXTURE_TEARDOWN(namespace)
 }
 
 /*
- * A process makes a namespace, uses sockets in it, and exits. A veth pair into
- * that namespace vanishes here when it is gone.
+ * A process makes a namespace, uses sockets in it, and exits.
  */
 TEST_F(namespace, goes_when_its_processes_have_gone)
 {
-	static const char name[] = "spgone";
-	struct meet up, go;
-	int64_t deadline;
-	pid_t pid;
+	struct neighbour n;
 
-	meet_init(&up);
-	meet_init(&go);
-	pid = (pid_t)must(fork());
-	if (pid == 0) {
-		netns_enter_new();
-		meet_tell(&up);
-		meet_await(&go);
-		variant->leave();
-		_exit(0);
-	}
-	meet_await(&up);
-	if (!netns_veth(name, pid)) {
-		kill(pid, SIGKILL);
+	if (!neighbour_start(&n, "spgone", variant->leave))
 		SKIP(return, "no veth in this kernel");
-	}
-	must_be(if_nametoindex(name));
-	meet_tell(&go);
-	child_join(pid);
-	deadline = patience();
-	while (if_nametoindex(name))
-		tick(deadline, "the network namespace to go");
+	neighbour_end(&n);
 }
 
 SP_TEST_MAIN

@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <linux/filter.h>
 #include <net/if.h>
-#include <signal.h>
 
 /* <linux/in.h> and <linux/tcp.h> have more than the C library. */
 #ifndef IP_LOCAL_PORT_RANGE
@@ -586,37 +585,23 @@ TEST(device_decides_who_is_reached)
 	EXPECT_EQ(0, get_int(req, SOL_SOCKET, SO_BINDTOIFINDEX));
 }
 
+static void nothing(void)
+{
+}
+
 /* The device is gone, and its name is nobody's: not another way out. */
 TEST(device_that_went_reaches_nobody)
 {
 	static const char name[] = "spwent";
-	struct meet up, go;
 	struct addr addr;
 	int l = raw_listen(&addr), s = sp_open(SOCK_SUB), index;
-	int64_t deadline;
-	pid_t pid;
+	struct neighbour n;
 
-	meet_init(&up);
-	meet_init(&go);
-	pid = (pid_t)must(fork());
-	if (pid == 0) {
-		netns_enter_new();
-		meet_tell(&up);
-		meet_await(&go);
-		_exit(0);
-	}
-	meet_await(&up);
-	if (!netns_veth(name, pid)) {
-		kill(pid, SIGKILL);
+	if (!neighbour_start(&n, name, nothing))
 		SKIP(return, "no veth in this kernel");
-	}
 	index = (int)if_nametoindex(name);
 	must(setsockopt(s, SOL_SOCKET, SO_BINDTODEVICE, name, sizeof(name)));
-	meet_tell(&go);
-	child_join(pid);
-	deadline = patience();
-	while (if_nametoindex(name))
-		tick(deadline, "the device to go");
+	neighbour_end(&n);
 	sp_set(s, SP_RECONNECT_IVL, 1);
 	sp_connect(s, &addr);
 	expect_stays_not_in(l);

@@ -468,12 +468,27 @@ static int close_with_a_rest(struct addr *addr)
 	return peer;
 }
 
+/* Waits until no socket is listed any more. */
+static void await_empty(void)
+{
+	int64_t deadline = patience();
+	bool empty = false;
+
+	while (!empty) {
+		char *text = read_sp();
+
+		empty = !strcmp(text, header);
+		free(text);
+		if (!empty)
+			tick(deadline, "the closed socket to go");
+	}
+}
+
 TEST(closed_sockets_are_listed_until_they_have_delivered)
 {
 	struct addr addr;
 	int peer = close_with_a_rest(&addr);
 	unsigned char *body = malloc(5 << 20);
-	int64_t deadline = patience();
 	char *text, *line;
 
 	ASSERT_NE(NULL, body);
@@ -487,35 +502,19 @@ TEST(closed_sockets_are_listed_until_they_have_delivered)
 	must_be_filled(body, 5 << 20, 1);
 	raw_expect_closed(peer);
 	close(peer);
-	for (;;) {
-		text = read_sp();
-		if (!strcmp(text, header))
-			break;
-		free(text);
-		tick(deadline, "the closed socket to go");
-	}
-	free(text);
+	await_empty();
 	free(body);
 }
 
 TEST(close_timeout_ends_the_delivery)
 {
-	int64_t start = now_ms(), deadline;
+	int64_t start = now_ms();
 	struct addr addr;
-	char *text;
 	int peer;
 
 	EXPECT_EQ(0, knob_write("1000\n"));
 	peer = close_with_a_rest(&addr);
-	deadline = patience();
-	for (;;) {
-		text = read_sp();
-		if (!strcmp(text, header))
-			break;
-		free(text);
-		tick(deadline, "the closed socket to give up");
-	}
-	free(text);
+	await_empty();
 	EXPECT_LE(1000, now_ms() - start);
 	/* What did not get through is reset, and does not look complete. */
 	for (;;) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
 #include "netns.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <linux/if_link.h>
@@ -8,6 +9,7 @@
 #include <linux/veth.h>
 #include <net/if.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -55,7 +57,8 @@ static void end(struct request *r, struct rtattr *nest)
 					 (char *)nest);
 }
 
-bool netns_veth_(const char *name, int pid)
+/* False if this kernel has no veth. */
+static bool make_veth(const char *name, int pid)
 {
 	struct request r = {
 		.header = {
@@ -94,4 +97,42 @@ bool netns_veth_(const char *name, int pid)
 	if (answer.error.error)
 		die("making a veth pair: errno %d", -answer.error.error);
 	return true;
+}
+
+bool neighbour_start_(struct neighbour *n, const char *name,
+		      void (*leave)(void))
+{
+	struct meet up;
+
+	meet_init_(&up);
+	meet_init_(&n->go);
+	n->name = name;
+	n->pid = (pid_t)must_(fork(), "fork");
+	if (n->pid == 0) {
+		netns_enter_new_();
+		meet_tell_(&up);
+		meet_await_(&n->go);
+		leave();
+		_exit(0);
+	}
+	meet_await_(&up);
+	if (make_veth(name, n->pid)) {
+		if (!if_nametoindex(name))
+			die("%s is not there", name);
+		return true;
+	}
+	kill(n->pid, SIGKILL);
+	child_status_(n->pid);
+	return false;
+}
+
+void neighbour_end_(struct neighbour *n)
+{
+	int64_t deadline;
+
+	meet_tell_(&n->go);
+	child_join_(n->pid);
+	deadline = patience();
+	while (if_nametoindex(n->name))
+		tick_(deadline, "the network namespace to go");
 }

@@ -6,6 +6,7 @@
 #define SP_TESTS_NETNS_H
 
 #include "must.h"
+#include "task.h"
 
 #include <stdbool.h>
 
@@ -14,11 +15,24 @@
 void netns_enter_new_(void);
 
 /*
- * Stretches a veth pair from here into the namespace of process @pid: the near
- * end is called @name. It goes away with either namespace, so its absence here
- * proves that the far one is gone. False if this kernel has no veth.
+ * A process in a namespace of its own, and a veth pair from here into that: the
+ * near end is called @name. It goes away with either namespace, so its absence
+ * here proves that the far one is gone.
  */
-#define netns_veth(name, pid) AT(netns_veth_((name), (pid)))
-bool netns_veth_(const char *name, int pid);
+struct neighbour {
+	const char *name;
+	pid_t pid;
+	struct meet go;
+};
+
+/* False if this kernel has no veth. Its last act is to call @leave. */
+#define neighbour_start(n, name, leave) \
+	AT(neighbour_start_((n), (name), (leave)))
+bool neighbour_start_(struct neighbour *n, const char *name,
+		      void (*leave)(void));
+
+/* Lets it go, and waits until its namespace has gone, too. */
+#define neighbour_end(n) AT(neighbour_end_((n)))
+void neighbour_end_(struct neighbour *n);
 
 #endif
