@@ -183,6 +183,54 @@ TEST_F(unload, in_a_loop_while_peers_send)
 /*
  * socket() asks modprobe for net-pf-18. A script stands in for it.
  */
+static bool stop;
+
+static void read_files(void *arg)
+{
+	char buf[4096];
+
+	(void)arg;
+	while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+		static const char *const files[] = {
+			"/proc/self/net/sp",
+			"/proc/sys/net/sp/close_timeout_ms",
+		};
+		size_t i;
+
+		for (i = 0; i < ARRAY_SIZE(files); i++) {
+			int fd = open(files[i], O_RDONLY);
+
+			if (fd < 0)
+				continue;
+			while (read(fd, buf, sizeof(buf)) > 0)
+				;
+			close(fd);
+		}
+	}
+}
+
+/* No reason to stay, and no way to see what is only half there. */
+TEST_F(unload, while_its_files_are_read)
+{
+	struct task reader;
+	char buf[4096];
+	int fd, i;
+
+	stop = false;
+	task_start(&reader, read_files, NULL);
+	for (i = 0; i < 2; i++) {
+		fd = (int)must(open("/proc/self/net/sp", O_RDONLY));
+		must(read(fd, buf, 10));
+		module_unload();
+		must_fail(EIO, read(fd, buf, sizeof(buf)));
+		close(fd);
+		must_fail(ENOENT, open("/proc/self/net/sp", O_RDONLY));
+		reload();
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+	task_join(&reader);
+}
+
 TEST_F(unload, socket_loads_the_module)
 {
 	static const char path[] = "/tmp/sp-modprobe";
