@@ -34,6 +34,7 @@ fast=()
 for test in io_uring sockopt stress threads waiters; do
 	[[ " ${tests[*]} " != *" $test "* ]] || fast+=("$test")
 done
+((!${#fast[@]})) || "$scripts/setup-kernel.sh" release >/dev/null
 
 programs=()
 for program in ip ss tc nanocat; do
