@@ -73,18 +73,32 @@ static int bpf(int cmd, union bpf_attr *attr)
 	return (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr));
 }
 
-static int program_load(enum bpf_prog_type type, enum bpf_attach_type where)
+/* r0 = 0; exit: not allowed, or dropped. */
+static const struct bpf_insn no[] = {
+	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+	{ .code = BPF_JMP | BPF_EXIT },
+};
+
+/* The same, but only for packets of this SO_PRIORITY. */
+enum { UNWANTED = 5 };
+static const struct bpf_insn no_priority[] = {
+	{ .code = BPF_LDX | BPF_W | BPF_MEM, .dst_reg = 2, .src_reg = 1,
+	  .off = offsetof(struct __sk_buff, priority) },
+	{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 1 },
+	{ .code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 2, .off = 1,
+	  .imm = UNWANTED },
+	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+	{ .code = BPF_JMP | BPF_EXIT },
+};
+
+static int program_load(const struct bpf_insn *insns, size_t count,
+			enum bpf_prog_type type, enum bpf_attach_type where)
 {
-	/* r0 = 0; exit: not allowed, or dropped. */
-	const struct bpf_insn no[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
 	union bpf_attr attr = {
 		.prog_type = type,
 		.expected_attach_type = where,
-		.insns = (uintptr_t)no,
-		.insn_cnt = ARRAY_SIZE(no),
+		.insns = (uintptr_t)insns,
+		.insn_cnt = (unsigned int)count,
 		.license = (uintptr_t) "GPL",
 	};
 
@@ -96,10 +110,10 @@ struct ban {
 	enum bpf_attach_type where;
 };
 
-static struct ban impose(int group, enum bpf_prog_type type,
-			 enum bpf_attach_type where)
+static struct ban impose_program(int group, int program,
+				 enum bpf_attach_type where)
 {
-	struct ban b = { group, program_load(type, where), where };
+	struct ban b = { group, program, where };
 	union bpf_attr attr = {
 		.target_fd = (unsigned int)group,
 		.attach_bpf_fd = (unsigned int)b.program,
@@ -108,6 +122,14 @@ static struct ban impose(int group, enum bpf_prog_type type,
 
 	must(bpf(BPF_PROG_ATTACH, &attr));
 	return b;
+}
+
+static struct ban impose(int group, enum bpf_prog_type type,
+			 enum bpf_attach_type where)
+{
+	return impose_program(group,
+			      program_load(no, ARRAY_SIZE(no), type, where),
+			      where);
 }
 
 static void lift(struct ban *b)
@@ -262,6 +284,48 @@ TEST_F(policy, packets_dropped)
 	sp_expect(rep, LIT("Q"));
 	sp_send(rep, LIT("R"));
 	child_join(pid);
+}
+
+/* What a firewall or a queueing discipline goes by is on the packets. */
+TEST_F(policy, priority_is_on_the_packets)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	struct meet up, go;
+	struct ban ban;
+	pid_t pid;
+
+	meet_init(&up);
+	meet_init(&go);
+	ban = impose_program(self->group_fd,
+			     program_load(no_priority, ARRAY_SIZE(no_priority),
+					  BPF_PROG_TYPE_CGROUP_SKB,
+					  BPF_CGROUP_INET_EGRESS),
+			     BPF_CGROUP_INET_EGRESS);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		int req;
+
+		enter_group(self->group);
+		req = sp_dialer(SOCK_REQ, &addr);
+		await_peers(req, 1);
+		sol_set(req, SO_PRIORITY, UNWANTED);
+		sp_send(req, LIT("Q"));
+		meet_tell(&up);
+		meet_await(&go);
+		/* TCP sends it again. */
+		sol_set(req, SO_PRIORITY, 0);
+		sp_expect(req, LIT("R"));
+		_exit(0);
+	}
+	meet_await(&up);
+	await_peers(rep, 1);
+	expect_stays_not_in(rep);
+	meet_tell(&go);
+	sp_expect(rep, LIT("Q"));
+	sp_send(rep, LIT("R"));
+	child_join(pid);
+	lift(&ban);
 }
 
 /* Messages that wait are charged to whom sent them, and uncharged later. */
