@@ -149,7 +149,7 @@ FIXTURE_TEARDOWN(follow)
 {
 }
 
-static void follow_set(const FIXTURE_VARIANT(follow) * v, int s)
+static void follow_set(const FIXTURE_VARIANT(follow) *v, int s)
 {
 	if (v->text)
 		must(setsockopt(s, v->level, v->name, v->text,
@@ -158,7 +158,7 @@ static void follow_set(const FIXTURE_VARIANT(follow) * v, int s)
 		set_int(s, v->level, v->name, v->number);
 }
 
-static void follow_reads_back(const FIXTURE_VARIANT(follow) * v, int s)
+static void follow_reads_back(const FIXTURE_VARIANT(follow) *v, int s)
 {
 	char text[16] = "";
 	socklen_t len = sizeof(text);
@@ -189,7 +189,7 @@ static void ends_add(int s, int family, struct ends *e)
 	await_peers(s, peers + 2);
 }
 
-static void ends_show(const FIXTURE_VARIANT(follow) * v, struct ends *e,
+static void ends_show(const FIXTURE_VARIANT(follow) *v, struct ends *e,
 		      bool expected)
 {
 	struct diag d;

@@ -248,9 +248,15 @@ TEST_F(policy, redial_not_allowed)
 	child_join(pid);
 }
 
-/* A firewall that drops what the group sends: nothing is lost, only late. */
-TEST_F(policy, packets_dropped)
+/*
+ * A request from the group, whose packets are dropped for a while: nothing is
+ * lost, only late. With a priority, until the socket has another one.
+ */
+static void request_late(const FIXTURE_DATA(policy) *self,
+			 const struct bpf_insn *insns, size_t count,
+			 int priority)
 {
+	const enum bpf_attach_type where = BPF_CGROUP_INET_EGRESS;
 	struct addr addr;
 	int rep = sp_listener(SOCK_REP, &addr);
 	struct meet up, go;
@@ -268,48 +274,7 @@ TEST_F(policy, packets_dropped)
 		await_peers(req, 1);
 		meet_tell(&up);
 		meet_await(&go);
-		sp_send(req, LIT("Q"));
-		meet_tell(&up);
-		sp_expect(req, LIT("R"));
-		_exit(0);
-	}
-	meet_await(&up);
-	await_peers(rep, 1);
-	ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SKB,
-		     BPF_CGROUP_INET_EGRESS);
-	meet_tell(&go);
-	meet_await(&up);
-	expect_stays_not_in(rep);
-	lift(&ban);
-	sp_expect(rep, LIT("Q"));
-	sp_send(rep, LIT("R"));
-	child_join(pid);
-}
-
-/* What a firewall or a queueing discipline goes by is on the packets. */
-TEST_F(policy, priority_is_on_the_packets)
-{
-	struct addr addr;
-	int rep = sp_listener(SOCK_REP, &addr);
-	struct meet up, go;
-	struct ban ban;
-	pid_t pid;
-
-	meet_init(&up);
-	meet_init(&go);
-	ban = impose_program(self->group_fd,
-			     program_load(no_priority, ARRAY_SIZE(no_priority),
-					  BPF_PROG_TYPE_CGROUP_SKB,
-					  BPF_CGROUP_INET_EGRESS),
-			     BPF_CGROUP_INET_EGRESS);
-	pid = (pid_t)must(fork());
-	if (pid == 0) {
-		int req;
-
-		enter_group(self->group);
-		req = sp_dialer(SOCK_REQ, &addr);
-		await_peers(req, 1);
-		sol_set(req, SO_PRIORITY, UNWANTED);
+		sol_set(req, SO_PRIORITY, priority);
 		sp_send(req, LIT("Q"));
 		meet_tell(&up);
 		meet_await(&go);
@@ -320,12 +285,32 @@ TEST_F(policy, priority_is_on_the_packets)
 	}
 	meet_await(&up);
 	await_peers(rep, 1);
+	ban = impose_program(self->group_fd,
+			     program_load(insns, count,
+					  BPF_PROG_TYPE_CGROUP_SKB, where),
+			     where);
+	meet_tell(&go);
+	meet_await(&up);
 	expect_stays_not_in(rep);
+	if (!priority)
+		lift(&ban);
 	meet_tell(&go);
 	sp_expect(rep, LIT("Q"));
 	sp_send(rep, LIT("R"));
 	child_join(pid);
-	lift(&ban);
+	if (priority)
+		lift(&ban);
+}
+
+TEST_F(policy, packets_dropped)
+{
+	request_late(self, no, ARRAY_SIZE(no), 0);
+}
+
+/* What a firewall or a queueing discipline goes by is on the packets. */
+TEST_F(policy, packets_of_a_priority_dropped)
+{
+	request_late(self, no_priority, ARRAY_SIZE(no_priority), UNWANTED);
 }
 
 /* Messages that wait are charged to whom sent them, and uncharged later. */
