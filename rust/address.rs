@@ -94,6 +94,11 @@ impl Address {
         }
     }
 
+    /// The address in a `sockaddr` of the kernel, with its length.
+    pub(crate) fn of((bytes, len): ([u8; SOCKADDR_IN6], usize)) -> Option<Address> {
+        Address::parse(bytes.get(..len)?).ok()
+    }
+
     /// Writes the `sockaddr` and returns how long it is. The rest is zero. [`Address::Unspec`] is its
     /// family and nothing else.
     pub(crate) fn emit(&self) -> ([u8; SOCKADDR_IN6], usize) {

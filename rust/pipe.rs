@@ -328,13 +328,12 @@ impl<U: Upper> Pipe<U> {
         (received, self.tx.lock().messages)
     }
 
-    /// The phase in a word, for people.
+    /// The phase in a word, as `/proc/net/sp` has it.
     pub(crate) fn phase_name(&self) -> &'static str {
         match self.tx.lock().phase {
             Phase::Greeting => "greeting",
             Phase::Up => "up",
-            Phase::Closing => "closing",
-            Phase::Dead => "dead",
+            Phase::Closing | Phase::Dead => "closing",
         }
     }
 

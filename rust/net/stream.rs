@@ -630,24 +630,11 @@ impl TcpSocket {
 
     /// The address of the other end, `None` if there is none (any more).
     pub(crate) fn peer(&self) -> Option<Name> {
-        self.name(bindings::kernel_getpeername)
-    }
-
-    /// Our own address.
-    pub(crate) fn local(&self) -> Option<Name> {
-        self.name(bindings::kernel_getsockname)
-    }
-
-    fn name(
-        &self,
-        get: unsafe extern "C" fn(
-            *mut kernel::bindings::socket,
-            *mut kernel::bindings::sockaddr,
-        ) -> c_int,
-    ) -> Option<Name> {
         let mut storage = MaybeUninit::<kernel::bindings::__kernel_sockaddr_storage>::zeroed();
         // SAFETY: By the type invariant the socket is live; the storage is as large as any address.
-        let len = unsafe { get(self.socket.as_ptr(), storage.as_mut_ptr().cast()) };
+        let len = unsafe {
+            bindings::kernel_getpeername(self.socket.as_ptr(), storage.as_mut_ptr().cast())
+        };
         let len = usize::try_from(len).ok()?.min(28);
         let mut bytes = [0_u8; 28];
         // SAFETY: The storage is 128 bytes, zeroed above, of which 28 are copied.
@@ -723,10 +710,6 @@ impl TcpListener {
     pub(crate) fn listen(&self, backlog: i32) -> Result {
         // SAFETY: The socket is live.
         to_result(unsafe { bindings::kernel_listen(self.0.socket.as_ptr(), backlog) })
-    }
-
-    pub(crate) fn local(&self) -> Option<Name> {
-        self.0.local()
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {

@@ -204,10 +204,7 @@ impl Family for Socket {
         let (name, backlog) = (address.emit(), endpoints.backlog);
         let tcp = TcpListener::bind(tcp, &name, backlog, acceptor.clone())?;
         // Port 0 has become a number.
-        let local = tcp
-            .local()
-            .and_then(|(bytes, len)| Address::parse(bytes.get(..len)?).ok())
-            .unwrap_or(address);
+        let local = Address::of(tcp.stream().local()).unwrap_or(address);
         endpoints.last_bound = local;
         let priorities = this.options.priorities();
         let listener = Listener::new(endpoint, priorities, local, tcp, acceptor);

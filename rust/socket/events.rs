@@ -58,16 +58,19 @@ impl Accepts for Socket {
                     return this.tick_in(MEMORY_DELAY);
                 }
             };
-            let peer = tcp
-                .peer()
-                .and_then(|(bytes, len)| Address::parse(bytes.get(..len)?).ok())
-                .unwrap_or(Address::Unspec);
+            let peer = tcp.peer().and_then(Address::of);
             let stream = tcp.stream().clone();
             // It may have waited to be accepted while the program went on setting options.
             template.prepare(&stream);
             // Where there is no memory for a pipe the connection is dropped, and its peer dials again.
             let (name, priorities) = ((endpoint, serial), listener.priorities);
-            let Ok(pipe) = this.new_pipe(name, priorities, peer, stream, Some(tcp)) else {
+            let Ok(pipe) = this.new_pipe(
+                name,
+                priorities,
+                peer.unwrap_or(Address::Unspec),
+                stream,
+                Some(tcp),
+            ) else {
                 continue;
             };
             let overdue = listener.accepted(pipe.id(), serial);

@@ -156,8 +156,7 @@ impl Socket {
             };
             (pipe.clone(), state.peers.queued(id))
         };
-        let (bytes, len) = pipe.stream().local();
-        let local = bytes.get(..len).and_then(|b| Address::parse(b).ok());
+        let local = Address::of(pipe.stream().local());
         let (rx_msgs, tx_msgs) = pipe.messages();
         to.print(format_args!(
             "  pipe {} {} {} {queued} {} {rx_msgs} {tx_msgs} 0\n",
