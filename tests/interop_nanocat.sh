@@ -57,19 +57,21 @@ our_rep() {
 	expect Hello "$request" && expect World "$(cat "$out/background")"
 }
 
-# our_pub WAY: nanocat ends when nothing more comes, and says so.
+# our_pub WAY: nanocat goes on listening after the first message.
 our_pub() {
 	next_port
-	begin nanocat --sub "--$(opposite "$1")" "$url" --subscribe topic --ascii --recv-timeout 15
+	mkfifo "$out/news"
+	timeout 20 head -n 1 "$out/news" >"$out/first" &
+	reader=$!
+	timeout 20 nanocat --sub "--$(opposite "$1")" "$url" --subscribe topic --ascii >"$out/news" 2>"$out/errors" &
+	subscriber=$!
 	"$here/sppeer" pub "$1" $port 'topic and news'
 	# What sppeer sent is delivered although it has ended.
-	for _ in $(seq 100); do
-		[ -s "$out/background" ] && break
-		sleep 0.1
-	done
-	kill $background
-	wait $background 2>/dev/null
-	expect 'topic and news' "$(cat "$out/background")"
+	wait $reader
+	kill $subscriber
+	wait $subscriber 2>/dev/null
+	rm "$out/news"
+	expect 'topic and news' "$(cat "$out/first")"
 }
 
 # our_sub WAY: nanocat publishes until one gets through.
