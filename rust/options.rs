@@ -14,6 +14,10 @@ use kernel::sync::atomic::{
 /// The largest message that "no limit" means: what a length in the kernel can be.
 const UNLIMITED: i32 = 0x7fff_f000;
 
+/// The largest message that everybody may allow, in bytes: what is beyond, rmem_max and wmem_max would have
+/// kept from anybody's buffers.
+const UNPRIVILEGED: i32 = 64 << 20;
+
 /// One option.
 struct Spec {
     name: u32,
@@ -167,6 +171,12 @@ impl Options {
     }
 }
 
+/// Whether setting this takes a privilege.
+pub(crate) fn is_privileged(name: u32, value: i32) -> bool {
+    matches!(name, uapi::SP_RCVMAXSIZE | uapi::SP_SNDMAXSIZE)
+        && (value == -1 || value > UNPRIVILEGED)
+}
+
 /// What an option of another level than SOL_SP is set on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -304,6 +314,24 @@ mod tests {
         options.set(uapi::SP_RCVMAXSIZE, 0)?;
         assert_eq!(options.rcvmaxsize(), 0);
         Ok(())
+    }
+
+    #[test]
+    fn sizes_above_64_mib_are_privileged() {
+        for name in [uapi::SP_RCVMAXSIZE, uapi::SP_SNDMAXSIZE] {
+            for (value, privileged) in [
+                (0, false),
+                (64 << 20, false),
+                ((64 << 20) + 1, true),
+                (UNLIMITED, true),
+                (-1, true),
+                // Refused as out of range.
+                (-2, false),
+            ] {
+                assert_eq!(is_privileged(name, value), privileged);
+            }
+        }
+        assert!(!is_privileged(uapi::SP_REQ_RESEND_IVL, -1));
     }
 
     #[test]

@@ -31,7 +31,10 @@
 //! code change the decoder.
 
 use crate::address::Address;
-use crate::mem::NO_SLEEP;
+use crate::mem::{
+    Flags,
+    NO_SLEEP, //
+};
 use crate::message::{
     AppendError,
     Message,
@@ -58,6 +61,7 @@ use crate::pattern::{
 };
 use crate::stats::count;
 use crate::wire::frame::{
+    Budget,
     Decoder,
     Input,
     Sink,
@@ -86,8 +90,25 @@ const MESSAGE_TIME: u64 = 30_000;
 /// ... and as long as it takes at this many bytes per millisecond (16 KiB/s).
 const MESSAGE_RATE: u64 = 16;
 
+/// Who holds a reservation that others wait for is to give so many bytes ...
+const PACE: usize = 64 << 10;
+
+/// ... between so many looks, and as many more as make up four round trips. Looks and not time, because on a
+/// machine that is too busy for the peer the looks come late as well.
+const PACE_LOOKS: u64 = 4;
+
+/// How long it is from one look to the next, in milliseconds.
+pub(crate) const LOOK_INTERVAL: u64 = 125;
+
 /// How soon to try again what failed for want of memory, in milliseconds.
 pub(crate) const MEMORY_DELAY: u64 = 10;
+
+/// What is decoded in one callback; what is left then is the work's, for which this is one turn. Some tenths
+/// of a millisecond.
+pub(crate) const TURN: Budget = Budget {
+    frames: 256,
+    bytes: 256 << 10,
+};
 
 /// Why a pipe ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,17 +141,26 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// How many bytes a pipe may hold unsent and still be writable.
     fn sndbuf(&self) -> usize;
 
-    /// Whether a message may be begun. If not, [`Pipe::resume`] is called when it may. Under the TCP
-    /// lock, in a callback.
-    fn admit(this: &Arc<Self>, id: PipeId) -> bool;
+    /// Runs `f` with flags for what is to be charged to the owner. From any context.
+    fn charged<T>(&self, flags: Flags, f: impl FnOnce(Flags) -> T) -> T;
 
-    /// The held bytes of unfinished messages changed. Under the TCP lock, in a callback.
-    fn partial(this: &Arc<Self>, delta: isize);
+    /// Tries to make room for what failed for want of memory. May sleep.
+    fn reclaim(&self);
 
-    /// Both greetings are exchanged. Under the TCP lock, in a callback.
+    /// Whether a message of so many bytes may be begun, which is `whole` there or in part. If not,
+    /// [`Pipe::resume`] is called when it may. Under the TCP lock and `rx`.
+    fn admit(this: &Arc<Self>, id: PipeId, len: usize, whole: bool) -> bool;
+
+    /// The message that was admitted last will not become whole. From any context.
+    fn abandoned(this: &Arc<Self>, id: PipeId);
+
+    /// The peer is gone, and what it has sent waits for admission. Under the TCP lock.
+    fn lost(this: &Arc<Self>, id: PipeId);
+
+    /// Both greetings are exchanged. Under the TCP lock and `rx`.
     fn opened(this: &Arc<Self>, id: PipeId);
 
-    /// A message arrived; false if the peer must not send it. Under the TCP lock, in a callback.
+    /// A message arrived; false if the peer must not send it. Under the TCP lock and `rx`.
     fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> bool;
 
     /// The pipe was full and may not be any more. In task context.
@@ -193,10 +223,51 @@ struct Rx {
     decoder: Decoder,
     /// Frames are left in TCP until `resume`.
     held: bool,
+    /// A turn was not enough: the work goes on, and callbacks leave it alone.
+    behind: bool,
+    /// The peer is gone, and the owner was told so.
+    lost: bool,
+    /// Memory was short.
+    short: bool,
     /// How many messages arrived.
     messages: u64,
-    /// When the first byte of the message under way was seen, in milliseconds.
+    /// Since when the peer owes the rest of the message under way, in milliseconds.
     since: Option<u64>,
+    /// What had arrived when it was looked at while others waited.
+    mark: Option<Mark>,
+    /// The work is to look whether enough has come since.
+    judge: bool,
+}
+
+/// What had arrived of the message under way, at the first of some looks.
+#[derive(Clone, Copy)]
+struct Mark {
+    /// Tells one wait of others from another.
+    spell: u32,
+    messages: u64,
+    have: usize,
+    /// How many looks there were since.
+    looks: u64,
+}
+
+impl Rx {
+    /// How many looks there were since enough had come last; 0 if it has by now.
+    fn looks(&mut self, spell: u32) -> u64 {
+        let (messages, have) = (self.messages, self.decoder.have());
+        let slow = self.mark.filter(|mark| {
+            let more = have.saturating_sub(mark.have);
+            mark.spell == spell && mark.messages == messages && more < PACE
+        });
+        if slow.is_none() {
+            self.mark = Some(Mark {
+                spell,
+                messages,
+                have,
+                looks: 0,
+            });
+        }
+        slow.map_or(0, |mark| mark.looks)
+    }
 }
 
 #[pin_data]
@@ -248,6 +319,7 @@ impl<U: Upper> Pipe<U> {
         peer: Address,
         stream: Arc<Stream>,
         tcp: Option<TcpSocket>,
+        flags: Flags,
     ) -> Result<Arc<Self>> {
         let (_, peer_type) = upper.types();
         Arc::pin_init(
@@ -263,8 +335,13 @@ impl<U: Upper> Pipe<U> {
                 rx <- new_bhlock!(Rx {
                     decoder: Decoder::new(peer_type),
                     held: false,
+                    behind: false,
+                    lost: false,
+                    short: false,
                     messages: 0,
                     since: None,
+                    mark: None,
+                    judge: false,
                 }, "sp_pipe_rx"),
                 tx <- new_bhlock!(Tx {
                     phase: Phase::Greeting,
@@ -284,7 +361,7 @@ impl<U: Upper> Pipe<U> {
                 }, "sp_pipe_tx"),
                 work <- new_work!("sp_pipe"),
             }),
-            GFP_KERNEL,
+            flags,
         )
     }
 
@@ -305,7 +382,7 @@ impl<U: Upper> Pipe<U> {
 
     /// Has the work look at everything. From any context.
     pub(crate) fn kick(self: &Arc<Self>) {
-        work::enqueue(self.clone());
+        work::enqueue::<_, 0>(self.clone());
     }
 
     /// When both greetings were exchanged, in milliseconds; `None` if they were not.
@@ -330,8 +407,10 @@ impl<U: Upper> Pipe<U> {
 
     /// The phase in a word, as `/proc/net/sp` has it.
     pub(crate) fn phase_name(&self) -> &'static str {
+        let lost = self.rx.lock().lost;
         match self.tx.lock().phase {
             Phase::Greeting => "greeting",
+            Phase::Up if lost => "gone",
             Phase::Up => "up",
             Phase::Closing | Phase::Dead => "closing",
         }
@@ -346,8 +425,17 @@ impl<U: Upper> Pipe<U> {
 
     /// Ends the pipe soon. From any context.
     pub(crate) fn end(self: &Arc<Self>, end: End) {
+        self.end_if(end, |_| true);
+    }
+
+    /// Ends the pipe soon if the greetings are not exchanged by then. From any context.
+    pub(crate) fn end_greeting(self: &Arc<Self>, end: End) {
+        self.end_if(end, |phase| phase == Phase::Greeting);
+    }
+
+    fn end_if(self: &Arc<Self>, end: End, which: impl Fn(Phase) -> bool) {
         let mut tx = self.tx.lock();
-        if tx.phase == Phase::Dead || tx.end.is_some() {
+        if tx.phase == Phase::Dead || tx.end.is_some() || !which(tx.phase) {
             return;
         }
         tx.end = Some(end);
@@ -376,6 +464,14 @@ impl<U: Upper> Pipe<U> {
             Phase::Closing | Phase::Dead => {}
         }
         drop(tx);
+        // Nobody is going to receive what is under way.
+        let msg = {
+            let mut rx = self.rx.lock();
+            rx.since = None;
+            rx.decoder.abandon()
+        };
+        drop(msg);
+        U::abandoned(&self.upper, self.id);
         U::check_in(&self.upper, timeout);
         if dead {
             // The end may have looked for it before it was there. Closing sleeps: not under the lock.
@@ -419,21 +515,26 @@ impl<U: Upper> Pipe<U> {
         if retry {
             self.kick();
         }
-        let mut deadline = |at: u64, end: End| {
-            if at <= now {
-                self.end(end);
-            } else {
+        let mut due = |at: u64| {
+            if at > now {
                 next = Some(next.map_or(at, |n: u64| n.min(at)));
             }
+            at <= now
         };
         if let Some(late) = greeting {
-            deadline(self.born.saturating_add(GREETING_TIME), late);
+            if due(self.born.saturating_add(GREETING_TIME)) {
+                self.end_greeting(late);
+            }
         }
         if let Some((at, end)) = closing {
-            deadline(at, end);
+            if due(at) {
+                self.end(end);
+            }
         }
         if let Some(at) = self.message_deadline() {
-            deadline(at, End::MessageTimeout);
+            if due(at) {
+                self.end_if(End::MessageTimeout, |phase| phase == Phase::Up);
+            }
         }
         next
     }
@@ -441,23 +542,48 @@ impl<U: Upper> Pipe<U> {
     /// When the message under way must be whole.
     fn message_deadline(&self) -> Option<u64> {
         let rx = self.rx.lock();
-        let (len, _) = rx.decoder.partial()?;
+        let len = rx.decoder.begun()?;
         Some(rx.since?.saturating_add(time_for(len)))
     }
 
-    /// Since when a message is under way, in milliseconds.
-    pub(crate) fn partial_since(&self) -> Option<u64> {
-        self.rx.lock().since
+    /// Somebody waits for what this pipe has reserved: ends it if it has been slow. `spell` tells one such
+    /// wait from another. To be called once every [`LOOK_INTERVAL`] as long as it lasts. In task context.
+    pub(crate) fn press(self: &Arc<Self>, spell: u32) {
+        let mut rx = self.rx.lock();
+        rx.judge = rx.looks(spell) >= PACE_LOOKS;
+        if let Some(mark) = &mut rx.mark {
+            mark.looks = mark.looks.saturating_add(1);
+        }
+        if rx.judge {
+            drop(rx);
+            // The work reads what has arrived before it judges.
+            self.kick();
+        }
     }
 
-    /// Goes on reading after [`Upper::admit`] refused. In task context.
-    pub(crate) fn resume(self: &Arc<Self>) {
+    /// Whether the message under way has come too slowly, now that all that has arrived is read.
+    fn is_slow(&self, tcp: &TcpLocked<'_>) -> bool {
+        let mut rx = self.rx.lock();
+        if !core::mem::replace(&mut rx.judge, false) || rx.held || rx.behind {
+            return false;
+        }
+        let Some(Mark { spell, .. }) = rx.mark else {
+            return false;
+        };
+        let trips = tcp.round_trip().saturating_mul(4) / LOOK_INTERVAL;
+        rx.looks(spell) > PACE_LOOKS.saturating_add(trips)
+    }
+
+    /// Goes on reading after [`Upper::admit`] refused, within a budget. In task context.
+    pub(crate) fn resume(self: &Arc<Self>, budget: &mut Budget) {
         let mut tcp = self.stream.lock();
-        self.read(&mut tcp);
+        if !self.rx.lock().behind {
+            self.read(&mut tcp, budget);
+        }
     }
 
-    /// Decodes what has arrived. Under the TCP lock.
-    fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>) {
+    /// Decodes what has arrived, within a budget. Under the TCP lock.
+    fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>, budget: &mut Budget) {
         let phase = self.tx.lock().phase;
         match phase {
             Phase::Greeting | Phase::Up => {}
@@ -467,58 +593,78 @@ impl<U: Upper> Pipe<U> {
             // A dialer's connection may carry its next pipe by now.
             Phase::Dead => return,
         }
-        let mut stop = Stop::Hungry;
-        if self.rx.lock().held {
-            // What holds the decoder may need no bytes to go on.
-            stop = self.feed(&mut Empty);
+        if tcp.has_urgent() {
+            return self.end(End::Violated(Violation::Urgent));
         }
-        tcp.read(|segment| stop = self.feed(segment));
+        let stop = self.upper.charged(NO_SLEEP, |flags| {
+            let mut stop = Stop::Hungry;
+            if self.rx.lock().held {
+                // What holds the decoder may need no bytes to go on.
+                stop = self.feed(&mut Empty, budget, flags);
+            }
+            tcp.read(|segment| stop = self.feed(segment, budget, flags));
+            stop
+        });
+        self.note(stop);
         match stop {
             Stop::Hungry => {
                 if tcp.at_end() {
                     self.end(End::Disconnected);
                 }
             }
-            Stop::Held => {}
+            Stop::Held => {
+                if tcp.at_end() && !core::mem::replace(&mut self.rx.lock().lost, true) {
+                    U::lost(&self.upper, self.id);
+                }
+            }
             Stop::NoMemory => self.retry_soon(),
+            Stop::Spent => self.kick(),
             Stop::Violated(violation) => self.end(End::Violated(violation)),
         }
     }
 
-    fn feed(self: &Arc<Self>, input: &mut impl Input) -> Stop {
+    fn feed(self: &Arc<Self>, input: &mut impl Input, budget: &mut Budget, flags: Flags) -> Stop {
         let mut rx = self.rx.lock();
         let Rx {
             decoder,
             held,
             messages,
             since,
+            ..
         } = &mut *rx;
         let mut up = Up {
             pipe: self,
             messages,
             since,
-            held_bytes: 0,
         };
-        let stop = decoder.feed(input, &mut up, NO_SLEEP);
-        let held_bytes = up.held_bytes;
+        let stop = decoder.feed(input, &mut up, budget, flags);
         // Out of memory for a message of no bytes, it needs none to go on either.
         *held = matches!(stop, Stop::Held | Stop::NoMemory);
+        stop
+    }
+
+    /// Notes how reading stopped, and whose fault it is that no message is whole.
+    fn note(self: &Arc<Self>, stop: Stop) {
+        let mut rx = self.rx.lock();
+        rx.behind = stop == Stop::Spent;
+        rx.short = stop == Stop::NoMemory;
         let mut check_in = None;
-        match decoder.partial() {
-            Some((len, _)) if since.is_none() => {
-                *since = Some(work::now_ms());
-                check_in = Some(time_for(len));
-            }
-            Some(_) | None => {}
+        match stop {
+            Stop::Hungry => match rx.decoder.begun() {
+                Some(len) if rx.since.is_none() => {
+                    rx.since = Some(work::now_ms());
+                    check_in = Some(time_for(len));
+                }
+                Some(_) | None => {}
+            },
+            // It is us who keep the peer waiting.
+            Stop::Held | Stop::NoMemory | Stop::Spent => rx.since = None,
+            Stop::Violated(_) => {}
         }
         drop(rx);
-        if held_bytes != 0 {
-            U::partial(&self.upper, held_bytes);
-        }
         if let Some(ms) = check_in {
             U::check_in(&self.upper, ms);
         }
-        stop
     }
 
     fn retry_soon(&self) {
@@ -603,6 +749,9 @@ impl<U: Upper> Pipe<U> {
         if phase == Phase::Dead {
             return;
         }
+        if core::mem::replace(&mut self.rx.lock().short, false) {
+            self.upper.reclaim();
+        }
         let mut tcp = self.stream.lock();
         // Also where the peer's greeting was bad already: it is told who we are.
         if !greeted && tcp.is_connected() {
@@ -615,7 +764,11 @@ impl<U: Upper> Pipe<U> {
             drop(tcp);
             return self.finish(end);
         }
-        self.read(&mut tcp);
+        self.read(&mut tcp, &mut { TURN });
+        if self.is_slow(&tcp) {
+            drop(tcp);
+            return self.finish(End::MessageTimeout);
+        }
         let connected = tcp.is_connected();
         drop(tcp);
         if phase != Phase::Closing {
@@ -682,12 +835,13 @@ impl<U: Upper> Pipe<U> {
         // As in `read`: so that closing is no reset.
         self.stream.lock().read(|segment| segment.skip());
         drop(self.stream.detach::<Self>());
-        let (held, msg) = self.rx.lock().decoder.abandon();
-        if let Ok(held) = isize::try_from(held) {
-            U::partial(&self.upper, held.wrapping_neg());
-        }
+        let (unfinished, msg) = {
+            let mut rx = self.rx.lock();
+            (rx.decoder.begun().is_some(), rx.decoder.abandon())
+        };
+        drop(msg);
         let tcp = self.tcp.lock().take();
-        U::gone(&self.upper, self, end, msg.is_some(), tcp);
+        U::gone(&self.upper, self, end, unfinished, tcp);
     }
 }
 
@@ -747,7 +901,9 @@ impl<U: Upper> Handle for Arc<Pipe<U>> {
 
 impl<U: Upper> StreamEvents for Pipe<U> {
     fn readable(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
-        Arc::from(this).read(tcp);
+        if !this.rx.lock().behind {
+            Arc::from(this).read(tcp, &mut { TURN });
+        }
     }
 
     fn writable(this: ArcBorrow<'_, Self>) {
@@ -757,8 +913,8 @@ impl<U: Upper> StreamEvents for Pipe<U> {
     }
 
     fn changed(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
+        Self::readable(this, tcp);
         let this = Arc::from(this);
-        this.read(tcp);
         // Connected: our greeting is to be sent. Closing: the peer may have acknowledged all.
         let phase = this.tx.lock().phase;
         match phase {
@@ -773,14 +929,13 @@ struct Up<'a, U: Upper> {
     pipe: &'a Arc<Pipe<U>>,
     messages: &'a mut u64,
     since: &'a mut Option<u64>,
-    /// The change of what is held of unfinished messages, in bytes.
-    held_bytes: isize,
 }
 
 impl<U: Upper> Sink for Up<'_, U> {
     fn greeted(&mut self) -> bool {
         let mut tx = self.pipe.tx.lock();
-        if !tx.greeted {
+        // Who is about to end is given nothing to send any more.
+        if !tx.greeted || tx.end.is_some() && tx.phase == Phase::Greeting {
             return false;
         }
         if tx.phase == Phase::Greeting {
@@ -796,18 +951,13 @@ impl<U: Upper> Sink for Up<'_, U> {
         self.pipe.upper.limit()
     }
 
-    fn admit(&mut self) -> bool {
-        U::admit(&self.pipe.upper, self.pipe.id)
-    }
-
-    fn grown(&mut self, bytes: usize) {
-        self.held_bytes = self.held_bytes.saturating_add_unsigned(bytes);
+    fn admit(&mut self, len: usize, whole: bool) -> bool {
+        U::admit(&self.pipe.upper, self.pipe.id, len, whole)
     }
 
     fn message(&mut self, mut msg: Msg) -> bool {
         *self.since = None;
         count(self.messages);
-        self.held_bytes = self.held_bytes.saturating_sub_unsigned(msg.bytes().len());
         msg.from = self.pipe.peer;
         U::received(&self.pipe.upper, self.pipe.id, msg)
     }
@@ -822,6 +972,14 @@ impl Source for Segment<'_> {
 impl Input for Segment<'_> {
     fn remaining(&self) -> usize {
         Segment::remaining(self)
+    }
+
+    fn available(&self) -> usize {
+        Segment::available(self)
+    }
+
+    fn cramped(&self, missing: usize) -> bool {
+        Segment::cramped(self, missing)
     }
 
     fn read(&mut self, to: &mut [u8]) -> usize {
@@ -841,6 +999,14 @@ impl Source for Empty {
 impl Input for Empty {
     fn remaining(&self) -> usize {
         0
+    }
+
+    fn available(&self) -> usize {
+        0
+    }
+
+    fn cramped(&self, _missing: usize) -> bool {
+        false
     }
 
     fn read(&mut self, _to: &mut [u8]) -> usize {

@@ -27,11 +27,12 @@
 //! or in whoever releases the TCP lock, decodes it and lets the pattern judge it; what is kept waits in
 //! its pipe's receive queue, and one sleeper is woken. recv(2) copies it once more. No other thread has a
 //! part in this. Works do what may sleep and has no caller: accepting, greeting, going on when TCP had no
-//! room, redialing, closing.
+//! room, redialing, closing; and what is too much for one call or callback. When a pipe may go on reading
+//! is told in `pattern/intake.rs`.
 //!
 //! # Lock order
 //!
-//! 1. the mutex around a socket's endpoints
+//! 1. the mutex around a socket's endpoints; `Socket::order`, of those who send to all peers
 //! 2. the lock of one TCP socket; callbacks run with it held
 //! 3. the callback lock of that TCP socket, inside `net`
 //! 4. `Pipe::rx`

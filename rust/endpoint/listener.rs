@@ -71,14 +71,14 @@ impl<S: Accepts> Acceptor<S> {
 
     /// Has the work run. From any context.
     pub(crate) fn kick(self: &Arc<Self>) {
-        work::enqueue(self.clone());
+        work::enqueue::<_, 0>(self.clone());
     }
 
     /// Drops the last references in a work that first waits until nobody can be in `incoming` any more.
     /// After [`TcpListener::close`].
     fn retire(self: Arc<Self>) {
         self.retired.store(true, Release);
-        work::enqueue(self);
+        work::enqueue::<_, 0>(self);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <linux/cred.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file_net.h>
 #include <linux/sysctl.h>
@@ -355,6 +356,33 @@ bool sp_helper_tcp_unacked(const struct sock *sk)
 	return READ_ONCE(sk->sk_state) != TCP_CLOSE && !tcp_rtx_and_write_queues_empty(sk);
 }
 
+/* The socket lock is held, as below. */
+int sp_helper_tcp_unread(struct sock *sk)
+{
+	return tcp_inq(sk);
+}
+
+/*
+ * Whether so many more bytes may never come unless some are read: the peer sees no
+ * window for them, or none for a segment as large as it likes to send.
+ */
+bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing)
+{
+	u32 least = max_t(u32, missing, inet_csk(sk)->icsk_ack.rcv_mss);
+
+	return tcp_receive_window(tcp_sk(sk)) <= least || tcp_under_memory_pressure(sk);
+}
+
+bool sp_helper_tcp_urgent(const struct sock *sk)
+{
+	return tcp_sk(sk)->urg_data;
+}
+
+unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk)
+{
+	return (tcp_sk(sk)->srtt_us >> 3) / USEC_PER_MSEC;
+}
+
 int sp_helper_tcp_state(const struct sock *sk)
 {
 	return READ_ONCE(sk->sk_state);
@@ -469,6 +497,37 @@ int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name)
 	in->sin_port = READ_ONCE(inet->inet_sport);
 	in->sin_addr.s_addr = READ_ONCE(inet->inet_rcv_saddr);
 	return sizeof(*in);
+}
+
+/*
+ * What is allocated for a socket outside its owner's calls is charged to the control
+ * group that it was made in. False if that is none: nothing is to be charged then.
+ */
+bool sp_helper_charge_begin(const struct sock *sk, struct mem_cgroup **old)
+{
+	struct mem_cgroup *memcg = mem_cgroup_from_sk(sk);
+
+	if (!memcg)
+		return false;
+	*old = set_active_memcg(memcg);
+	return true;
+}
+
+void sp_helper_charge_end(struct mem_cgroup *old)
+{
+	set_active_memcg(old);
+}
+
+/* Reclaims from the control group, or from all, without calling the OOM killer. May sleep. */
+void sp_helper_reclaim(void)
+{
+	kfree(kmalloc(SZ_32K, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN));
+}
+
+/* As SO_RCVBUFFORCE asks for. */
+bool sp_helper_may_force(const struct sock *sk)
+{
+	return sockopt_ns_capable(sock_net(sk)->user_ns, CAP_NET_ADMIN);
 }
 
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name)

@@ -79,6 +79,10 @@ int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_
 bool sp_helper_tcp_writeable(struct sock *sk);
 bool sp_helper_tcp_starved(const struct sock *sk);
 bool sp_helper_tcp_unacked(const struct sock *sk);
+int sp_helper_tcp_unread(struct sock *sk);
+bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
+bool sp_helper_tcp_urgent(const struct sock *sk);
+unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_state(const struct sock *sk);
 bool sp_helper_tcp_eof(const struct sock *sk);
 void sp_helper_inherit_owner(struct socket *to, const struct sock *from);
@@ -94,6 +98,11 @@ struct net *sp_helper_seq_net(struct seq_file *seq);
 u64 sp_helper_sock_inode(const struct sock *sk);
 unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk);
 int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name);
+
+bool sp_helper_charge_begin(const struct sock *sk, struct mem_cgroup **old);
+void sp_helper_charge_end(struct mem_cgroup *old);
+void sp_helper_reclaim(void);
+bool sp_helper_may_force(const struct sock *sk);
 
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
 

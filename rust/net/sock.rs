@@ -6,8 +6,10 @@
 
 use super::bindings;
 use super::stream::Stream;
+use crate::mem::accounted;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use kernel::alloc::Flags;
 use kernel::error::to_result;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
@@ -192,6 +194,36 @@ impl SkRef {
     pub(crate) fn rcvbuf(&self) -> usize {
         // SAFETY: By the type invariant the sock is live.
         usize::try_from(unsafe { bindings::sp_helper_rcvbuf(self.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// Runs `f` so that what it allocates with [`accounted`] flags is charged to the control group of this
+    /// socket, whoever the current task is; it gets `flags`, made such if there is a group to charge. From
+    /// any context.
+    ///
+    /// [`accounted`]: crate::mem::accounted
+    pub(crate) fn charged<T>(&self, flags: Flags, f: impl FnOnce(Flags) -> T) -> T {
+        let mut old = core::ptr::null_mut();
+        // SAFETY: By the type invariant the sock is live, and so is the group that it holds; `old` is valid
+        // for writes.
+        if !unsafe { bindings::sp_helper_charge_begin(self.as_ptr(), &mut old) } {
+            return f(flags);
+        }
+        let result = f(accounted(flags));
+        // SAFETY: What was there before is put back, in the same context.
+        unsafe { bindings::sp_helper_charge_end(old) };
+        result
+    }
+
+    /// Tries to make room for what could not be allocated or charged. May sleep.
+    pub(crate) fn reclaim(&self) {
+        // SAFETY: The caller may sleep.
+        self.charged(GFP_KERNEL, |_| unsafe { bindings::sp_helper_reclaim() });
+    }
+
+    /// Whether the calling task may go beyond what the system's administrator allows everybody.
+    pub(crate) fn may_force(&self) -> bool {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_may_force(self.as_ptr()) }
     }
 
     /// The buffer sizes that the program has asked for, send and receive, 0 where it has not.

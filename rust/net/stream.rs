@@ -228,15 +228,34 @@ impl TcpLocked<'_> {
 
     /// Hands the received bytes to `consume`, segment by segment, until it leaves some unread or there
     /// are no more. Lets the peer send more for what was read.
-    pub(crate) fn read<F: FnMut(&mut Segment<'_>)>(&mut self, mut consume: F) {
+    pub(crate) fn read<F: FnMut(&mut Segment<'_>)>(&mut self, consume: F) {
+        // SAFETY: By the type invariant the sock is live and locked.
+        let unread = unsafe { bindings::sp_helper_tcp_unread(self.sk.as_ptr()) };
+        let mut reader = Reader {
+            sk: self.sk,
+            unread: usize::try_from(unread).unwrap_or(0),
+            consume,
+        };
         let mut desc = kernel::bindings::read_descriptor_t {
             count: 1,
             ..Default::default()
         };
-        desc.arg.data = (&raw mut consume).cast();
-        // SAFETY: By the type invariant the sock is live and locked; `desc` and `consume` outlive the
-        // call, and `actor::<F>` expects an `F` in `desc`.
+        desc.arg.data = (&raw mut reader).cast();
+        // SAFETY: By the type invariant the sock is live and locked; `desc` and `reader` outlive the
+        // call, and `actor::<F>` expects a `Reader<F>` in `desc`.
         unsafe { bindings::tcp_read_sock(self.sk.as_ptr(), &mut desc, Some(actor::<F>)) };
+    }
+
+    /// Whether the peer has sent urgent data. The byte is never handed out, nor is what follows it.
+    pub(crate) fn has_urgent(&self) -> bool {
+        // SAFETY: By the type invariant the sock is live and locked.
+        unsafe { bindings::sp_helper_tcp_urgent(self.sk.as_ptr()) }
+    }
+
+    /// How long a round trip takes, in milliseconds.
+    pub(crate) fn round_trip(&self) -> u64 {
+        // SAFETY: By the type invariant the sock is live and locked.
+        u64::from(unsafe { bindings::sp_helper_tcp_srtt_ms(self.sk.as_ptr()) })
     }
 
     /// Copies `parts` into TCP's queue and returns how many bytes it took: fewer than there are when it
@@ -320,15 +339,30 @@ impl Drop for StreamGuard<'_> {
     }
 }
 
+/// What [`TcpLocked::read`] passes to [`actor`].
+///
+/// # Invariants
+///
+/// `sk` is a live TCP sock whose lock is held.
+struct Reader<F> {
+    sk: NonNull<bindings::sock>,
+    /// What is left in TCP, in bytes.
+    unread: usize,
+    consume: F,
+}
+
 /// Received bytes that still belong to TCP.
 ///
 /// # Invariants
 ///
-/// `skb` holds at least `len` bytes from `offset` on.
+/// `skb` holds at least `len` bytes from `offset` on. `sk` is a live TCP sock whose lock is held.
 pub(crate) struct Segment<'a> {
+    sk: NonNull<bindings::sock>,
     skb: NonNull<kernel::bindings::sk_buff>,
     offset: c_uint,
     len: usize,
+    /// How many bytes TCP has behind these.
+    behind: usize,
     _tcp: PhantomData<&'a ()>,
 }
 
@@ -336,6 +370,18 @@ impl Segment<'_> {
     /// How many bytes are left.
     pub(crate) fn remaining(&self) -> usize {
         self.len
+    }
+
+    /// How many bytes are left here and in TCP behind this segment.
+    pub(crate) fn available(&self) -> usize {
+        self.len.saturating_add(self.behind)
+    }
+
+    /// Whether TCP may have no room for so many bytes more as long as nothing is read.
+    pub(crate) fn cramped(&self, missing: usize) -> bool {
+        let missing = c_uint::try_from(missing).unwrap_or(c_uint::MAX);
+        // SAFETY: By the type invariant the sock is live and locked.
+        unsafe { bindings::sp_helper_tcp_cramped(self.sk.as_ptr(), missing) }
     }
 
     /// Drops all that is left.
@@ -398,17 +444,21 @@ unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
     let Some(skb) = NonNull::new(skb) else {
         return 0;
     };
-    // SAFETY: `TcpLocked::read` passed `desc` and put an `F` there, which nobody else uses meanwhile.
-    let consume = unsafe { &mut *(*desc).arg.data.cast::<F>() };
-    // INVARIANT: `tcp_read_sock` passes an offset and a length inside the skb.
+    // SAFETY: `TcpLocked::read` passed `desc` and put a `Reader<F>` there, which nobody else uses meanwhile.
+    let reader = unsafe { &mut *(*desc).arg.data.cast::<Reader<F>>() };
+    // INVARIANT: `tcp_read_sock` passes an offset and a length inside the skb. The sock is the reader's.
     let mut segment = Segment {
+        sk: reader.sk,
         skb,
         offset,
         len,
+        behind: reader.unread.saturating_sub(len),
         _tcp: PhantomData,
     };
-    consume(&mut segment);
-    c_int::try_from(len.saturating_sub(segment.len)).unwrap_or(c_int::MAX)
+    (reader.consume)(&mut segment);
+    let used = len.saturating_sub(segment.len);
+    reader.unread = reader.unread.saturating_sub(used);
+    c_int::try_from(used).unwrap_or(c_int::MAX)
 }
 
 /// Runs `call` with the object that a stream is attached to.

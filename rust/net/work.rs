@@ -64,10 +64,10 @@ fn queue() -> Option<&'static Queue> {
     (!ptr.is_null()).then(|| unsafe { Queue::from_raw(ptr) })
 }
 
-/// Runs the work of `item` soon, once for any number of calls before it starts. From any context.
-pub(crate) fn enqueue<T>(item: Arc<T>)
+/// Runs a work of `item` soon, once for any number of calls before it starts. From any context.
+pub(crate) fn enqueue<T, const ID: u64>(item: Arc<T>)
 where
-    T: WorkItem<0, Pointer = Arc<T>> + HasWork<T, 0> + Send + Sync + 'static,
+    T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
 {
     if let Some(queue) = queue() {
         // If it is queued already, the queue has a reference of its own and ours is dropped.

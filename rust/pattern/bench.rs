@@ -40,6 +40,7 @@ use crate::message::{
     Bytes,
     Message,
     Msg,
+    Queue,
     Source, //
 };
 use crate::stats::Counters;
@@ -126,12 +127,6 @@ pub(crate) struct Mock {
     log: Arc<Cell<KVec<Frame>>>,
 }
 
-impl Mock {
-    pub(crate) fn id(&self) -> PipeId {
-        self.id
-    }
-}
-
 impl Handle for Mock {
     fn push(&self, msg: Msg) -> Room {
         let left = self.room.get().checked_sub(1);
@@ -153,6 +148,8 @@ pub(crate) struct Bench<P> {
     pub(crate) machine: P,
     pub(crate) peers: Peers<Mock>,
     pub(crate) stats: Counters,
+    /// What the machine has thrown away.
+    pub(crate) trash: Queue,
     pub(crate) now: Now,
     /// What the last event asked for.
     pub(crate) effects: Effects,
@@ -167,6 +164,7 @@ impl<P: Pattern> Bench<P> {
             machine,
             peers: Peers::new(),
             stats: Counters::default(),
+            trash: Queue::new(),
             now: Now(0),
             effects: Effects::NONE,
             priorities: Priorities {
@@ -181,6 +179,7 @@ impl<P: Pattern> Bench<P> {
         let mut world = World {
             peers: &mut self.peers,
             stats: &mut self.stats,
+            trash: &mut self.trash,
             now: self.now,
         };
         event(&mut self.machine, &mut world)
@@ -240,6 +239,9 @@ impl<P: Pattern> Bench<P> {
         let msg = message(b"", body)?;
         let told = self.machine.can_send(&self.peers);
         let sent = self.with(|machine, world| machine.send(world, msg));
+        while self.with(|machine, world| machine.go_on(world)) {
+            self.sound()?;
+        }
         self.sound()?;
         match sent {
             Ok(effects) if told => {
@@ -350,7 +352,8 @@ pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
         let Some(peer) = peers.slab.get(id) else {
             if peers.writable.contains(id)
                 || peers.readable.contains(id)
-                || peers.paused.contains(id)
+                || peers.piped.contains(id)
+                || peers.ups.contains(id)
             {
                 return false;
             }
@@ -362,7 +365,7 @@ pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
         if peers.writable.contains(id) && !peer.up || peer.up && peer.handle.is_none() {
             return false;
         }
-        if peers.paused.contains(id) && peer.handle.is_none() {
+        if peers.piped.contains(id) != peer.handle.is_some() || peers.ups.contains(id) != peer.up {
             return false;
         }
         if peer.handle.is_none() && peer.queue.is_empty() {
@@ -372,7 +375,7 @@ pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
             reserved = rest;
         }
         up += u32::from(peer.up);
-        charge += peer.queue.charge();
+        charge += peer.share.held();
         bytes += peer.queue.bytes();
         writable |= peers.writable.contains(id);
         readable |= peers.readable.contains(id);

@@ -14,6 +14,7 @@
 pub(crate) mod backtrace;
 #[cfg(SP_KUNIT)]
 pub(crate) mod bench;
+pub(crate) mod intake;
 pub(crate) mod pubsub;
 pub(crate) mod rep;
 pub(crate) mod req;
@@ -36,9 +37,15 @@ use crate::message::{
 };
 use crate::stats::Counters;
 use backtrace::RequestId;
+use intake::{
+    Intake,
+    Limits,
+    Share, //
+};
 use rota::{
     Priority,
-    Ranks, //
+    Ranks,
+    Rota, //
 };
 use slab::Slab;
 
@@ -120,6 +127,10 @@ impl Effects {
     }
 }
 
+/// How many pipes that have lost their peer, and are held back with what it has sent, may be added to a full
+/// socket: as many as listen(2) lets wait by default.
+const LOST_MAX: u32 = 128;
+
 /// What became of a message that arrived.
 #[must_use]
 pub(crate) enum Received {
@@ -159,26 +170,30 @@ struct Peer<H> {
     /// `None` once the pipe is closed.
     handle: Option<H>,
     up: bool,
+    /// It is gone, and the pipe still has what it has sent.
+    lost: bool,
     priorities: Priorities,
     queue: Queue,
+    share: Share,
 }
 
 /// The peers of one socket: who can take a message, who holds one.
 ///
 /// # Invariants
 ///
-/// `writable` holds only ids of peers that are up; `readable` exactly those whose queue is not empty;
-/// `paused` only those that have a pipe.
-/// `charge` and `bytes` are the sums over all queues. A peer without a handle has a queue that is not
-/// empty, or is a place that was reserved and has not got its pipe yet.
+/// `piped` are the ids of peers that have a pipe, `ups` of those that are up. `writable` holds only ids of
+/// peers that are up; `readable` exactly those whose queue is not empty; `intake` lets only those wait that
+/// have a pipe. `bytes` is the sum over all queues. A peer without a handle has a queue that is not empty,
+/// or is a place that was reserved and has not got its pipe yet.
 pub(crate) struct Peers<H> {
     slab: Slab<Peer<H>>,
+    piped: Rota,
+    ups: Rota,
     writable: Ranks,
     readable: Ranks,
-    /// Who was refused to begin a message.
-    paused: Ranks,
+    intake: Intake,
     up: u32,
-    charge: usize,
+    lost: u32,
     bytes: usize,
 }
 
@@ -186,11 +201,13 @@ impl<H: Handle> Peers<H> {
     pub(crate) const fn new() -> Self {
         Peers {
             slab: Slab::new(PIPES_MAX),
+            piped: Rota::new(),
+            ups: Rota::new(),
             writable: Ranks::new(),
             readable: Ranks::new(),
-            paused: Ranks::new(),
+            intake: Intake::new(),
             up: 0,
-            charge: 0,
+            lost: 0,
             bytes: 0,
         }
     }
@@ -204,28 +221,33 @@ impl<H: Handle> Peers<H> {
         let peer = Peer {
             handle: None,
             up: false,
+            lost: false,
             priorities,
             queue: Queue::new(),
+            share: Share::new(),
         };
         let id = self.slab.insert(peer).map_err(|_| NoMemory)?;
-        let Priorities { send, receive } = priorities;
-        for (ranks, priority) in [
-            (&mut self.writable, send),
-            (&mut self.readable, receive),
-            (&mut self.paused, receive),
-        ] {
-            if let Err(e) = ranks.reserve(id, priority, NO_SLEEP) {
-                self.slab.remove(id);
-                return Err(e);
-            }
+        let reserved = self.reserve_places(id, priorities);
+        if reserved.is_err() {
+            self.slab.remove(id);
         }
-        Ok(PipeId(id))
+        reserved.map(|()| PipeId(id))
+    }
+
+    fn reserve_places(&mut self, id: u32, priorities: Priorities) -> Result<(), NoMemory> {
+        let Priorities { send, receive } = priorities;
+        self.piped.reserve(id, NO_SLEEP)?;
+        self.ups.reserve(id, NO_SLEEP)?;
+        self.writable.reserve(id, send, NO_SLEEP)?;
+        self.readable.reserve(id, receive, NO_SLEEP)?;
+        self.intake.reserve(id, receive, NO_SLEEP)
     }
 
     /// Gives a reserved place its pipe.
     pub(crate) fn attach(&mut self, id: PipeId, handle: H) {
         if let Some(peer) = self.slab.get_mut(id.0) {
             peer.handle = Some(handle);
+            self.piped.insert(id.0);
         }
     }
 
@@ -240,13 +262,14 @@ impl<H: Handle> Peers<H> {
 
     /// The first pipe at or after `from`, to go through all of them without holding a borrow.
     pub(crate) fn handle_from(&self, from: u32) -> Option<(PipeId, &H)> {
-        let mut id = self.slab.next_from(from)?;
-        loop {
-            if let Some(handle) = self.handle(PipeId(id)) {
-                return Some((PipeId(id), handle));
-            }
-            id = self.slab.next_from(id.checked_add(1)?)?;
-        }
+        let id = PipeId(self.piped.first_from(from)?);
+        Some((id, self.handle(id)?))
+    }
+
+    /// The first pipe at or after `from` whose peer is up.
+    pub(crate) fn up_from(&self, from: u32) -> Option<(PipeId, &H)> {
+        let id = PipeId(self.ups.first_from(from)?);
+        Some((id, self.handle(id)?))
     }
 
     pub(crate) fn is_up(&self, id: PipeId) -> bool {
@@ -266,9 +289,10 @@ impl<H: Handle> Peers<H> {
         !self.readable.is_empty()
     }
 
-    /// What all queues together count for in SO_RCVBUF, in bytes.
+    /// What counts for SO_RCVBUF, in bytes.
+    #[cfg(SP_KUNIT)]
     pub(crate) fn charge(&self) -> usize {
-        self.charge
+        self.intake.held()
     }
 
     /// What the program would see of one queue, in bytes.
@@ -286,6 +310,7 @@ impl<H: Handle> Peers<H> {
             if !peer.up {
                 peer.up = true;
                 self.up = self.up.saturating_add(1);
+                self.ups.insert(id.0);
                 self.writable.insert(id.0, peer.priorities.send);
             }
         }
@@ -303,6 +328,7 @@ impl<H: Handle> Peers<H> {
     /// Gives a peer nothing more to send; it is not up any more.
     pub(crate) fn down(&mut self, id: PipeId) {
         self.writable.remove(id.0);
+        self.ups.remove(id.0);
         if let Some(peer) = self.slab.get_mut(id.0) {
             if core::mem::replace(&mut peer.up, false) {
                 self.up = self.up.saturating_sub(1);
@@ -310,12 +336,30 @@ impl<H: Handle> Peers<H> {
         }
     }
 
+    /// The peer is gone, and its pipe has yet to read what it has sent.
+    pub(crate) fn lose(&mut self, id: PipeId) {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            if peer.handle.is_some() && !core::mem::replace(&mut peer.lost, true) {
+                self.lost = self.lost.saturating_add(1);
+            }
+        }
+    }
+
+    /// Whether there are enough pipes that only wait for the program to read.
+    pub(crate) fn crowded(&self) -> bool {
+        self.lost > LOST_MAX && self.intake.is_full()
+    }
+
     /// Forgets the pipe; its received messages stay readable.
     pub(crate) fn closed(&mut self, id: PipeId) -> Option<H> {
         self.down(id);
-        self.paused.remove(id.0);
+        self.abandon(id);
         let peer = self.slab.get_mut(id.0)?;
+        if core::mem::replace(&mut peer.lost, false) {
+            self.lost = self.lost.saturating_sub(1);
+        }
         let handle = peer.handle.take();
+        self.piped.remove(id.0);
         if peer.queue.is_empty() {
             self.slab.remove(id.0);
         }
@@ -327,18 +371,80 @@ impl<H: Handle> Peers<H> {
         self.writable.contains(id.0)
     }
 
-    /// A pipe was refused to begin a message.
-    pub(crate) fn pause(&mut self, id: PipeId) {
-        if let Some(peer) = self.slab.get(id.0) {
-            self.paused.insert(id.0, peer.priorities.receive);
+    /// Sets what the socket may hold. [`Self::resume`] is to be called afterwards.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.intake.set_limits(limits);
+    }
+
+    /// Whether a pipe may begin a frame of so many bytes, `whole` if all of them are there. If not,
+    /// [`Self::resume`] names it when it may.
+    pub(crate) fn admit(&mut self, id: PipeId, len: usize, whole: bool) -> bool {
+        match self.slab.get_mut(id.0).filter(|p| p.handle.is_some()) {
+            Some(peer) => {
+                let rank = peer.priorities.receive;
+                self.intake.ask(id.0, rank, &mut peer.share, len, whole)
+            }
+            None => false,
         }
     }
 
-    /// The refused pipe whose turn it is to go on.
+    /// The frame that was admitted is a message now. To be followed by [`Self::settled`].
+    pub(crate) fn arrived(&mut self, id: PipeId, msg: &mut Message) {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            self.intake.arrived(id.0, &mut peer.share, msg);
+        }
+    }
+
+    /// What arrived was queued, or was not.
+    pub(crate) fn settled(&mut self, id: PipeId) {
+        if let Some(peer) = self.slab.get(id.0) {
+            self.intake.settled(id.0, &peer.share);
+        }
+    }
+
+    /// Gives back what a message that is not queued has reserved.
+    pub(crate) fn release(&mut self, msg: &mut Message) {
+        self.intake.release(msg);
+    }
+
+    /// The pipe reads no further.
+    pub(crate) fn abandon(&mut self, id: PipeId) {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            self.intake.abandon(id.0, &mut peer.share);
+        }
+    }
+
+    /// Whether somebody who was refused may go on.
+    pub(crate) fn moves(&self) -> bool {
+        let first = self.intake.first_in_line();
+        let first = first.and_then(|id| self.slab.get(id));
+        self.intake.moves(first.map(|peer| &peer.share))
+    }
+
+    /// A pipe that was refused and whose turn it is to go on.
     pub(crate) fn resume(&mut self) -> Option<&H> {
-        let id = self.paused.serve()?;
-        self.paused.remove(id);
-        self.handle(PipeId(id))
+        let next = self.intake.next_whole();
+        let id = next.or_else(|| self.intake.first_in_line())?;
+        let peer = self.slab.get_mut(id)?;
+        let goes = match next {
+            Some(_) => self.intake.call(id, &mut peer.share),
+            None => self.intake.let_in(id, &mut peer.share),
+        };
+        match goes {
+            true => peer.handle.as_ref(),
+            false => None,
+        }
+    }
+
+    /// As [`Intake::contended`].
+    pub(crate) fn contended(&self) -> Option<u32> {
+        self.intake.contended()
+    }
+
+    /// The first pipe at or after `from` that has a reservation for the frame under way.
+    pub(crate) fn holder_from(&self, from: u32) -> Option<(PipeId, &H)> {
+        let id = PipeId(self.intake.holder_from(from)?);
+        Some((id, self.handle(id)?))
     }
 
     /// Appends to the pipe's queue, and notes when it is full.
@@ -353,12 +459,15 @@ impl<H: Handle> Peers<H> {
         self.writable.serve().map(PipeId)
     }
 
-    fn enqueue(&mut self, id: PipeId, msg: Msg) {
-        if let Some(peer) = self.slab.get_mut(id.0) {
-            self.charge = self.charge.saturating_add(msg.charge());
-            self.bytes = self.bytes.saturating_add(msg.user_len());
-            peer.queue.push(msg);
-            self.readable.insert(id.0, peer.priorities.receive);
+    fn enqueue(&mut self, id: PipeId, mut msg: Msg) {
+        match self.slab.get_mut(id.0) {
+            Some(peer) => {
+                self.intake.queued(&mut peer.share, &mut msg);
+                self.bytes = self.bytes.saturating_add(msg.user_len());
+                peer.queue.push(msg);
+                self.readable.insert(id.0, peer.priorities.receive);
+            }
+            None => self.intake.release(&mut msg),
         }
     }
 
@@ -366,9 +475,10 @@ impl<H: Handle> Peers<H> {
     fn dequeue(&mut self) -> Option<(PipeId, Msg, bool)> {
         let id = self.readable.serve()?;
         let peer = self.slab.get_mut(id)?;
-        let msg = peer.queue.pop()?;
+        let mut msg = peer.queue.pop()?;
         let (alive, gone) = (peer.up, peer.handle.is_none());
-        self.charge = self.charge.saturating_sub(msg.charge());
+        let rank = peer.priorities.receive;
+        self.intake.taken(id, rank, &mut peer.share, &mut msg);
         self.bytes = self.bytes.saturating_sub(msg.user_len());
         if peer.queue.is_empty() {
             self.readable.remove(id);
@@ -399,9 +509,14 @@ impl<H: Handle> Peers<H> {
     ) -> Option<(Queue, u32)> {
         let id = self.slab.next_from(from)?;
         let peer = self.slab.get_mut(id)?;
-        let gone = peer.queue.purge(keep);
-        self.charge = self.charge.saturating_sub(gone.charge());
-        self.bytes = self.bytes.saturating_sub(gone.bytes());
+        let mut purged = peer.queue.purge(keep);
+        self.bytes = self.bytes.saturating_sub(purged.bytes());
+        let rank = peer.priorities.receive;
+        let mut gone = Queue::new();
+        while let Some(mut msg) = purged.pop() {
+            self.intake.taken(id, rank, &mut peer.share, &mut msg);
+            gone.push(msg);
+        }
         if peer.queue.is_empty() && !gone.is_empty() {
             self.readable.remove(id);
             // Its pipe is closed: a place that is only reserved has had no messages.
@@ -417,6 +532,8 @@ impl<H: Handle> Peers<H> {
 pub(crate) struct World<'a, H> {
     pub(crate) peers: &'a mut Peers<H>,
     pub(crate) stats: &'a mut Counters,
+    /// What is to be dropped when the lock is released: a long message takes its time.
+    pub(crate) trash: &'a mut Queue,
     pub(crate) now: Now,
 }
 
@@ -424,6 +541,12 @@ pub(crate) struct World<'a, H> {
 pub(crate) trait Pattern {
     /// Sends a message, or hands it back.
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused>;
+
+    /// Goes on with a send that has not reached everybody yet; false once it has, and always where a
+    /// message goes to one peer. No other send is to come between.
+    fn go_on<H: Handle>(&mut self, _w: &mut World<'_, H>) -> bool {
+        false
+    }
 
     /// Takes the next message. `ticket` is the same for all tries of one blocked call.
     fn recv<H: Handle>(
@@ -506,6 +629,10 @@ macro_rules! each {
 impl Pattern for Machine {
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused> {
         each!(self, m => m.send(w, msg))
+    }
+
+    fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> bool {
+        each!(self, m => m.go_on(w))
     }
 
     fn recv<H: Handle>(
@@ -836,26 +963,6 @@ mod tests {
         for body in [b'a', b'e', b'b'] {
             assert_eq!(take(&mut bench.peers), Some(body));
         }
-        Ok(())
-    }
-
-    #[test]
-    fn paused_resume_in_rank_and_turn() -> Result<(), Fault> {
-        let mut bench = bench()?;
-        let last = bench.open(1)?;
-        bench.priorities.receive = 2;
-        let first = bench.open(1)?;
-        let gone = bench.open(1)?;
-        for id in [last, gone, first] {
-            bench.peers.pause(id);
-            assert!(is_sound(&bench.peers, 0));
-        }
-        bench.close(gone)?;
-        for id in [first, last] {
-            let resumed = bench.peers.resume().map(|mock| mock.id());
-            assert_eq!(resumed, Some(id));
-        }
-        assert!(bench.peers.resume().is_none());
         Ok(())
     }
 

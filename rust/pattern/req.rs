@@ -148,19 +148,25 @@ impl Pattern for Req {
         };
         let replaced = core::mem::replace(&mut self.state, State::Awaiting(request));
         w.peers.push(to, msg);
+        // Who waited for the old request has to learn that it is gone.
+        let readers = match replaced {
+            State::Idle => Wake::Nobody,
+            State::Awaiting(_) | State::Lost(_) => Wake::All,
+            State::Replied(_, mut reply) => {
+                w.peers.release(&mut reply);
+                w.trash.push(reply);
+                Wake::All
+            }
+        };
         Ok(Effects {
             flush: Flush::One(to),
-            // Who waited for the old request has to learn that it is gone.
-            readers: match replaced {
-                State::Idle => Wake::Nobody,
-                State::Awaiting(_) | State::Replied(..) | State::Lost(_) => Wake::All,
-            },
+            readers,
         })
     }
 
     fn recv<H: Handle>(
         &mut self,
-        _w: &mut World<'_, H>,
+        w: &mut World<'_, H>,
         ticket: &mut Ticket,
     ) -> Result<Msg, Refusal> {
         let Some(current) = self.current() else {
@@ -175,7 +181,10 @@ impl Pattern for Req {
             return Err(Refusal::Cancelled);
         }
         match core::mem::replace(&mut self.state, State::Idle) {
-            State::Replied(_, reply) => Ok(reply),
+            State::Replied(_, mut reply) => {
+                w.peers.release(&mut reply);
+                Ok(reply)
+            }
             State::Lost(_) => Err(Refusal::Reset),
             State::Idle => Err(Refusal::State),
             awaiting @ State::Awaiting(_) => {

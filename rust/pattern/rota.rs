@@ -15,8 +15,8 @@ use crate::mem::{
     NoMemory, //
 };
 
-/// Members of one rank.
-struct Rota {
+/// A set of ids, and whose turn it is.
+pub(crate) struct Rota {
     words: KVec<u64>,
     /// The id that was served last.
     last: u32,
@@ -30,7 +30,7 @@ fn place(id: u32) -> (usize, u64) {
 }
 
 impl Rota {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Rota {
             words: KVec::new(),
             last: u32::MAX,
@@ -38,19 +38,19 @@ impl Rota {
         }
     }
 
-    fn reserve(&mut self, id: u32, flags: Flags) -> Result<(), NoMemory> {
+    pub(crate) fn reserve(&mut self, id: u32, flags: Flags) -> Result<(), NoMemory> {
         while self.words.len() <= place(id).0 {
             self.words.push(0, flags)?;
         }
         Ok(())
     }
 
-    fn contains(&self, id: u32) -> bool {
+    pub(crate) fn contains(&self, id: u32) -> bool {
         let (word, bit) = place(id);
         self.words.get(word).is_some_and(|w| w & bit != 0)
     }
 
-    fn insert(&mut self, id: u32) {
+    pub(crate) fn insert(&mut self, id: u32) {
         let (word, bit) = place(id);
         if let Some(w) = self.words.get_mut(word) {
             if *w & bit == 0 {
@@ -60,7 +60,7 @@ impl Rota {
         }
     }
 
-    fn remove(&mut self, id: u32) {
+    pub(crate) fn remove(&mut self, id: u32) {
         let (word, bit) = place(id);
         if let Some(w) = self.words.get_mut(word) {
             if *w & bit != 0 {
@@ -79,7 +79,8 @@ impl Rota {
         self.first_from(after).or_else(|| self.first_from(0))
     }
 
-    fn first_from(&self, from: u32) -> Option<u32> {
+    /// The first member at or after `from`.
+    pub(crate) fn first_from(&self, from: u32) -> Option<u32> {
         let (first, bit) = place(from);
         let mut mask = !bit.wrapping_sub(1);
         for (index, word) in self.words.iter().enumerate().skip(first) {
@@ -164,8 +165,14 @@ impl Ranks {
         }
     }
 
+    /// The first rank that has a member.
+    pub(crate) fn best(&self) -> Option<Priority> {
+        let first = self.ranks.iter().find(|(_, rota)| rota.members > 0)?;
+        Some(first.0)
+    }
+
     /// Whose turn it is.
-    fn next(&self) -> Option<u32> {
+    pub(crate) fn next(&self) -> Option<u32> {
         let in_turn = || self.ranks.iter().find_map(|(_, rota)| rota.next());
         self.preferred.or_else(in_turn)
     }

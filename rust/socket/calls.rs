@@ -85,15 +85,26 @@ impl Socket {
         }
     }
 
-    /// One try to receive; `None` if it has to wait, a result of `None` at the end of receiving.
-    fn try_recv(&self, ticket: &mut Ticket) -> Option<Result<Option<Msg>>> {
+    /// Gives some more peers the message that is on its way to all of them; false once all have it.
+    fn send_on(&self) -> bool {
+        let sent = self
+            .state
+            .lock()
+            .with(0, |machine, world| machine.go_on(world));
+        sent.unwrap_or(false)
+    }
+
+    /// One try to receive; `None` if it has to wait, a result of `None` at the end of receiving. Also tells
+    /// whether somebody may read on now.
+    fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Option<Result<Option<(Msg, bool)>>> {
         let mut state = self.state.lock();
         match state.with(0, |machine, world| machine.recv(world, ticket))? {
             Ok(msg) => {
                 let bytes = u64::try_from(msg.user_len()).unwrap_or(0);
                 count(&mut state.stats.rx_msgs);
                 state.stats.rx_bytes = state.stats.rx_bytes.wrapping_add(bytes);
-                Some(Ok(Some(msg)))
+                self.take_connections(&mut state);
+                Some(Ok(Some((msg, state.peers.moves()))))
             }
             Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
             Err(Refusal::Again) => None,
@@ -268,17 +279,10 @@ impl Family for Socket {
             });
         }
         let state = this.state.lock();
-        if state.peers.count_up() != 1 {
-            return Err(ENOTCONN);
+        match state.peers.up_from(0) {
+            Some((_, pipe)) if state.peers.count_up() == 1 => Ok(pipe.peer.emit()),
+            Some(_) | None => Err(ENOTCONN),
         }
-        let mut from = 0;
-        while let Some((id, pipe)) = state.peers.handle_from(from) {
-            if state.peers.is_up(id) {
-                return Ok(pipe.peer.emit());
-            }
-            from = id.0.saturating_add(1);
-        }
-        Err(ENOTCONN)
     }
 
     fn poll(this: ArcBorrow<'_, Self>) -> u32 {
@@ -315,9 +319,15 @@ impl Family for Socket {
         let mut slot = Some(take_message(call, this.role.shares())?);
         let no_block = flags & family::MSG_DONTWAIT != 0;
         let timeout = this.sk.timeout(Waiters::Writers, no_block);
-        let todo = this.patiently(Waiters::Writers, false, timeout, || {
-            this.try_send(&mut slot)
-        })?;
+        let todo = {
+            // Who sends to all never waits for one of them, so this is held for that long only.
+            let _order = this.role.sends_to_all().then(|| this.order.lock());
+            let todo = this.patiently(Waiters::Writers, false, timeout, || {
+                this.try_send(&mut slot)
+            })?;
+            while this.send_on() {}
+            todo
+        };
         this.perform(todo, Context::Task);
         Ok(len)
     }
@@ -339,15 +349,19 @@ impl Family for Socket {
         }
         let mut ticket = Ticket::default();
         let attempt = || this.try_recv(&mut ticket);
-        let msg = this.patiently(Waiters::Readers, true, timeout, attempt)?;
-        this.resume();
+        let Some((msg, moves)) = this.patiently(Waiters::Readers, true, timeout, attempt)? else {
+            return Ok(0);
+        };
         if this.role == Role::Rep {
             // Now there is a request to reply to.
             this.sk.wake(Waiters::Writers, true);
         }
-        msg.map_or(Ok(0), |msg| {
-            give_message(call, msg.bytes(), msg.skipped(), msg.from)
-        })
+        let given = give_message(call, msg.bytes(), msg.skipped(), msg.from);
+        drop(msg);
+        if moves {
+            this.resume();
+        }
+        given
     }
 
     fn input_len(this: ArcBorrow<'_, Self>) -> usize {

@@ -10,6 +10,10 @@ use super::{
 use crate::address::Address;
 use crate::endpoint::listener::Accepts;
 use crate::endpoint::Endpoints;
+use crate::mem::{
+    Flags,
+    NO_SLEEP, //
+};
 use crate::message::Msg;
 use crate::net::sock::Waiters;
 use crate::net::stream::TcpSocket;
@@ -18,7 +22,8 @@ use crate::pattern::{
     Effects,
     Pattern,
     PipeId,
-    Received, //
+    Received,
+    Wake, //
 };
 use crate::pipe::{
     End,
@@ -29,7 +34,6 @@ use crate::pipe::{
 use crate::stats::count;
 use crate::wire::frame::Violation;
 use kernel::prelude::*;
-use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
 /// How many connections are accepted before others get their turn on the workqueue.
@@ -39,6 +43,13 @@ impl Accepts for Socket {
     fn accept(this: &Arc<Self>, endpoint: u64) {
         for _ in 0..ACCEPT_BATCH {
             let mut endpoints = this.endpoints.lock();
+            if this.turns_away() {
+                // They wait in TCP's queue until the program has read something.
+                if let Some(listener) = endpoints.listener(endpoint) {
+                    listener.retry = true;
+                }
+                return;
+            }
             let serial = endpoints.serial();
             let Endpoints {
                 listeners,
@@ -70,7 +81,10 @@ impl Accepts for Socket {
                 peer.unwrap_or(Address::Unspec),
                 stream,
                 Some(tcp),
+                NO_SLEEP,
             ) else {
+                drop(endpoints);
+                this.sk.reclaim();
                 continue;
             };
             let overdue = listener.accepted(pipe.id(), serial);
@@ -81,9 +95,7 @@ impl Accepts for Socket {
                 Ok(overdue) if attached.is_ok() => {
                     pipe.kick();
                     if let Some(pipe) = overdue.and_then(|name| this.find(name)) {
-                        if pipe.is_greeting() {
-                            pipe.end(End::GreetingTimeout);
-                        }
+                        pipe.end_greeting(End::GreetingTimeout);
                     }
                 }
                 Ok(_) | Err(_) => pipe.end(End::Closed),
@@ -113,20 +125,41 @@ impl Upper for Socket {
         self.sk.sndbuf()
     }
 
-    fn admit(this: &Arc<Self>, id: PipeId) -> bool {
-        let mut state = this.state.lock();
-        let room = state.peers.charge() < this.sk.rcvbuf();
-        if !room {
-            state.peers.pause(id);
-        }
-        room
+    fn charged<T>(&self, flags: Flags, f: impl FnOnce(Flags) -> T) -> T {
+        self.sk.charged(flags, f)
     }
 
-    fn partial(this: &Arc<Self>, delta: isize) {
-        this.partial.fetch_add(delta, Relaxed);
-        if delta > 0 && this.partial_excess() {
-            this.tick_in(0);
+    fn reclaim(&self) {
+        self.sk.reclaim();
+    }
+
+    fn admit(this: &Arc<Self>, id: PipeId, len: usize, whole: bool) -> bool {
+        let mut state = this.state.lock();
+        let admitted = state.peers.admit(id, len, whole);
+        if !admitted && state.peers.contended().is_some() && !state.pressing {
+            // Those whom it waits for are looked at now, and then again and again.
+            state.pressing = true;
+            this.arm_in(&mut state, 0);
         }
+        admitted
+    }
+
+    fn abandoned(this: &Arc<Self>, id: PipeId) {
+        let mut state = this.state.lock();
+        state.peers.abandon(id);
+        this.let_go_on(&state);
+    }
+
+    fn lost(this: &Arc<Self>, id: PipeId) {
+        let todo = {
+            let mut state = this.state.lock();
+            state.peers.lose(id);
+            match state.peers.is_up(id) {
+                true => this.down(&mut state, id),
+                false => return,
+            }
+        };
+        this.perform(todo, Context::Callback);
     }
 
     fn opened(this: &Arc<Self>, id: PipeId) {
@@ -142,25 +175,28 @@ impl Upper for Socket {
         this.perform(todo, Context::Callback);
     }
 
-    fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> bool {
-        let mut state = this.state.lock();
+    fn received(this: &Arc<Self>, id: PipeId, mut msg: Msg) -> bool {
+        let mut guard = this.state.lock();
+        let state = &mut *guard;
+        state.peers.arrived(id, &mut msg);
         let received = state.with(0, |machine, world| machine.received(world, id, msg));
-        drop(state);
-        match received {
-            Some(Received::Kept(readers)) => {
-                this.wake_readers(readers);
-                true
-            }
+        state.peers.settled(id);
+        let (welcome, readers) = match received {
+            Some(Received::Kept(readers)) => (true, readers),
             Some(Received::Discarded(msg)) => {
-                drop(msg);
-                true
+                state.discard(msg);
+                (true, Wake::Nobody)
             }
             Some(Received::Fatal(msg)) => {
-                drop(msg);
-                false
+                state.discard(msg);
+                (false, Wake::Nobody)
             }
-            None => true,
-        }
+            None => (true, Wake::Nobody),
+        };
+        this.let_go_on(state);
+        drop(guard);
+        this.wake_readers(readers);
+        welcome
     }
 
     fn writable(this: &Arc<Self>, pipe: &Pipe<Self>) {
@@ -184,7 +220,7 @@ impl Upper for Socket {
     }
 
     fn check_in(this: &Arc<Self>, ms: u64) {
-        this.tick_in(ms);
+        this.check_pipes_in(ms);
     }
 
     fn gone(
@@ -205,6 +241,7 @@ impl Upper for Socket {
                     count(&mut state.stats.bad_greetings);
                 }
                 End::Violated(Violation::Oversize) => count(&mut state.stats.rx_oversize),
+                End::Violated(Violation::Urgent) => count(&mut state.stats.rx_malformed),
                 End::Violated(Violation::Message)
                 | End::Disconnected
                 | End::MessageTimeout
@@ -215,7 +252,10 @@ impl Upper for Socket {
                 true => Some(this.down(&mut state, pipe.id())),
                 false => None,
             };
-            (state.peers.closed(pipe.id()), todo)
+            let handle = state.peers.closed(pipe.id());
+            this.let_go_on(&state);
+            this.take_connections(&mut state);
+            (handle, todo)
         };
         if let Some(todo) = todo {
             this.perform(todo, Context::Task);

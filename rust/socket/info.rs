@@ -15,7 +15,7 @@ use kernel::prelude::*;
 
 /// The columns of `/proc/net/sp`, after the version of the format. A change of what is there is a new
 /// version; columns are only ever appended, to either kind of line.
-const HEADER: &str = "sp 1 \
+const HEADER: &str = "sp 2 \
     | socket: inode type uid state listeners dialers pipes handshaking \
     rx_msgs rx_bytes tx_msgs tx_bytes rx_queued tx_queued \
     rx_filtered rx_stale rx_malformed rx_ttl rx_oversize rx_partial \

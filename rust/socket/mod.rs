@@ -26,6 +26,14 @@ mod sockopt;
 use crate::address::Address;
 use crate::endpoint::dialer::Dialer;
 use crate::endpoint::Endpoints;
+use crate::mem::{
+    Flags,
+    NO_SLEEP, //
+};
+use crate::message::{
+    Msg,
+    Queue, //
+};
 use crate::net::lock::{
     new_bhlock,
     BhLock, //
@@ -41,6 +49,7 @@ use crate::net::stream::{
 use crate::net::work;
 use crate::options::Options;
 use crate::pattern::{
+    intake::Limits,
     pubsub,
     rep::Rep,
     req::Req,
@@ -58,6 +67,7 @@ use crate::pattern::{
 use crate::pipe::{
     End,
     Pipe,
+    LOOK_INTERVAL,
     MEMORY_DELAY, //
 };
 use crate::stats::{
@@ -65,12 +75,9 @@ use crate::stats::{
     Counters, //
 };
 use crate::uapi;
+use crate::wire::frame::Budget;
 use crate::wire::header;
 use kernel::prelude::*;
-use kernel::sync::atomic::{
-    Atomic,
-    Relaxed, //
-};
 use kernel::sync::{
     new_mutex,
     Arc,
@@ -78,8 +85,11 @@ use kernel::sync::{
 };
 use kernel::workqueue::{
     impl_has_delayed_work,
+    impl_has_work,
     new_delayed_work,
+    new_work,
     DelayedWork,
+    Work,
     WorkItem, //
 };
 use netns::Net;
@@ -87,8 +97,17 @@ use netns::Net;
 /// By how much a deadline of a pipe may be late, in milliseconds, so that one look serves many pipes.
 const SLACK: u64 = 100;
 
-/// How many messages of the largest size may be under way at once before the slowest is given up.
-const PARTIAL_MESSAGES: usize = 8;
+/// How many pipes go on reading in one call, and in one turn of the work that continues it.
+const RESUME_BATCH: usize = 4;
+
+/// What they read in one call, together: a tenth of a millisecond or so.
+const RESUME_BUDGET: Budget = Budget {
+    frames: 64,
+    bytes: 256 << 10,
+};
+
+/// A message above so many bytes is not freed in a callback.
+const FREE_MAX: usize = 64 << 10;
 
 /// The role of a socket in its pattern.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,7 +155,7 @@ impl Role {
         match self {
             Role::Req => Machine::Req(Req::new(work::random(), options.resend_interval())),
             Role::Rep => Machine::Rep(Rep::new(options.max_ttl())),
-            Role::Pub => Machine::Pub(pubsub::Pub),
+            Role::Pub => Machine::Pub(pubsub::Pub::new()),
             Role::Sub => Machine::Sub(pubsub::Sub::new()),
         }
     }
@@ -147,6 +166,11 @@ impl Role {
 
     fn receives(self) -> bool {
         self != Role::Pub
+    }
+
+    /// Whether a message goes to all peers.
+    fn sends_to_all(self) -> bool {
+        self == Role::Pub
     }
 
     /// Whether bodies are kept or sent to several peers, so that sharing them is prepared for.
@@ -163,6 +187,14 @@ struct State {
     machine: Machine,
     peers: Peers<SocketPipe>,
     stats: Counters,
+    /// What is to be dropped with the lock released.
+    trash: Queue,
+    /// The holders of reservations are being looked at: somebody waits for one.
+    pressing: bool,
+    /// Connections were left in TCP because the socket is crowded.
+    turned_away: bool,
+    /// When pipes have to be checked, in milliseconds.
+    check: Option<u64>,
     /// When the delayed work is going to run, in milliseconds.
     timer: Option<u64>,
     /// No receiving, no sending: shutdown(2).
@@ -181,6 +213,8 @@ struct Todo {
     flush_all: bool,
     readers: Wake,
     writers: bool,
+    /// Dropped with the rest.
+    _trash: Queue,
 }
 
 impl State {
@@ -196,12 +230,21 @@ impl State {
         let mut world = World {
             peers: &mut self.peers,
             stats: &mut self.stats,
+            trash: &mut self.trash,
             now: Now(now),
         };
         Some(event(&mut self.machine, &mut world))
     }
 
-    fn todo(&self, effects: Effects) -> Todo {
+    /// Throws away a message that arrived, if it is a short one at once.
+    fn discard(&mut self, mut msg: Msg) {
+        self.peers.release(&mut msg);
+        if msg.bytes().len() > FREE_MAX {
+            self.trash.push(msg);
+        }
+    }
+
+    fn todo(&mut self, effects: Effects) -> Todo {
         let flush = match effects.flush {
             Flush::One(id) => self.peers.handle(id).cloned(),
             Flush::Nothing | Flush::All => None,
@@ -211,6 +254,7 @@ impl State {
             flush_all: effects.flush == Flush::All,
             readers: effects.readers,
             writers: false,
+            _trash: core::mem::replace(&mut self.trash, Queue::new()),
         }
     }
 }
@@ -232,14 +276,25 @@ pub(crate) struct Socket {
     number: u64,
     role: Role,
     options: Options,
-    /// The held bytes of unfinished messages.
-    partial: Atomic<isize>,
+    /// Taken by a send that gives a message to all peers, so that all get two messages in one order.
+    #[pin]
+    order: Mutex<()>,
     #[pin]
     endpoints: Mutex<Endpoints<Socket>>,
     #[pin]
     state: BhLock<State>,
     #[pin]
     timer: DelayedWork<Socket>,
+    /// Lets pipes go on reading, where a call had done enough.
+    #[pin]
+    reading: Work<Socket, READING>,
+}
+
+/// Tells the two works of a socket apart.
+const READING: u64 = 1;
+
+impl_has_work! {
+    impl HasWork<Self, READING> for Socket { self.reading }
 }
 
 impl_has_delayed_work! {
@@ -251,6 +306,16 @@ impl WorkItem for Socket {
 
     fn run(this: Arc<Self>) {
         this.tick();
+    }
+}
+
+impl WorkItem<READING> for Socket {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let trash = core::mem::replace(&mut this.state.lock().trash, Queue::new());
+        drop(trash);
+        this.resume();
     }
 }
 
@@ -266,12 +331,16 @@ impl Socket {
                 number,
                 role,
                 options,
-                partial: Atomic::new(0),
+                order <- new_mutex!((), "sp_order"),
                 endpoints <- new_mutex!(Endpoints::new(), "sp_endpoints"),
                 state <- new_bhlock!(State {
                     machine,
                     peers: Peers::new(),
                     stats: Counters::default(),
+                    trash: Queue::new(),
+                    pressing: false,
+                    turned_away: false,
+                    check: None,
                     timer: None,
                     receive_shut: false,
                     send_shut: false,
@@ -279,9 +348,11 @@ impl Socket {
                     pipes: 0,
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
+                reading <- new_work!("sp_socket"),
             }),
             GFP_KERNEL,
         )?;
+        this.limits_changed();
         this.net.enlist(number, this.clone())?;
         Ok(this)
     }
@@ -350,15 +421,29 @@ impl Socket {
         }
     }
 
-    /// Has the delayed work run in `ms` milliseconds at the latest. From any context.
-    fn tick_in(self: &Arc<Self>, ms: u64) {
+    /// Has the delayed work run in `ms` milliseconds at the latest. Under the socket's lock.
+    fn arm_in(self: &Arc<Self>, state: &mut State, ms: u64) {
         let at = work::now_ms().saturating_add(ms);
-        let mut state = self.state.lock();
         // The timer keeps the socket, so there must be none once its last pipe has gone.
         let over = state.closing && state.pipes == 0;
         if !over && state.timer.is_none_or(|timer| at < timer) {
             state.timer = Some(at);
             work::rearm(self, ms);
+        }
+    }
+
+    /// Has the delayed work run in `ms` milliseconds at the latest. From any context.
+    fn tick_in(self: &Arc<Self>, ms: u64) {
+        self.arm_in(&mut self.state.lock(), ms);
+    }
+
+    /// Has the delayed work check the pipes in `ms` milliseconds at the latest. From any context.
+    fn check_pipes_in(self: &Arc<Self>, ms: u64) {
+        let at = work::now_ms().saturating_add(ms);
+        let mut state = self.state.lock();
+        if state.check.is_none_or(|check| at < check) {
+            state.check = Some(at);
+            self.arm_in(&mut state, ms);
         }
     }
 
@@ -371,23 +456,32 @@ impl Socket {
             }
         };
 
-        let todo = {
+        let (todo, check) = {
             let mut state = self.state.lock();
             state.timer = None;
             let effects = state.with(now, |machine, world| machine.expired(world));
             let todo = state.todo(effects.unwrap_or(Effects::NONE));
             let due = state.with(now, |machine, _| machine.deadline());
             at(due.flatten().map(|due| due.0));
-            todo
+            let check = state.check.take_if(|check| *check <= now).is_some();
+            at(state.check);
+            (todo, check)
         };
         self.perform(todo, Context::Task);
 
-        // Late rather than often: see `SLACK`.
-        self.each_pipe(|pipe| at(pipe.check(now).map(|time| time.saturating_add(SLACK))));
-        if self.partial_excess() {
-            self.end_slowest();
-            at(Some(now.saturating_add(MEMORY_DELAY)));
+        if check {
+            let mut first: Option<u64> = None;
+            self.each_pipe(|pipe| {
+                if let Some(time) = pipe.check(now) {
+                    first = Some(first.map_or(time, |first| first.min(time)));
+                }
+            });
+            if let Some(time) = first {
+                // Late rather than often: see `SLACK`.
+                self.check_pipes_in(time.saturating_sub(now).saturating_add(SLACK));
+            }
         }
+        at(self.press(now));
         at(self.redial(now));
 
         if let Some(time) = next {
@@ -436,7 +530,8 @@ impl Socket {
         dialer.next = None;
         let stream = dialer.tcp.stream().clone();
         let name = (dialer.endpoint, serial);
-        match self.new_pipe(name, dialer.priorities, dialer.address, stream, None) {
+        let (address, priorities) = (dialer.address, dialer.priorities);
+        match self.new_pipe(name, priorities, address, stream, None, NO_SLEEP) {
             Ok(pipe) => {
                 dialer.pipe = Some((pipe.id(), serial));
                 let attached = pipe.attach();
@@ -453,7 +548,8 @@ impl Socket {
     }
 
     /// Makes a pipe and a place for it among the peers. Under the endpoints' mutex, so not while the
-    /// socket is being closed.
+    /// socket is being closed. What a peer or the clock has caused is to be made with flags that do not
+    /// wait, so that nobody else can have the control group's OOM killer called.
     fn new_pipe(
         self: &Arc<Self>,
         name: (u64, u64),
@@ -461,10 +557,14 @@ impl Socket {
         peer: Address,
         stream: Arc<Stream>,
         tcp: Option<TcpSocket>,
+        flags: Flags,
     ) -> Result<SocketPipe> {
-        let reserved = self.state.lock().peers.reserve(priorities);
-        let id = reserved.map_err(|_| ENOMEM)?;
-        let pipe = Pipe::new(self.clone(), id, name, peer, stream, tcp);
+        let (id, pipe) = self.sk.charged(flags, |flags| -> Result<_> {
+            let reserved = self.state.lock().peers.reserve(priorities);
+            let id = reserved.map_err(|_| ENOMEM)?;
+            let pipe = Pipe::new(self.clone(), id, name, peer, stream, tcp, flags);
+            Ok((id, pipe))
+        })?;
         let mut state = self.state.lock();
         match &pipe {
             Ok(pipe) => {
@@ -476,43 +576,82 @@ impl Socket {
         pipe
     }
 
-    /// Whether unfinished messages hold more than they may.
-    fn partial_excess(&self) -> bool {
-        let held = usize::try_from(self.partial.load(Relaxed)).unwrap_or(0);
-        let most = self.options.rcvmaxsize().max(self.sk.rcvbuf());
-        held > most.saturating_mul(PARTIAL_MESSAGES)
-    }
-
-    /// Ends the pipe that has been longest over one message.
-    fn end_slowest(&self) {
-        let mut slowest: Option<(u64, SocketPipe)> = None;
-        self.each_pipe(|pipe| {
-            if let Some(since) = pipe.partial_since() {
-                if slowest.as_ref().is_none_or(|(first, _)| since < *first) {
-                    slowest = Some((since, pipe.clone()));
-                }
-            }
-        });
-        if let Some((_, pipe)) = slowest {
-            pipe.end(End::MessageTimeout);
+    /// Looks at those whose reservations others wait for; returns when to look next.
+    fn press(self: &Arc<Self>, now: u64) -> Option<u64> {
+        let spell = {
+            let mut state = self.state.lock();
+            let spell = state.peers.contended();
+            state.pressing = spell.is_some();
+            spell?
+        };
+        let mut from = 0;
+        loop {
+            let next = {
+                let state = self.state.lock();
+                state.peers.holder_from(from).map(|(id, p)| (id, p.clone()))
+            };
+            let Some((id, pipe)) = next else {
+                return Some(now.saturating_add(LOOK_INTERVAL));
+            };
+            pipe.press(spell);
+            from = id.0.saturating_add(1);
         }
     }
 
-    /// Lets pipes read on that were refused, as long as there is room. In task context.
+    /// SO_RCVBUF or SP_RCVMAXSIZE may have changed.
+    fn limits_changed(self: &Arc<Self>) {
+        let limits = Limits {
+            rcvbuf: self.sk.rcvbuf(),
+            longest: self.options.rcvmaxsize(),
+        };
+        let mut state = self.state.lock();
+        state.peers.set_limits(limits);
+        self.let_go_on(&state);
+    }
+
+    /// Lets pipes read on that were refused, as many as may and within a budget; what is left to be done
+    /// then, the work does. In task context.
     fn resume(self: &Arc<Self>) {
-        loop {
-            let pipe = {
+        let mut budget = RESUME_BUDGET;
+        for _ in 0..RESUME_BATCH {
+            let next = {
                 let mut state = self.state.lock();
-                // Half of the buffer, so that one message taken does not cause one message read.
-                if state.peers.charge() >= self.sk.rcvbuf() / 2 {
-                    return;
-                }
-                match state.peers.resume() {
-                    Some(pipe) => pipe.clone(),
-                    None => return,
+                match state.closing {
+                    true => None,
+                    false => state.peers.resume().cloned(),
                 }
             };
-            pipe.resume();
+            let Some(pipe) = next else {
+                return;
+            };
+            pipe.resume(&mut budget);
+            if budget.frames == 0 || budget.bytes == 0 {
+                break;
+            }
+        }
+        self.let_go_on(&self.state.lock());
+    }
+
+    /// Has the work let pipes go on that were refused, if some may, and empty the trash. Under the
+    /// socket's lock.
+    fn let_go_on(self: &Arc<Self>, state: &State) {
+        if !state.closing && state.peers.moves() || !state.trash.is_empty() {
+            work::enqueue::<Self, READING>(self.clone());
+        }
+    }
+
+    /// Whether a new connection is better left in TCP for now. Then the delayed work runs when it is not.
+    fn turns_away(&self) -> bool {
+        let mut state = self.state.lock();
+        state.turned_away |= state.peers.crowded();
+        state.turned_away
+    }
+
+    /// Takes connections again if they were turned away and there is room now. Under the socket's lock.
+    fn take_connections(self: &Arc<Self>, state: &mut State) {
+        if state.turned_away && !state.peers.crowded() {
+            state.turned_away = false;
+            self.arm_in(state, 0);
         }
     }
 

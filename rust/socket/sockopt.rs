@@ -11,6 +11,7 @@ use crate::net::family::OptionValue;
 use crate::net::sock::Setting;
 use crate::net::stream::Stream;
 use crate::options::{
+    is_privileged,
     scope,
     Scope, //
 };
@@ -144,9 +145,15 @@ impl Socket {
         Ok(())
     }
 
-    /// Sets an integer option and tells the machine.
-    fn set_integer(&self, name: u32, value: i32) -> Result {
+    /// Sets an integer option and tells whom it concerns.
+    fn set_integer(self: &Arc<Self>, name: u32, value: i32) -> Result {
+        if is_privileged(name, value) && !self.sk.may_force() {
+            return Err(EPERM);
+        }
         self.options.set(name, value)?;
+        if name == uapi::SP_RCVMAXSIZE {
+            self.limits_changed();
+        }
         match &mut self.state.lock().machine {
             Machine::Req(req) => req.set_interval(self.options.resend_interval()),
             Machine::Rep(rep) => rep.set_max_ttl(self.options.max_ttl()),
@@ -173,7 +180,7 @@ impl Socket {
             stream.set_buffers(&self.sk)
         });
         self.each_pipe(|pipe| Self::writable(self, pipe));
-        self.resume();
+        self.limits_changed();
     }
 }
 

@@ -10,9 +10,10 @@
 //! ```
 //!
 //! The decoder is fed whatever has arrived, in any split, and keeps what it needs between two feeds: at
-//! most eight bytes of a header, or a message under way. It stops for three reasons that are no fault of
-//! the peer's (no more bytes, no admission, no memory) and for those that are. A length is only a claim:
-//! it is compared with the limit at once, and memory is taken as bytes arrive.
+//! most eight bytes of a header, or a message under way. It stops for four reasons that are no fault of
+//! the peer's (no more bytes, no admission, no memory, enough done) and for those that are. A length is
+//! only a claim: it is compared with the limit at once, a short frame is left where it is until it is
+//! whole, and memory is taken as bytes arrive.
 
 use super::header::{
     self,
@@ -27,13 +28,20 @@ use crate::message::{
     Bytes,
     Message,
     Msg,
-    Source, //
+    Source,
+    SMALL, //
 };
 
 /// Bytes that have arrived.
 pub(crate) trait Input: Source {
     /// How many are left.
     fn remaining(&self) -> usize;
+
+    /// How many there are, those behind this input included.
+    fn available(&self) -> usize;
+
+    /// Whether so many more may find no room to wait in where these have come from.
+    fn cramped(&self, missing: usize) -> bool;
 
     /// Takes bytes from the front until `to` is full or none are left, and returns how many.
     fn read(&mut self, to: &mut [u8]) -> usize;
@@ -47,15 +55,11 @@ pub(crate) trait Sink {
     /// The longest message that is accepted now, tags included, in bytes.
     fn limit(&mut self) -> u64;
 
-    /// Whether there is room to begin another message. If not, the decoder asks again when it is fed
-    /// the next time.
-    fn admit(&mut self) -> bool;
+    /// Whether a message of so many bytes may be begun, which is `whole` there or in part. If not, the
+    /// decoder asks again when it is fed the next time.
+    fn admit(&mut self, len: usize, whole: bool) -> bool;
 
-    /// Some more bytes of an unfinished message are held.
-    fn grown(&mut self, bytes: usize);
-
-    /// A whole message of `bytes` bytes, of which nothing is held as unfinished any more. Returns false
-    /// if the peer must not send this.
+    /// A whole message. Returns false if the peer must not send this.
     fn message(&mut self, msg: Msg) -> bool;
 }
 
@@ -68,6 +72,15 @@ pub(crate) enum Violation {
     Oversize,
     /// A message that this peer must not send.
     Message,
+    /// Urgent data, which the protocol does not have.
+    Urgent,
+}
+
+/// How much may be done before others get their turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Why decoding stopped.
@@ -79,6 +92,8 @@ pub(crate) enum Stop {
     Held,
     /// Out of memory; to be tried again.
     NoMemory,
+    /// The budget is spent, and there is more.
+    Spent,
     /// The connection is of no more use.
     Violated(Violation),
 }
@@ -103,6 +118,8 @@ enum State {
         msg: Option<Msg>,
     },
     Violated(Violation),
+    /// Nobody wants more.
+    Abandoned,
 }
 
 /// The state of one connection's receive side.
@@ -123,24 +140,33 @@ impl Decoder {
         }
     }
 
-    /// The length of the message that is under way, with how much of it has arrived, in bytes. `None`
-    /// between two messages and before the first byte of one.
-    pub(crate) fn partial(&self) -> Option<(usize, usize)> {
+    /// The length of the frame that is under way, from the first byte of its header on; 0 as long as that
+    /// is not whole.
+    pub(crate) fn begun(&self) -> Option<usize> {
         match &self.state {
-            State::Body {
-                len,
-                msg: Some(msg),
-            } => Some((*len, msg.bytes().len())),
-            _ => None,
+            State::Length { have: 1.., .. } => Some(0),
+            State::Waiting { len } | State::Body { len, .. } => Some(*len),
+            State::Greeting { .. }
+            | State::Ready
+            | State::Length { .. }
+            | State::Violated(_)
+            | State::Abandoned => None,
         }
     }
 
-    /// Drops a message under way, and tells how many bytes of it were held.
-    pub(crate) fn abandon(&mut self) -> (usize, Option<Msg>) {
-        let held = self.partial().map_or(0, |(_, have)| have);
-        match &mut self.state {
-            State::Body { msg, .. } => (held, msg.take()),
-            _ => (held, None),
+    /// How many bytes are held of the message under way.
+    pub(crate) fn have(&self) -> usize {
+        match &self.state {
+            State::Body { msg: Some(msg), .. } => msg.bytes().len(),
+            _ => 0,
+        }
+    }
+
+    /// Decodes no more, and returns the message under way for the caller to drop.
+    pub(crate) fn abandon(&mut self) -> Option<Msg> {
+        match core::mem::replace(&mut self.state, State::Abandoned) {
+            State::Body { msg, .. } => msg,
+            _ => None,
         }
     }
 
@@ -149,10 +175,11 @@ impl Decoder {
         &mut self,
         input: &mut impl Input,
         sink: &mut impl Sink,
+        budget: &mut Budget,
         flags: Flags,
     ) -> Stop {
         loop {
-            match self.step(input, sink, flags) {
+            match self.step(input, sink, budget, flags) {
                 Ok(()) => {}
                 Err(stop) => {
                     if let Stop::Violated(violation) = stop {
@@ -168,6 +195,7 @@ impl Decoder {
         &mut self,
         input: &mut impl Input,
         sink: &mut impl Sink,
+        budget: &mut Budget,
         flags: Flags,
     ) -> Result<(), Stop> {
         match &mut self.state {
@@ -188,6 +216,9 @@ impl Decoder {
                 true => self.state = Self::next_frame(),
                 false => return Err(Stop::Held),
             },
+            State::Length { have: 0, .. } if budget.frames == 0 && input.remaining() > 0 => {
+                return Err(Stop::Spent);
+            }
             State::Length { bytes, have } => {
                 fill(bytes, have, input);
                 if *have < bytes.len() {
@@ -201,21 +232,31 @@ impl Decoder {
                 self.state = State::Waiting { len };
             }
             State::Waiting { len } => {
-                if !sink.admit() {
+                let len = *len;
+                // It may be another one since the length was read.
+                if u64::try_from(len).map_or(true, |len| len > sink.limit()) {
+                    return Err(Stop::Violated(Violation::Oversize));
+                }
+                let there = input.available();
+                let missing = len.saturating_sub(there);
+                let patient = len <= SMALL && !input.cramped(missing);
+                if missing > 0 && (there == 0 || patient) {
+                    return Err(Stop::Hungry);
+                }
+                if !sink.admit(len, missing == 0) {
                     return Err(Stop::Held);
                 }
-                self.state = State::Body {
-                    len: *len,
-                    msg: None,
-                };
+                self.state = State::Body { len, msg: None };
             }
             State::Body { len, msg } => {
-                let whole = Self::body(*len, msg, input, sink, flags)?;
+                let whole = Self::body(*len, msg, input, budget, flags)?;
                 self.state = Self::next_frame();
+                budget.frames = budget.frames.saturating_sub(1);
                 if !sink.message(whole) {
                     return Err(Stop::Violated(Violation::Message));
                 }
             }
+            State::Abandoned => return Err(Stop::Held),
             State::Violated(violation) => return Err(Stop::Violated(*violation)),
         }
         Ok(())
@@ -226,7 +267,7 @@ impl Decoder {
         len: usize,
         slot: &mut Option<Msg>,
         input: &mut impl Input,
-        sink: &mut impl Sink,
+        budget: &mut Budget,
         flags: Flags,
     ) -> Result<Msg, Stop> {
         if slot.is_none() {
@@ -238,9 +279,13 @@ impl Decoder {
         let bytes = slot.as_mut().and_then(|msg| msg.bytes_mut());
         let bytes = bytes.ok_or(Stop::NoMemory)?;
         while bytes.len() < len {
-            match bytes.append(input, input.remaining(), len, flags) {
+            let there = input.remaining();
+            if there > 0 && budget.bytes == 0 {
+                return Err(Stop::Spent);
+            }
+            match bytes.append(input, there.min(budget.bytes), len, flags) {
                 Ok(0) => return Err(Stop::Hungry),
-                Ok(n) => sink.grown(n),
+                Ok(n) => budget.bytes = budget.bytes.saturating_sub(n),
                 Err(AppendError::NoMemory | AppendError::Fault) => return Err(Stop::NoMemory),
             }
         }
@@ -287,6 +332,14 @@ mod tests {
             self.0.len()
         }
 
+        fn available(&self) -> usize {
+            self.0.len()
+        }
+
+        fn cramped(&self, _missing: usize) -> bool {
+            true
+        }
+
         fn read(&mut self, to: &mut [u8]) -> usize {
             let n = to.len().min(self.0.len());
             let (now, later) = self.0.split_at(n);
@@ -300,7 +353,8 @@ mod tests {
     struct Log {
         seen: KVec<u8>,
         messages: usize,
-        held: usize,
+        /// What was admitted last.
+        admitted: Option<(usize, bool)>,
         limit: u64,
         room: bool,
         ready: bool,
@@ -313,7 +367,7 @@ mod tests {
                 // At once what most tests need: the debug kernel is slow to allocate.
                 seen: KVec::with_capacity(16, GFP_KERNEL).unwrap_or_default(),
                 messages: 0,
-                held: 0,
+                admitted: None,
                 limit,
                 room: true,
                 ready: true,
@@ -331,16 +385,12 @@ mod tests {
             self.limit
         }
 
-        fn admit(&mut self) -> bool {
+        fn admit(&mut self, len: usize, whole: bool) -> bool {
+            self.admitted = self.room.then_some((len, whole));
             self.room
         }
 
-        fn grown(&mut self, bytes: usize) {
-            self.held += bytes;
-        }
-
         fn message(&mut self, msg: Msg) -> bool {
-            self.held -= msg.bytes().len();
             self.messages += 1;
             let _ = self.seen.push(msg.bytes().len() as u8, GFP_KERNEL);
             for chunk in msg.bytes().chunks_from(0) {
@@ -348,6 +398,15 @@ mod tests {
             }
             self.welcome
         }
+    }
+
+    /// Decodes all there is.
+    fn feed(decoder: &mut Decoder, input: &mut impl Input, log: &mut Log) -> Stop {
+        let mut budget = Budget {
+            frames: usize::MAX,
+            bytes: usize::MAX,
+        };
+        decoder.feed(input, log, &mut budget, GFP_KERNEL)
     }
 
     const STREAM: &[u8] = b"\0SP\0\0\x30\0\0\
@@ -367,12 +426,12 @@ mod tests {
                 let cuts = [0, first, second, STREAM.len()];
                 for pair in cuts.windows(2) {
                     let mut input = Slice(&STREAM[pair[0]..pair[1]]);
-                    let stop = decoder.feed(&mut input, &mut log, GFP_KERNEL);
+                    let stop = feed(&mut decoder, &mut input, &mut log);
                     assert_eq!(stop, Stop::Hungry);
                     assert_eq!(input.remaining(), 0);
                 }
                 assert_eq!(log.seen.as_slice(), SEEN);
-                assert_eq!(log.held, 0);
+                assert_eq!(decoder.have(), 0);
             }
         }
     }
@@ -383,7 +442,7 @@ mod tests {
         let mut log = Log::new(3);
         for byte in STREAM {
             let one = [*byte];
-            let stop = decoder.feed(&mut Slice(&one), &mut log, GFP_KERNEL);
+            let stop = feed(&mut decoder, &mut Slice(&one), &mut log);
             assert_eq!(stop, Stop::Hungry);
         }
         assert_eq!(log.seen.as_slice(), SEEN);
@@ -401,14 +460,14 @@ mod tests {
         ] {
             let mut decoder = Decoder::new(REQ);
             let mut log = Log::new(limit);
-            decoder.feed(&mut Slice(&STREAM[..8]), &mut log, GFP_KERNEL);
-            let stop = decoder.feed(&mut Slice(&len.to_be_bytes()), &mut log, GFP_KERNEL);
+            feed(&mut decoder, &mut Slice(&STREAM[..8]), &mut log);
+            let stop = feed(&mut decoder, &mut Slice(&len.to_be_bytes()), &mut log);
             let wanted = match fine {
                 true => Stop::Hungry,
                 false => Stop::Violated(Violation::Oversize),
             };
             assert_eq!(stop, wanted);
-            assert!(decoder.partial().is_none());
+            assert_eq!(decoder.have(), 0);
         }
     }
 
@@ -418,11 +477,11 @@ mod tests {
         let mut log = Log::new(3);
         log.room = false;
         let mut input = Slice(STREAM);
-        assert_eq!(decoder.feed(&mut input, &mut log, GFP_KERNEL), Stop::Held);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Held);
         assert_eq!(input.remaining(), STREAM.len() - 16);
         assert_eq!(log.messages, 0);
         log.room = true;
-        assert_eq!(decoder.feed(&mut input, &mut log, GFP_KERNEL), Stop::Hungry);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
         assert_eq!(log.seen.as_slice(), SEEN);
     }
 
@@ -432,10 +491,10 @@ mod tests {
         let mut log = Log::new(3);
         log.ready = false;
         let mut input = Slice(STREAM);
-        assert_eq!(decoder.feed(&mut input, &mut log, GFP_KERNEL), Stop::Held);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Held);
         assert_eq!(input.remaining(), STREAM.len() - 8);
         log.ready = true;
-        assert_eq!(decoder.feed(&mut input, &mut log, GFP_KERNEL), Stop::Hungry);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
         assert_eq!(log.messages, 3);
     }
 
@@ -445,24 +504,106 @@ mod tests {
         let mut log = Log::new(3);
         log.welcome = false;
         let wanted = Stop::Violated(Violation::Message);
-        assert_eq!(
-            decoder.feed(&mut Slice(STREAM), &mut log, GFP_KERNEL),
-            wanted
-        );
-        assert_eq!(
-            decoder.feed(&mut Slice(STREAM), &mut log, GFP_KERNEL),
-            wanted
-        );
+        assert_eq!(feed(&mut decoder, &mut Slice(STREAM), &mut log), wanted);
+        assert_eq!(feed(&mut decoder, &mut Slice(STREAM), &mut log), wanted);
         assert_eq!(log.messages, 1);
     }
 
     #[test]
-    fn half_a_message_is_partial_until_abandoned() {
+    fn half_a_message_is_begun_until_abandoned() {
         let mut decoder = Decoder::new(REQ);
         let mut log = Log::new(3);
-        decoder.feed(&mut Slice(&STREAM[..18]), &mut log, GFP_KERNEL);
-        assert_eq!(decoder.partial(), Some((3, 2)));
-        assert_eq!(log.held, 2);
-        assert_eq!(decoder.abandon().0, 2);
+        assert_eq!(decoder.begun(), None);
+        feed(&mut decoder, &mut Slice(&STREAM[..8]), &mut log);
+        assert_eq!(decoder.begun(), None);
+        feed(&mut decoder, &mut Slice(&STREAM[8..9]), &mut log);
+        assert_eq!(decoder.begun(), Some(0));
+        feed(&mut decoder, &mut Slice(&STREAM[9..16]), &mut log);
+        assert_eq!((decoder.begun(), log.admitted), (Some(3), None));
+        feed(&mut decoder, &mut Slice(&STREAM[16..18]), &mut log);
+        assert_eq!(log.admitted, Some((3, false)));
+        assert_eq!((decoder.begun(), decoder.have()), (Some(3), 2));
+        assert!(decoder.abandon().is_some());
+        assert_eq!((decoder.begun(), decoder.have()), (None, 0));
+        let stop = feed(&mut decoder, &mut Slice(&STREAM[18..]), &mut log);
+        assert_eq!((stop, log.messages), (Stop::Held, 0));
+    }
+
+    #[test]
+    fn short_frame_is_left_until_whole_where_there_is_room() {
+        /// Has room for what is missing.
+        struct Roomy<'a>(Slice<'a>);
+
+        impl Source for Roomy<'_> {
+            fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+                self.0.append(to, n)
+            }
+        }
+
+        impl Input for Roomy<'_> {
+            fn remaining(&self) -> usize {
+                self.0.remaining()
+            }
+
+            fn available(&self) -> usize {
+                self.0.available()
+            }
+
+            fn cramped(&self, missing: usize) -> bool {
+                missing == 0
+            }
+
+            fn read(&mut self, to: &mut [u8]) -> usize {
+                self.0.read(to)
+            }
+        }
+
+        let mut decoder = Decoder::new(REQ);
+        let mut log = Log::new(3);
+        let mut input = Roomy(Slice(&STREAM[..18]));
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
+        assert_eq!((input.remaining(), log.admitted), (2, None));
+        let mut input = Roomy(Slice(&STREAM[16..]));
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
+        assert_eq!(log.seen.as_slice(), SEEN);
+    }
+
+    #[test]
+    fn limit_lowered_while_waiting_violates() {
+        let mut decoder = Decoder::new(REQ);
+        let mut log = Log::new(3);
+        log.room = false;
+        let mut input = Slice(STREAM);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Held);
+        log.limit = 2;
+        log.room = true;
+        let wanted = Stop::Violated(Violation::Oversize);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), wanted);
+    }
+
+    #[test]
+    fn spent_budget_goes_on_where_it_was() {
+        for (frames, bytes) in [(1, usize::MAX), (usize::MAX, 1), (1, 1)] {
+            let mut decoder = Decoder::new(REQ);
+            let mut log = Log::new(3);
+            let mut input = Slice(STREAM);
+            let mut turns = 0;
+            loop {
+                let mut budget = Budget { frames, bytes };
+                match decoder.feed(&mut input, &mut log, &mut budget, GFP_KERNEL) {
+                    Stop::Spent => turns += 1,
+                    stop => {
+                        assert_eq!(stop, Stop::Hungry);
+                        break;
+                    }
+                }
+                // More turns than there are bytes: it does not go on.
+                if turns > STREAM.len() {
+                    break;
+                }
+            }
+            assert!((2..=STREAM.len()).contains(&turns));
+            assert_eq!(log.seen.as_slice(), SEEN);
+        }
     }
 }
