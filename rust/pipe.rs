@@ -53,7 +53,10 @@ use crate::net::stream::{
     TcpLocked,
     TcpSocket, //
 };
-use crate::net::work;
+use crate::net::work::{
+    self,
+    Lane, //
+};
 use crate::pattern::{
     Handle,
     PipeId,
@@ -70,9 +73,16 @@ use crate::wire::frame::{
 };
 use crate::wire::header::Greeting;
 use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Release, //
+};
 use kernel::sync::{
+    new_mutex,
     Arc,
-    ArcBorrow, //
+    ArcBorrow,
+    Mutex, //
 };
 use kernel::workqueue::{
     impl_has_work,
@@ -281,11 +291,19 @@ pub(crate) struct Pipe<U: Upper> {
     /// Who is at the other end.
     pub(crate) peer: Address,
     stream: Arc<Stream>,
+    /// A dialer made it, and may still have the connection.
+    pub(crate) dialed: bool,
     /// When it was made, in milliseconds.
     born: u64,
+    /// When it was over, in milliseconds; 0 before.
+    over: Atomic<u64>,
     /// The connection, if this pipe owns it; a dialer keeps its own. Taken out only by the work.
     #[pin]
     tcp: BhLock<Option<TcpSocket>>,
+    /// Whether this pipe has not closed its connection. Closing it and setting options do not overlap:
+    /// TCP gives up what some options change.
+    #[pin]
+    open: Mutex<bool>,
     #[pin]
     rx: BhLock<Rx>,
     #[pin]
@@ -330,8 +348,11 @@ impl<U: Upper> Pipe<U> {
                 serial,
                 peer,
                 stream,
+                dialed: tcp.is_none(),
                 born: work::now_ms(),
+                over: Atomic::new(0),
                 tcp <- new_bhlock!(tcp, "sp_pipe_tcp"),
+                open <- new_mutex!(true, "sp_pipe_open"),
                 rx <- new_bhlock!(Rx {
                     decoder: Decoder::new(peer_type),
                     held: false,
@@ -382,7 +403,7 @@ impl<U: Upper> Pipe<U> {
 
     /// Has the work look at everything. From any context.
     pub(crate) fn kick(self: &Arc<Self>) {
-        work::enqueue::<_, 0>(self.clone());
+        work::enqueue::<_, 0>(Lane::Quick, self.clone());
     }
 
     /// When both greetings were exchanged, in milliseconds; `None` if they were not.
@@ -392,6 +413,40 @@ impl<U: Upper> Pipe<U> {
 
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// Calls `f`, which may set options, with the connection, unless that is closed. May sleep.
+    pub(crate) fn with_open(&self, f: impl FnOnce(&Stream)) {
+        let open = self.open.lock();
+        if *open {
+            f(&self.stream);
+        }
+    }
+
+    /// Closes the connection, by a reset if the pipe was `aborted`. In task context.
+    pub(crate) fn hang_up(&self, tcp: TcpSocket, aborted: bool) {
+        let mut open = self.open.lock();
+        *open = false;
+        if aborted {
+            tcp.abort_on_close();
+        }
+        drop(tcp);
+    }
+
+    /// The owner is done with it. Called by the owner, in [`Upper::gone`].
+    pub(crate) fn is_over_now(&self) {
+        self.over.store(work::now_ms().max(1), Release);
+    }
+
+    /// Whether the owner is done with it, so that its connection may carry another pipe.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Acquire) != 0
+    }
+
+    /// For how long it was up before it was over, in milliseconds.
+    pub(crate) fn lived(&self) -> Option<u64> {
+        let since = self.up_since()?;
+        Some(self.over.load(Acquire).saturating_sub(since))
     }
 
     /// Whether the greetings are still being exchanged.
@@ -476,7 +531,9 @@ impl<U: Upper> Pipe<U> {
         if dead {
             // The end may have looked for it before it was there. Closing sleeps: not under the lock.
             let tcp = self.tcp.lock().take();
-            drop(tcp);
+            if let Some(tcp) = tcp {
+                self.hang_up(tcp, false);
+            }
         }
         self.kick();
     }

@@ -94,7 +94,10 @@ mod wire;
 
 use kernel::prelude::*;
 use net::family::Registration;
-use net::work::WorkQueue;
+use net::work::{
+    Lane,
+    WorkQueue, //
+};
 use socket::Socket;
 
 module! {
@@ -115,13 +118,16 @@ module! {
 /// The loaded module. Fields are dropped in this order.
 struct Sp {
     _family: Registration<Socket>,
-    _works: WorkQueue,
+    _works: [WorkQueue; 2],
 }
 
 impl kernel::Module for Sp {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let number = module_parameters::pf.value();
-        let works = WorkQueue::new(c"sp")?;
+        let works = [
+            WorkQueue::new(Lane::Quick, c"sp")?,
+            WorkQueue::new(Lane::Patient, c"sp_patient")?,
+        ];
         let family = Registration::new(number, c"SP", module).inspect_err(|e| {
             if *e == EEXIST {
                 pr_err!("protocol family {number} is taken; load with pf=NUMBER for another one\n");

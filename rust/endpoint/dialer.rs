@@ -3,36 +3,43 @@
 //! A dialer: one address that the socket stays connected to.
 //!
 //! It has at most one pipe. When that ends, for whatever reason, the dialer waits as [`Backoff`] tells
-//! and dials again, for as long as it lives, and always on the same TCP socket: it was made in connect(2)
-//! by a task with its own cgroup, label and permissions, and a new one made by a worker would have
-//! others.
+//! and dials again, later where many of its user's dialers fail ([`Pace`]), for as long as it lives, and
+//! always on the same TCP socket: it was made in connect(2) by a task with its own cgroup, label and
+//! permissions, and a new one made by a worker would have others.
 
 use super::backoff::Backoff;
+use super::pace::{
+    Failing,
+    Pace,
+    SETTLED, //
+};
 use crate::address::Address;
 use crate::net::stream::TcpSocket;
 use crate::net::work;
-use crate::pattern::{
-    PipeId,
-    Priorities, //
+use crate::pattern::Priorities;
+use crate::pipe::{
+    Pipe,
+    Upper, //
 };
+use kernel::sync::Arc;
 
-pub(crate) struct Dialer {
+pub(crate) struct Dialer<U: Upper> {
     pub(crate) endpoint: u64,
     /// Those of its pipes.
     pub(crate) priorities: Priorities,
     pub(crate) address: Address,
     pub(crate) tcp: TcpSocket,
-    /// The pipe on `tcp`, if there is one, with its serial number: once it has ended, its id may already
-    /// be another one's.
-    pub(crate) pipe: Option<(PipeId, u64)>,
+    /// The pipe on `tcp`, until it is noticed here that it is over.
+    pub(crate) pipe: Option<Arc<Pipe<U>>>,
     /// When to dial next, in milliseconds, if there is no pipe.
     pub(crate) next: Option<u64>,
     /// How often it dialed again.
     pub(crate) retries: u64,
     backoff: Backoff,
+    failing: Option<Failing>,
 }
 
-impl Dialer {
+impl<U: Upper> Dialer<U> {
     pub(crate) fn new(
         endpoint: u64,
         priorities: Priorities,
@@ -48,20 +55,37 @@ impl Dialer {
             next: None,
             retries: 0,
             backoff: Backoff::new(),
+            failing: None,
         }
     }
 
-    /// The pipe has ended, which was up since `up_since`: hangs up, and sets the time to dial again.
-    /// Returns in how many milliseconds that is. `reconnect` is the interval and its maximum.
-    pub(crate) fn ended(&mut self, up_since: Option<u64>, now: u64, reconnect: (u32, u32)) -> u64 {
+    /// Whether the pipe is over and [`Self::ended`] is due.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| pipe.is_over())
+    }
+
+    /// The pipe is over: hangs up, and sets the time to dial again. `reconnect` is the interval and its
+    /// maximum.
+    pub(crate) fn ended(&mut self, now: u64, reconnect: (u32, u32), pace: &Arc<Pace>) {
         let (interval, max) = reconnect;
-        self.pipe = None;
+        let pipe = self.pipe.take();
         self.tcp.hang_up();
-        if let Some(since) = up_since {
-            self.backoff.lived(now.saturating_sub(since), interval);
+        if let Some(lived) = pipe.and_then(|pipe| pipe.lived()) {
+            self.backoff.lived(lived, interval);
         }
+        self.failing.get_or_insert_with(|| Failing::new(pace));
         let wait = u64::from(self.backoff.next(interval, max, work::random()));
-        self.next = Some(now.saturating_add(wait));
-        wait
+        self.next = Some(now.saturating_add(wait.max(pace.wait(work::random()))));
+    }
+
+    /// Counts as failing no more once the pipe has been up for a while. Returns when that is going to be.
+    pub(crate) fn settle(&mut self, now: u64) -> Option<u64> {
+        self.failing.as_ref()?;
+        let settled = self.pipe.as_ref()?.up_since()?.saturating_add(SETTLED);
+        if settled > now {
+            return Some(settled);
+        }
+        self.failing = None;
+        None
     }
 }

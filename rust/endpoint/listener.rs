@@ -7,7 +7,10 @@ use crate::net::stream::{
     ListenEvents,
     TcpListener, //
 };
-use crate::net::work;
+use crate::net::work::{
+    self,
+    Lane, //
+};
 use crate::pattern::{
     PipeId,
     Priorities, //
@@ -71,14 +74,14 @@ impl<S: Accepts> Acceptor<S> {
 
     /// Has the work run. From any context.
     pub(crate) fn kick(self: &Arc<Self>) {
-        work::enqueue::<_, 0>(self.clone());
+        work::enqueue::<_, 0>(Lane::Quick, self.clone());
     }
 
     /// Drops the last references in a work that first waits until nobody can be in `incoming` any more.
     /// After [`TcpListener::close`].
     fn retire(self: Arc<Self>) {
         self.retired.store(true, Release);
-        work::enqueue::<_, 0>(self);
+        work::enqueue::<_, 0>(Lane::Patient, self);
     }
 }
 

@@ -4,13 +4,16 @@
 //!
 //! They all live in one [`Endpoints`] under a mutex of the socket: making, using and closing a listener or
 //! a dialer never overlaps, and closing the socket ends the making of pipes by setting `closed` under it.
+//! Programs keep it busy with calls of theirs, so no work waits for it but those made for that.
 
 pub(crate) mod backoff;
 pub(crate) mod dialer;
 pub(crate) mod listener;
+pub(crate) mod pace;
 pub(crate) mod template;
 
 use crate::address::Address;
+use crate::pipe::Upper;
 use crate::uapi;
 use dialer::Dialer;
 use kernel::prelude::*;
@@ -24,8 +27,10 @@ use template::Template;
 const BACKLOG: i32 = 128;
 
 /// The endpoints of one socket.
-pub(crate) struct Endpoints<S: Accepts> {
-    pub(crate) dialers: KVec<Dialer>,
+pub(crate) struct Endpoints<S: Accepts + Upper> {
+    pub(crate) dialers: KVec<Dialer<S>>,
+    /// The index of the dialer to look at first.
+    pub(crate) turn: usize,
     pub(crate) listeners: KVec<Listener<S>>,
     /// The address of the endpoint bound last.
     pub(crate) last_bound: Address,
@@ -36,10 +41,11 @@ pub(crate) struct Endpoints<S: Accepts> {
     next: u64,
 }
 
-impl<S: Accepts> Endpoints<S> {
+impl<S: Accepts + Upper> Endpoints<S> {
     pub(crate) fn new() -> Self {
         Endpoints {
             dialers: KVec::new(),
+            turn: 0,
             listeners: KVec::new(),
             last_bound: Address::Unspec,
             backlog: BACKLOG,
@@ -67,10 +73,6 @@ impl<S: Accepts> Endpoints<S> {
     pub(crate) fn serial(&mut self) -> u64 {
         self.next = self.next.wrapping_add(1);
         self.next
-    }
-
-    pub(crate) fn dialer(&mut self, endpoint: u64) -> Option<&mut Dialer> {
-        self.dialers.iter_mut().find(|d| d.endpoint == endpoint)
     }
 
     pub(crate) fn listener(&mut self, endpoint: u64) -> Option<&mut Listener<S>> {

@@ -18,7 +18,6 @@ use super::stream::{
     Stream, //
 };
 use core::cell::UnsafeCell;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::ffi::{
@@ -61,13 +60,28 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     /// What each network namespace has.
     type Net: Namespace;
 
+    /// What all sockets have in common.
+    type Common: Send + Sync + 'static;
+
+    /// Makes that, once.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn common() -> Result<Arc<Self::Common>>;
+
     /// Makes a socket; `sk` is its sock, and `net` its namespace's.
     ///
     /// # Errors
     ///
     /// Those of socket(2): `ESOCKTNOSUPPORT`, `EPROTONOSUPPORT`, `ENOMEM`.
-    fn create(sk: SkRef, net: Arc<Self::Net>, socket_type: u32, protocol: u32)
-        -> Result<Arc<Self>>;
+    fn create(
+        sk: SkRef,
+        net: Arc<Self::Net>,
+        common: Arc<Self::Common>,
+        socket_type: u32,
+        protocol: u32,
+    ) -> Result<Arc<Self>>;
 
     /// The last user has let go; nothing else is called any more, except by a thread that holds a
     /// reference of its own.
@@ -219,7 +233,12 @@ impl<T> Static<T> {
 }
 
 /// The tables of one family. Boxed, because C keeps pointers to them.
+///
+/// # Invariants
+///
+/// `common` is the family's, which the [`Registration`] keeps.
 struct Tables {
+    common: *const c_void,
     proto: Static<bindings::proto>,
     net: Static<kernel::bindings::pernet_operations>,
     ops: Static<kernel::bindings::proto_ops>,
@@ -229,7 +248,7 @@ struct Tables {
 /// A registered family. Dropping it unregisters: `create` is not called any more then.
 pub(crate) struct Registration<T: Family> {
     tables: KBox<Tables>,
-    _family: PhantomData<T>,
+    _common: Arc<T::Common>,
 }
 
 /// What `create` needs; null while no family is registered.
@@ -262,8 +281,11 @@ impl<T: Family> Registration<T> {
         for (to, from) in proto.name.iter_mut().zip(name.to_bytes()) {
             *to = *from;
         }
+        let common = T::common()?;
         let tables = KBox::new(
             Tables {
+                // INVARIANT: It is kept below.
+                common: Arc::as_ptr(&common).cast(),
                 proto: Static::new(proto),
                 net: Static::new(netns::operations::<T::Net>()),
                 ops: Static::new(kernel::bindings::proto_ops {
@@ -320,7 +342,7 @@ impl<T: Family> Registration<T> {
         }
         result.map(|()| Registration {
             tables,
-            _family: PhantomData,
+            _common: common,
         })
     }
 }
@@ -410,15 +432,17 @@ unsafe extern "C" fn create<T: Family>(
     if sk.is_null() {
         return ENOMEM.to_errno();
     }
-    // SAFETY: `sock` and `sk` are live and nobody else's yet.
+    // SAFETY: `sock` and `sk` are live and nobody else's yet. The family is registered, so by the invariant
+    // of `Tables` what is common is there.
     let made = unsafe {
         bindings::sock_init_data(sock.cast(), sk);
         bindings::sp_helper_sock_defaults(sk);
         SkRef::new(sk).ok_or(ENOMEM).and_then(|r| {
             let net = netns::object(net);
+            let common = ArcBorrow::from_raw((*tables).common.cast::<T::Common>());
             let socket_type = u32::try_from((*sock).type_).unwrap_or(0);
             let protocol = u32::try_from(protocol).unwrap_or(u32::MAX);
-            T::create(r, net, socket_type, protocol)
+            T::create(r, net, common.into(), socket_type, protocol)
         })
     };
     match made {

@@ -7,6 +7,7 @@
 #include <linux/sched/signal.h>
 #include <linux/seq_file_net.h>
 #include <linux/sysctl.h>
+#include <linux/user_namespace.h>
 #include <linux/workqueue.h>
 #include <net/netns/generic.h>
 #include <net/tcp.h>
@@ -194,6 +195,20 @@ int sp_helper_bound_device(const struct sock *sk)
 void sp_helper_copy_priority(struct sock *to, const struct sock *from)
 {
 	WRITE_ONCE(to->sk_priority, READ_ONCE(from->sk_priority));
+}
+
+/* What is not a uid is the number of a user namespace of root's. */
+u64 sp_helper_user(void)
+{
+	const struct user_namespace *ns = current_user_ns();
+
+	if (ns == &init_user_ns)
+		return __kuid_val(current_uid());
+	while (ns->parent != &init_user_ns)
+		ns = ns->parent;
+	if (uid_eq(ns->owner, GLOBAL_ROOT_UID))
+		return ns->ns.ns_id + ((u64)1 << 32);
+	return __kuid_val(ns->owner);
 }
 
 const struct cred *sp_helper_current_cred(void)

@@ -59,6 +59,7 @@ void sp_helper_set_reuseport(struct sock *sk, bool on);
 int sp_helper_bound_device(const struct sock *sk);
 void sp_helper_copy_priority(struct sock *to, const struct sock *from);
 
+u64 sp_helper_user(void);
 const struct cred *sp_helper_current_cred(void);
 void sp_helper_put_cred(const struct cred *cred);
 int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,

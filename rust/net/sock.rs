@@ -114,6 +114,14 @@ impl Drop for Setting {
     }
 }
 
+/// The user that the calling task belongs to, as a number: all the users that somebody can make for himself,
+/// in user namespaces, are one with him. Those that belong to the superuser are one user each, for he makes
+/// them for others.
+pub(crate) fn user() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { bindings::sp_helper_user() }
+}
+
 /// Who sleeps, or is to be woken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiters {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's workqueue, its clock and its dice.
+//! The module's workqueues, its clock and its dice.
 //!
-//! Everything that may sleep and has no caller of its own runs on one queue that belongs to the module:
+//! Everything that may sleep and has no caller of its own runs on a queue that belongs to the module:
 //! destroying it waits for functions that are just returning, after they dropped the last reference that
-//! kept the module loaded.
+//! kept the module loaded. There are two, so that what a peer waits for is never behind works that wait
+//! themselves, of which a queue runs only so many at a time: see [`Lane`].
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
@@ -24,11 +25,36 @@ use kernel::workqueue::{
     WorkItem, //
 };
 
-/// The queue; null before the module is up.
-static QUEUE: AtomicPtr<kernel::bindings::workqueue_struct> = AtomicPtr::new(core::ptr::null_mut());
+/// Which queue.
+#[derive(Clone, Copy)]
+pub(crate) enum Lane {
+    /// For what waits for nothing but the lock of one connection: accepting, greeting, sending on.
+    Quick,
+    /// For what may have to wait: for a mutex that a program's own calls keep busy, for RCU. So many
+    /// works of one user can wait here that others come late.
+    Patient,
+}
 
-/// Owns the workqueue.
-pub(crate) struct WorkQueue(NonNull<kernel::bindings::workqueue_struct>);
+type QueuePtr = AtomicPtr<kernel::bindings::workqueue_struct>;
+
+/// The queues; null before the module is up.
+static QUICK: QueuePtr = AtomicPtr::new(core::ptr::null_mut());
+static PATIENT: QueuePtr = AtomicPtr::new(core::ptr::null_mut());
+
+impl Lane {
+    fn queue_ptr(self) -> &'static QueuePtr {
+        match self {
+            Lane::Quick => &QUICK,
+            Lane::Patient => &PATIENT,
+        }
+    }
+}
+
+/// Owns a workqueue.
+pub(crate) struct WorkQueue {
+    lane: Lane,
+    ptr: NonNull<kernel::bindings::workqueue_struct>,
+}
 
 // SAFETY: A workqueue may be used and destroyed by any thread.
 unsafe impl Send for WorkQueue {}
@@ -39,37 +65,38 @@ impl WorkQueue {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+    pub(crate) fn new(lane: Lane, name: &'static CStr) -> Result<Self> {
         // SAFETY: `name` is a C string that lives for ever.
         let ptr = unsafe { bindings::sp_helper_alloc_workqueue(name.as_char_ptr()) };
         let ptr = NonNull::new(ptr).ok_or(ENOMEM)?;
-        QUEUE.store(ptr.as_ptr(), Ordering::Release);
-        Ok(WorkQueue(ptr))
+        lane.queue_ptr().store(ptr.as_ptr(), Ordering::Release);
+        Ok(WorkQueue { lane, ptr })
     }
 }
 
 impl Drop for WorkQueue {
     fn drop(&mut self) {
-        QUEUE.store(core::ptr::null_mut(), Ordering::Release);
+        let none = core::ptr::null_mut();
+        self.lane.queue_ptr().store(none, Ordering::Release);
         // SAFETY: The queue is ours. Nobody queues any more: works are held by sockets, and the last
         // socket is gone when the module goes. Works that still run are waited for.
-        unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
+        unsafe { bindings::destroy_workqueue(self.ptr.as_ptr()) };
     }
 }
 
-fn queue() -> Option<&'static Queue> {
-    let ptr = QUEUE.load(Ordering::Acquire);
+fn queue(lane: Lane) -> Option<&'static Queue> {
+    let ptr = lane.queue_ptr().load(Ordering::Acquire);
     // SAFETY: If not null, the queue lives until the module is unloaded, that is longer than any
     // code that can call this.
     (!ptr.is_null()).then(|| unsafe { Queue::from_raw(ptr) })
 }
 
 /// Runs a work of `item` soon, once for any number of calls before it starts. From any context.
-pub(crate) fn enqueue<T, const ID: u64>(item: Arc<T>)
+pub(crate) fn enqueue<T, const ID: u64>(lane: Lane, item: Arc<T>)
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
 {
-    if let Some(queue) = queue() {
+    if let Some(queue) = queue(lane) {
         // If it is queued already, the queue has a reference of its own and ours is dropped.
         let _ = queue.enqueue(item);
     }
@@ -77,11 +104,11 @@ where
 
 /// Runs the delayed work of `item` in `ms` milliseconds, instead of when it was to run. From any
 /// context; the caller keeps another reference.
-pub(crate) fn rearm<T>(item: &Arc<T>, ms: u64)
+pub(crate) fn rearm<T, const ID: u64>(lane: Lane, item: &Arc<T>, ms: u64)
 where
-    T: WorkItem<0, Pointer = Arc<T>> + HasDelayedWork<T, 0> + Send + Sync + 'static,
+    T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID> + Send + Sync + 'static,
 {
-    let wq = QUEUE.load(Ordering::Acquire);
+    let wq = lane.queue_ptr().load(Ordering::Acquire);
     if wq.is_null() {
         return;
     }
@@ -105,9 +132,9 @@ where
 
 /// Takes the delayed work of `item` off the timer or the queue, if it is there. Does not wait for one
 /// that runs. From any context; the caller keeps another reference.
-pub(crate) fn cancel<T>(item: &Arc<T>)
+pub(crate) fn cancel<T, const ID: u64>(item: &Arc<T>)
 where
-    T: WorkItem<0, Pointer = Arc<T>> + HasDelayedWork<T, 0> + Send + Sync + 'static,
+    T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID> + Send + Sync + 'static,
 {
     let raw = Arc::as_ptr(item).cast_mut();
     // SAFETY: As in `rearm`; `item` keeps `*raw` alive.

@@ -3,11 +3,13 @@
 //! The system calls on a socket.
 
 use super::netns::Net;
+use super::users::Users;
 use super::{
     Context,
     Role,
     Socket,
-    Todo, //
+    Todo,
+    ATTEND, //
 };
 use crate::address::{
     Address,
@@ -36,6 +38,7 @@ use crate::net::family::{
     SendCall, //
 };
 use crate::net::sock::{
+    self,
     SkRef,
     Waiters, //
 };
@@ -152,13 +155,25 @@ impl Socket {
 
 impl Family for Socket {
     type Net = Net;
+    type Common = Users;
 
-    fn create(sk: SkRef, net: Arc<Net>, socket_type: u32, protocol: u32) -> Result<Arc<Self>> {
+    fn common() -> Result<Arc<Users>> {
+        Users::new()
+    }
+
+    fn create(
+        sk: SkRef,
+        net: Arc<Net>,
+        users: Arc<Users>,
+        socket_type: u32,
+        protocol: u32,
+    ) -> Result<Arc<Self>> {
         let role = Role::from_type(socket_type)?;
         if protocol != 0 && protocol != uapi::IPPROTO_TCP {
             return Err(EPROTONOSUPPORT);
         }
-        Socket::new(sk, net, role)
+        let user = users.enter(sock::user())?;
+        Socket::new(sk, net, user, role)
     }
 
     fn release(this: ArcBorrow<'_, Self>) {
@@ -172,11 +187,13 @@ impl Family for Socket {
                 listener.close();
             }
             while let Some(dialer) = endpoints.dialers.pop() {
-                this.close_dialer(dialer);
+                Self::close_dialer(dialer);
             }
             // The last reference to the socket may be dropped where a TCP socket cannot be closed.
             endpoints.template = Template::new();
         }
+        // As `closing` is set, it is not armed again.
+        work::cancel::<_, ATTEND>(&this);
         this.each_pipe(|pipe| match linger {
             Some(0) => pipe.end(End::Aborted),
             Some(_) | None => pipe.close(None),

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::address::Address;
 use crate::endpoint::listener::Accepts;
+use crate::endpoint::pace::SETTLED;
 use crate::endpoint::Endpoints;
 use crate::mem::{
     Flags,
@@ -66,7 +67,7 @@ impl Accepts for Socket {
                 Err(e) if e == ECONNABORTED => continue,
                 Err(_) => {
                     listener.retry = true;
-                    return this.tick_in(MEMORY_DELAY);
+                    return this.attend_in(MEMORY_DELAY);
                 }
             };
             let peer = tcp.peer().and_then(Address::of);
@@ -171,7 +172,11 @@ impl Upper for Socket {
         let mut todo = state.todo(effects.unwrap_or(Effects::NONE));
         todo.writers = true;
         this.arm(&mut state, now);
+        let dialed = state.peers.handle(id).is_some_and(|pipe| pipe.dialed);
         drop(state);
+        if dialed {
+            this.attend_in(SETTLED);
+        }
         this.perform(todo, Context::Callback);
     }
 
@@ -230,7 +235,6 @@ impl Upper for Socket {
         unfinished: bool,
         tcp: Option<TcpSocket>,
     ) {
-        let now = work::now_ms();
         let (handle, todo) = {
             let mut state = this.state.lock();
             if unfinished {
@@ -260,19 +264,15 @@ impl Upper for Socket {
         if let Some(todo) = todo {
             this.perform(todo, Context::Task);
         }
-        if let (Some(tcp), End::Aborted) = (&tcp, end) {
-            tcp.abort_on_close();
+        drop(handle);
+        if let Some(tcp) = tcp {
+            pipe.hang_up(tcp, end == End::Aborted);
         }
-        {
-            let mut endpoints = this.endpoints.lock();
-            // Under the mutex, so that no option is set while TCP gives up the connection.
-            drop((handle, tcp));
-            if let Some(dialer) = endpoints.dialer(pipe.endpoint) {
-                if dialer.pipe == Some((pipe.id(), pipe.serial)) {
-                    let wait = dialer.ended(pipe.up_since(), now, this.options.reconnect());
-                    this.tick_in(wait);
-                }
-            }
+        pipe.is_over_now();
+        if pipe.dialed {
+            // Its dialer goes on, if it was not removed. That is not for this work, which would have to
+            // wait for the endpoints.
+            this.attend_in(0);
         }
 
         let last = {

@@ -134,8 +134,8 @@ impl Socket {
                 ));
             }
             for dialer in &endpoints.dialers {
-                let pipe = dialer.pipe.map(|name| self.find(name));
-                let state = match pipe.flatten() {
+                let pipe = dialer.pipe.as_ref().filter(|pipe| !pipe.is_over());
+                let state = match pipe {
                     None => "waiting",
                     Some(pipe) if pipe.is_greeting() => "dialing",
                     Some(_) => "connected",

@@ -6,9 +6,10 @@
 //! do that. What it wants done is never done under the lock ([`Todo`]): waking sleepers, and flushing
 //! pipes, directly in a task that may take TCP locks, by the pipe's work in a TCP callback.
 //!
-//! One delayed work serves all times of the socket (resend, redial, greeting and message deadlines,
-//! lingering): it looks at everything that is due and computes when to look again. It may run too early,
-//! never too late.
+//! One delayed work serves the times of the socket and its pipes (resend, greeting and message deadlines,
+//! lingering), another one those of the endpoints (redial, accepting again), for which it takes their
+//! mutex: each looks at what is due and computes when to look again. They may run too early, never too
+//! late.
 //!
 //! # Closing
 //!
@@ -22,6 +23,7 @@ mod events;
 mod info;
 pub(crate) mod netns;
 mod sockopt;
+mod users;
 
 use crate::address::Address;
 use crate::endpoint::dialer::Dialer;
@@ -46,7 +48,10 @@ use crate::net::stream::{
     Stream,
     TcpSocket, //
 };
-use crate::net::work;
+use crate::net::work::{
+    self,
+    Lane, //
+};
 use crate::options::Options;
 use crate::pattern::{
     intake::Limits,
@@ -93,9 +98,13 @@ use kernel::workqueue::{
     WorkItem, //
 };
 use netns::Net;
+use users::Member;
 
 /// By how much a deadline of a pipe may be late, in milliseconds, so that one look serves many pipes.
 const SLACK: u64 = 100;
+
+/// How many dialers are dealt with before others get their turn, on the workqueue and for the endpoints.
+const ATTEND_BATCH: u32 = 16;
 
 /// How many pipes go on reading in one call, and in one turn of the work that continues it.
 const RESUME_BATCH: usize = 4;
@@ -197,6 +206,8 @@ struct State {
     check: Option<u64>,
     /// When the delayed work is going to run, in milliseconds.
     timer: Option<u64>,
+    /// The same of the endpoints' one.
+    attending: Option<u64>,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
     send_shut: bool,
@@ -274,6 +285,7 @@ pub(crate) struct Socket {
     net: Arc<Net>,
     /// Its number in the list of `net`.
     number: u64,
+    user: Member,
     role: Role,
     options: Options,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order.
@@ -285,20 +297,24 @@ pub(crate) struct Socket {
     state: BhLock<State>,
     #[pin]
     timer: DelayedWork<Socket>,
+    #[pin]
+    attendance: DelayedWork<Socket, ATTEND>,
     /// Lets pipes go on reading, where a call had done enough.
     #[pin]
     reading: Work<Socket, READING>,
 }
 
-/// Tells the two works of a socket apart.
-const READING: u64 = 1;
-
-impl_has_work! {
-    impl HasWork<Self, READING> for Socket { self.reading }
-}
+/// Tell the works of a socket apart.
+const ATTEND: u64 = 1;
+const READING: u64 = 2;
 
 impl_has_delayed_work! {
     impl HasDelayedWork<Self> for Socket { self.timer }
+    impl HasDelayedWork<Self, ATTEND> for Socket { self.attendance }
+}
+
+impl_has_work! {
+    impl HasWork<Self, READING> for Socket { self.reading }
 }
 
 impl WorkItem for Socket {
@@ -306,6 +322,14 @@ impl WorkItem for Socket {
 
     fn run(this: Arc<Self>) {
         this.tick();
+    }
+}
+
+impl WorkItem<ATTEND> for Socket {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.attend();
     }
 }
 
@@ -320,7 +344,7 @@ impl WorkItem<READING> for Socket {
 }
 
 impl Socket {
-    fn new(sk: SkRef, net: Arc<Net>, role: Role) -> Result<Arc<Self>> {
+    fn new(sk: SkRef, net: Arc<Net>, user: Member, role: Role) -> Result<Arc<Self>> {
         let options = Options::new();
         let machine = role.machine(&options);
         let number = net.number();
@@ -329,6 +353,7 @@ impl Socket {
                 sk,
                 net,
                 number,
+                user,
                 role,
                 options,
                 order <- new_mutex!((), "sp_order"),
@@ -342,6 +367,7 @@ impl Socket {
                     turned_away: false,
                     check: None,
                     timer: None,
+                    attending: None,
                     receive_shut: false,
                     send_shut: false,
                     closing: false,
@@ -349,6 +375,7 @@ impl Socket {
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
                 reading <- new_work!("sp_socket"),
+                attendance <- new_delayed_work!("sp_endpoints"),
             }),
             GFP_KERNEL,
         )?;
@@ -359,7 +386,7 @@ impl Socket {
 
     /// Nothing is left to be done. In task context.
     fn ended(self: &Arc<Self>) {
-        work::cancel(self);
+        work::cancel::<_, 0>(self);
         self.net.strike(self.number);
     }
 
@@ -417,7 +444,7 @@ impl Socket {
         };
         if state.timer.is_none_or(|timer| due < timer) && !state.closing {
             state.timer = Some(due);
-            work::rearm(self, due.saturating_sub(now));
+            work::rearm::<_, 0>(Lane::Quick, self, due.saturating_sub(now));
         }
     }
 
@@ -428,8 +455,22 @@ impl Socket {
         let over = state.closing && state.pipes == 0;
         if !over && state.timer.is_none_or(|timer| at < timer) {
             state.timer = Some(at);
-            work::rearm(self, ms);
+            work::rearm::<_, 0>(Lane::Quick, self, ms);
         }
+    }
+
+    /// Has the endpoints attended to in `ms` milliseconds at the latest. Under the socket's lock.
+    fn attend_soon(self: &Arc<Self>, state: &mut State, ms: u64) {
+        let at = work::now_ms().saturating_add(ms);
+        if !state.closing && state.attending.is_none_or(|time| at < time) {
+            state.attending = Some(at);
+            work::rearm::<_, ATTEND>(Lane::Patient, self, ms);
+        }
+    }
+
+    /// Has the endpoints attended to in `ms` milliseconds at the latest. From any context.
+    fn attend_in(self: &Arc<Self>, ms: u64) {
+        self.attend_soon(&mut self.state.lock(), ms);
     }
 
     /// Has the delayed work run in `ms` milliseconds at the latest. From any context.
@@ -482,58 +523,78 @@ impl Socket {
             }
         }
         at(self.press(now));
-        at(self.redial(now));
 
         if let Some(time) = next {
             self.tick_in(time.saturating_sub(now));
         }
     }
 
-    /// Dials what is due; returns when to dial next.
-    fn redial(self: &Arc<Self>, now: u64) -> Option<u64> {
+    /// Notices which dialers have lost their pipes and dials what is due, but not so much at once that
+    /// others have to wait for long.
+    fn attend(self: &Arc<Self>) {
+        self.state.lock().attending = None;
         let mut endpoints = self.endpoints.lock();
         if endpoints.closed {
-            return None;
+            return;
         }
+        let now = work::now_ms();
         let mut next: Option<u64> = None;
-        for index in 0..endpoints.dialers.len() {
+        let mut left = ATTEND_BATCH;
+        for _ in 0..endpoints.dialers.len() {
+            if left == 0 {
+                // Those after the last one come first then.
+                next = Some(now);
+                break;
+            }
             let serial = endpoints.serial();
             let Endpoints {
-                dialers, template, ..
+                dialers,
+                turn,
+                template,
+                ..
             } = &mut *endpoints;
-            let Some(dialer) = dialers.get_mut(index) else {
+            if *turn >= dialers.len() {
+                *turn = 0;
+            }
+            let Some(dialer) = dialers.get_mut(*turn) else {
                 break;
             };
-            let Some(time) = dialer.next else {
-                continue;
-            };
-            if time <= now {
+            *turn = turn.saturating_add(1);
+            if dialer.has_ended() {
+                dialer.ended(now, self.options.reconnect(), &self.user.pace);
+                left = left.saturating_sub(1);
+            }
+            if dialer.next.is_some_and(|time| time <= now) {
                 count(&mut self.state.lock().stats.reconnects);
                 count(&mut dialer.retries);
                 dialer.tcp.disconnect();
                 // Not all options outlive that (TCP_MAXSEG does not).
                 template.prepare(dialer.tcp.stream());
                 self.dial(dialer, serial);
+                left = left.saturating_sub(1);
             }
-            if let Some(time) = dialer.next {
+            for time in [dialer.next, dialer.settle(now)].into_iter().flatten() {
                 next = Some(next.map_or(time, |n| n.min(time)));
             }
         }
         for listener in endpoints.listeners.iter_mut() {
             listener.try_again();
         }
-        next
+        drop(endpoints);
+        if let Some(time) = next {
+            self.attend_in(time.saturating_sub(now));
+        }
     }
 
     /// Starts one attempt to connect. What becomes of it, the pipe tells.
-    fn dial(self: &Arc<Self>, dialer: &mut Dialer, serial: u64) {
+    fn dial(self: &Arc<Self>, dialer: &mut Dialer<Self>, serial: u64) {
         dialer.next = None;
         let stream = dialer.tcp.stream().clone();
         let name = (dialer.endpoint, serial);
         let (address, priorities) = (dialer.address, dialer.priorities);
         match self.new_pipe(name, priorities, address, stream, None, NO_SLEEP) {
             Ok(pipe) => {
-                dialer.pipe = Some((pipe.id(), serial));
+                dialer.pipe = Some(pipe.clone());
                 let attached = pipe.attach();
                 let started = attached.and_then(|()| dialer.tcp.connect(&dialer.address.emit()));
                 if started.is_err() {
@@ -542,7 +603,7 @@ impl Socket {
             }
             Err(_) => {
                 dialer.next = Some(work::now_ms().saturating_add(MEMORY_DELAY));
-                self.tick_in(MEMORY_DELAY);
+                self.attend_in(MEMORY_DELAY);
             }
         }
     }
@@ -636,7 +697,7 @@ impl Socket {
     /// socket's lock.
     fn let_go_on(self: &Arc<Self>, state: &State) {
         if !state.closing && state.peers.moves() || !state.trash.is_empty() {
-            work::enqueue::<Self, READING>(self.clone());
+            work::enqueue::<_, READING>(Lane::Quick, self.clone());
         }
     }
 
@@ -651,7 +712,7 @@ impl Socket {
     fn take_connections(self: &Arc<Self>, state: &mut State) {
         if state.turned_away && !state.peers.crowded() {
             state.turned_away = false;
-            self.arm_in(state, 0);
+            self.attend_soon(state, 0);
         }
     }
 
@@ -675,7 +736,7 @@ impl Socket {
                 break;
             };
             found = true;
-            if let Some(pipe) = self.close_dialer(dialer) {
+            if let Some(pipe) = Self::close_dialer(dialer) {
                 self.forget(&pipe);
             }
         }
@@ -712,8 +773,8 @@ impl Socket {
     }
 
     /// Lets the pipe of a dialer, if there is one, deliver what it has.
-    fn close_dialer(&self, dialer: Dialer) -> Option<SocketPipe> {
-        let pipe = dialer.pipe.and_then(|name| self.find(name))?;
+    fn close_dialer(dialer: Dialer<Self>) -> Option<SocketPipe> {
+        let pipe = dialer.pipe?;
         pipe.close(Some(dialer.tcp));
         Some(pipe)
     }

@@ -163,7 +163,7 @@ impl Socket {
     }
 
     /// Calls `f` with every TCP socket there is, with some of them twice. None is closed meanwhile: that
-    /// happens under the same mutex.
+    /// happens under the same mutex, or under that of the pipe which has it.
     fn each_stream(&self, endpoints: &Endpoints<Socket>, mut f: impl FnMut(&Stream)) {
         for listener in &endpoints.listeners {
             f(listener.tcp.stream());
@@ -171,7 +171,7 @@ impl Socket {
         for dialer in &endpoints.dialers {
             f(dialer.tcp.stream());
         }
-        self.each_pipe(|pipe| f(pipe.stream()));
+        self.each_pipe(|pipe| pipe.with_open(&mut f));
     }
 
     /// SO_SNDBUF or SO_RCVBUF was set.
