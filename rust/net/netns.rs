@@ -232,7 +232,7 @@ impl<N: Namespace> Rows<N> {
             None => (from, core::ptr::null_mut()),
         };
         // SAFETY: `pos` is valid for writes, says the caller of our caller.
-        unsafe { *pos = at.cast_signed() };
+        unsafe { *pos = at as kernel::bindings::loff_t };
         row
     }
 
@@ -263,7 +263,7 @@ impl<N: Namespace> Rows<N> {
         // SAFETY: By this function's requirements; it is not used again.
         unsafe { Self::stop(file, v) };
         // SAFETY: `pos` is valid.
-        let from = unsafe { *pos }.cast_unsigned().saturating_add(1);
+        let from = (unsafe { *pos } as u64).saturating_add(1);
         // SAFETY: By this function's requirements.
         unsafe { Self::row(file, pos, from) }
     }
@@ -291,7 +291,7 @@ impl<N: Namespace> Rows<N> {
             let row = unsafe { Arc::from_raw(v.cast_const().cast::<N::Row>()) };
             let row = core::mem::ManuallyDrop::new(row);
             // SAFETY: `file` is valid. Its index is the position that `row` has set.
-            let at = unsafe { (*file).index }.cast_unsigned();
+            let at = unsafe { (*file).index } as u64;
             N::show_row(&row, at, page);
         }
         0
