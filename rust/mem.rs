@@ -14,6 +14,10 @@ pub(crate) use kernel::alloc::{
     KBox,
     KVec, //
 };
+pub(crate) use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 pub(crate) use kernel::sync::Arc;
 pub(crate) use kernel::sync::UniqueArc;
 

@@ -11,6 +11,7 @@
 //! behind a reference count and is memory once.
 
 use crate::address::Address;
+use crate::ledger::Ledger;
 use crate::mem::{
     AllocError,
     Arc,
@@ -67,10 +68,13 @@ pub(crate) trait Source {
 ///
 /// `len` is the sum of the chunks' lengths. `head` holds the first `min(len, HEAD)` bytes at least. No block
 /// of `rest` is empty, and all but the last have [`BLOCK`] chunks.
+///
+/// If there is a `ledger`, it has `len` for this body, and [`OVERHEAD`] for each message with it.
 pub(crate) struct Bytes {
     head: KVec<u8>,
     rest: KVec<KVec<KVec<u8>>>,
     len: usize,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Bytes {
@@ -80,7 +84,14 @@ impl Bytes {
             head: KVec::new(),
             rest: KVec::new(),
             len: 0,
+            ledger: None,
         }
+    }
+
+    /// Enters a body, that is whole and in no message yet, in a ledger.
+    pub(crate) fn enter(&mut self, ledger: Arc<Ledger>) {
+        ledger.add(self.len);
+        self.ledger = Some(ledger);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -171,6 +182,14 @@ pub(crate) struct Reserved {
     pub(crate) long: bool,
 }
 
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.sub(self.len);
+        }
+    }
+}
+
 /// Who owns a body.
 enum Body {
     Owned(Bytes),
@@ -216,17 +235,18 @@ impl Message {
     }
 
     fn with(body: Body, tags: Tags, flags: Flags) -> Result<Msg, NoMemory> {
-        Ok(KBox::new(
-            Message {
-                next: None,
-                tags,
-                body,
-                skip: 0,
-                reserved: None,
-                from: Address::Unspec,
-            },
-            flags,
-        )?)
+        let msg = Message {
+            next: None,
+            tags,
+            body,
+            skip: 0,
+            reserved: None,
+            from: Address::Unspec,
+        };
+        if let Some(ledger) = &msg.bytes().ledger {
+            ledger.add(OVERHEAD);
+        }
+        Ok(KBox::new(msg, flags)?)
     }
 
     pub(crate) fn bytes(&self) -> &Bytes {
@@ -283,6 +303,14 @@ impl Message {
             .len()
             .saturating_add(self.tags.as_bytes().len())
             .saturating_add(OVERHEAD)
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        if let Some(ledger) = &self.bytes().ledger {
+            ledger.sub(OVERHEAD);
+        }
     }
 }
 

@@ -498,6 +498,15 @@ impl<U: Upper> Pipe<U> {
         self.kick();
     }
 
+    /// Ends a closing pipe soon, whatever it holds. What is wholly in TCP, TCP goes on delivering.
+    pub(crate) fn give_up(self: &Arc<Self>) {
+        let rest = {
+            let tx = self.tx.lock();
+            !tx.queue.is_empty() || tx.current.is_some() || tx.flushing
+        };
+        self.end(if rest { End::Aborted } else { End::Closed });
+    }
+
     /// Ends the pipe when everything that was pushed is delivered, or soon if the greetings are not
     /// exchanged yet. `tcp` is its connection if a dialer had it. In task context.
     pub(crate) fn close(self: &Arc<Self>, tcp: Option<TcpSocket>) {

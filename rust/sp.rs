@@ -14,7 +14,7 @@
 //! ```text
 //! socket ──> endpoint ──> pipe ──> wire
 //!   │           └──────────┴───> net ──> C
-//!   └──> pattern                      wire, pattern ──> message ──> mem
+//!   └──> pattern           wire, pattern ──> message ──> ledger ──> mem
 //! ```
 //!
 //! `pattern` and `wire` are arithmetic on values. `net` has all the unsafe code and knows TCP, not SP.
@@ -32,7 +32,8 @@
 //!
 //! # Lock order
 //!
-//! 1. the mutex around a socket's endpoints; `Socket::order`, of those who send to all peers
+//! 1. the mutex around a socket's endpoints, then a pipe's around the end of its connection;
+//!    `Socket::order`, of those who send to all peers
 //! 2. the lock of one TCP socket; callbacks run with it held
 //! 3. the callback lock of that TCP socket, inside `net`
 //! 4. `Pipe::rx`
@@ -42,13 +43,14 @@
 //!
 //! 4 to 6 are spinlocks taken with bottom halves off. TCP is never called with one of them held, and
 //! never two TCP locks are held at a time. A send from the context that holds the first is possible,
-//! because flushing takes only 2 and 6. The mutex around a namespace's list of sockets is taken with
-//! nothing held, and nothing is taken under it.
+//! because flushing takes only 2 and 6. The mutexes around a namespace's list of sockets and around lists
+//! of closed ones are taken with nothing held, and nothing is taken under them, nor under the table of
+//! users, a spinlock.
 //!
 //! # Lifetimes
 //!
 //! ```text
-//!      list of the namespace
+//!      list of the namespace, lists of closed sockets
 //!                     v
 //! file ──> sock ──> Socket ──> its own sock (a count), thereby the namespace and this module
 //!                     ^ │ peers          endpoints
@@ -57,7 +59,7 @@
 //! ```
 //!
 //! The cycle between a socket and its pipes is broken by `release`, which asks each of them to end, and
-//! by each pipe's end, which takes it out of the peers, and the last one the socket off the list; see
+//! by each pipe's end, which takes it out of the peers, and the last one the socket off the lists; see
 //! `socket/` and `pipe.rs`. A queued work and
 //! an installed callback own one reference each. So the module cannot go while anything can still run in
 //! it, but for a function that is just returning: the workqueue is destroyed, which waits for those,
@@ -80,6 +82,7 @@
 mod address;
 mod endpoint;
 mod error;
+mod ledger;
 mod mem;
 mod message;
 #[allow(unsafe_code)]

@@ -11,14 +11,16 @@
 #include <sys/stat.h>
 
 static const char header[] =
-	"sp 1"
+	"sp 2"
+	" | closed: bytes given_up"
 	" | socket: inode type uid state listeners dialers pipes handshaking"
 	" rx_msgs rx_bytes tx_msgs tx_bytes rx_queued tx_queued"
 	" rx_filtered rx_stale rx_malformed rx_ttl rx_oversize rx_partial"
 	" tx_dropped tx_no_peer resends bad_greetings pipe_ups pipe_downs"
 	" reconnects"
 	" | endpoint: role local remote state rx_queued tx_queued rx_msgs"
-	" tx_msgs retries\n";
+	" tx_msgs retries\n"
+	"closed 0 0\n";
 
 /* The whole file, read in pieces of at most @piece bytes; to be freed. */
 static char *read_file(const char *path, size_t piece)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/cred.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
 #include <linux/sched/mm.h>
@@ -441,26 +442,29 @@ void sp_helper_proc_remove(struct net *net, const char *name)
 	remove_proc_entry(name, net->proc_net);
 }
 
-int sp_helper_sysctl_create(struct net *net, const char *folder, const char *name, int *value,
-			    int *max, void **sysctl)
+int sp_helper_sysctl_create(struct net *net, const char *folder, const struct sp_knob *knobs,
+			    size_t count, void **sysctl)
 {
 	struct ctl_table *table;
 	char path[32];
+	size_t i;
 
 	if (!IS_ENABLED(CONFIG_SYSCTL))
 		return 0;
-	table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
+	table = kcalloc(count, sizeof(*table), GFP_KERNEL_ACCOUNT);
 	if (!table)
 		return -ENOMEM;
-	table->procname = name;
-	table->data = value;
-	table->maxlen = sizeof(*value);
-	table->mode = 0644;
-	table->proc_handler = proc_dointvec_minmax;
-	table->extra1 = SYSCTL_ZERO;
-	table->extra2 = max;
+	for (i = 0; i < count; i++) {
+		table[i].procname = knobs[i].name;
+		table[i].data = knobs[i].value;
+		table[i].maxlen = sizeof(*knobs[i].value);
+		table[i].mode = 0644;
+		table[i].proc_handler = proc_dointvec_minmax;
+		table[i].extra1 = SYSCTL_ZERO;
+		table[i].extra2 = knobs[i].max;
+	}
 	snprintf(path, sizeof(path), "net/%s", folder);
-	*sysctl = register_net_sysctl_sz(net, path, table, 1);
+	*sysctl = register_net_sysctl_sz(net, path, table, count);
 	if (*sysctl)
 		return 0;
 	kfree(table);
@@ -543,6 +547,11 @@ void sp_helper_reclaim(void)
 bool sp_helper_may_force(const struct sock *sk)
 {
 	return sockopt_ns_capable(sock_net(sk)->user_ns, CAP_NET_ADMIN);
+}
+
+u64 sp_helper_memory(void)
+{
+	return (u64)totalram_pages() << PAGE_SHIFT;
 }
 
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name)

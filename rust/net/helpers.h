@@ -21,6 +21,13 @@ struct sp_callbacks {
 	void (*error_report)(struct sock *sk);
 };
 
+/* An integer from 0 to max in a folder of /proc/sys/net. */
+struct sp_knob {
+	const char *name;
+	int *value;
+	int *max;
+};
+
 /* One sleeping task; woken by keyless wake-ups and those that share a bit with key. */
 struct sp_waiter {
 	struct wait_queue_entry entry;
@@ -92,8 +99,8 @@ void sp_helper_tcp_forget_error(struct sock *sk);
 void *sp_helper_net_generic(const struct net *net, unsigned int id);
 int sp_helper_proc_create(struct net *net, const char *name, const struct seq_operations *ops);
 void sp_helper_proc_remove(struct net *net, const char *name);
-int sp_helper_sysctl_create(struct net *net, const char *folder, const char *name, int *value,
-			    int *max, void **sysctl);
+int sp_helper_sysctl_create(struct net *net, const char *folder, const struct sp_knob *knobs,
+			    size_t count, void **sysctl);
 void sp_helper_sysctl_remove(void *sysctl);
 struct net *sp_helper_seq_net(struct seq_file *seq);
 u64 sp_helper_sock_inode(const struct sock *sk);
@@ -105,6 +112,7 @@ void sp_helper_charge_end(struct mem_cgroup *old);
 void sp_helper_reclaim(void);
 bool sp_helper_may_force(const struct sock *sk);
 
+u64 sp_helper_memory(void);
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
 
 #endif

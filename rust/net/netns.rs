@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a family keeps for each network namespace: an object, its file in /proc/net and its knob in
+//! What a family keeps for each network namespace: an object, its file in /proc/net and its knobs in
 //! /proc/sys/net.
 //!
 //! The object is made with the namespace, or when the family is registered. A socket keeps its namespace
@@ -35,34 +35,35 @@ pub(crate) trait Namespace: Send + Sync + Sized + 'static {
     /// A row of the file in /proc/net.
     type Row: Send + Sync + 'static;
 
-    /// The file's name, and that of the folder of the knob.
+    /// The file's name, and that of the folder of the knobs.
     const NAME: &'static CStr;
-    const KNOB: Knob;
+    const KNOBS: &'static [Knob<Self>];
 
     /// # Errors
     ///
     /// `ENOMEM`.
     fn new() -> Result<Arc<Self>>;
 
-    /// The value of the knob.
-    fn knob(&self) -> &Atomic<i32>;
-
     /// The first row at or after position `from`, and its position; positions begin at 1 and have 63 bits.
     /// Rows may come and go while the file is read. A row should be short: it is kept in memory whole.
     fn row(&self, from: u64) -> Option<(u64, Arc<Self::Row>)>;
 
     /// Writes what comes before the rows.
-    fn show_header(to: Page<'_>);
+    fn show_header(&self, to: Page<'_>);
 
     /// Writes the row at this position. What it is about may have gone.
     fn show_row(row: &Arc<Self::Row>, at: u64, to: Page<'_>);
 }
 
 /// An integer in /proc/sys/net, from 0 to `max`.
-pub(crate) struct Knob {
+pub(crate) struct Knob<N> {
     pub(crate) name: &'static CStr,
     pub(crate) max: &'static i32,
+    pub(crate) value: fn(&N) -> &Atomic<i32>,
 }
+
+/// How many knobs there can be.
+const KNOBS_MAX: usize = 4;
 
 /// What is being written of a file.
 #[derive(Clone, Copy)]
@@ -146,10 +147,18 @@ unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_in
     let operations: &'static _ = &Rows::<N>::OPERATIONS;
     let fill = || -> Result {
         let object = N::new()?;
-        let knob = object.knob().as_ptr();
+        const { assert!(N::KNOBS.len() <= KNOBS_MAX) };
+        let mut knobs = [bindings::sp_knob::default(); KNOBS_MAX];
+        for (to, knob) in knobs.iter_mut().zip(N::KNOBS) {
+            *to = bindings::sp_knob {
+                name: knob.name.as_char_ptr(),
+                value: (knob.value)(&object).as_ptr(),
+                max: core::ptr::from_ref(knob.max).cast_mut(),
+            };
+        }
         // SAFETY: `net` is live, and its area is ours. What is in it comes first: a namespace that is in
-        // use already may have its files opened as soon as they are there. The knob's integer lives as
-        // long as `object`, which `exit` drops after it has taken the knob away.
+        // use already may have its files opened as soon as they are there. The knobs' integers live as
+        // long as `object`, which `exit` drops after it has taken the knobs away.
         unsafe {
             let area = area::<N>(net);
             // INVARIANT: `exit` takes it back, or else the lines below.
@@ -163,9 +172,8 @@ unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_in
                 err = bindings::sp_helper_sysctl_create(
                     net,
                     name,
-                    N::KNOB.name.as_char_ptr(),
-                    knob,
-                    core::ptr::from_ref(N::KNOB.max).cast_mut(),
+                    knobs.as_ptr(),
+                    N::KNOBS.len(),
                     &raw mut (*area).sysctl,
                 );
                 if err < 0 {
@@ -285,7 +293,8 @@ impl<N: Namespace> Rows<N> {
         // SAFETY: It is valid, and this task's, during the call.
         let page = Page(unsafe { SeqFile::from_raw(file) });
         if v == Self::HEADER {
-            N::show_header(page);
+            // SAFETY: While its file is open the namespace lives, and so does its object.
+            unsafe { object::<N>(bindings::sp_helper_seq_net(file)) }.show_header(page);
         } else {
             // SAFETY: A row of `row`, whose reference is taken back by a later call.
             let row = unsafe { Arc::from_raw(v.cast_const().cast::<N::Row>()) };

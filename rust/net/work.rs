@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's workqueues, its clock and its dice.
+//! The module's workqueues, its clock, its dice, and what there is of memory.
 //!
 //! Everything that may sleep and has no caller of its own runs on a queue that belongs to the module:
 //! destroying it waits for functions that are just returning, after they dropped the last reference that
@@ -155,6 +155,12 @@ pub(crate) fn now_ms() -> u64 {
     // SAFETY: No requirements.
     let ns = unsafe { bindings::ktime_get() };
     u64::try_from(ns).unwrap_or(0) / 1_000_000
+}
+
+/// The memory of the machine, in bytes.
+pub(crate) fn memory() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { bindings::sp_helper_memory() }
 }
 
 /// 32 bits that cannot be guessed.

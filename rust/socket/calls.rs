@@ -22,6 +22,7 @@ use crate::endpoint::listener::{
 };
 use crate::endpoint::template::Template;
 use crate::error::Refusal;
+use crate::ledger::Ledger;
 use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::message::{
     AppendError,
@@ -204,6 +205,13 @@ impl Family for Socket {
         } {
             drop(msg);
         }
+        // What it keeps for a resend will not be sent again.
+        let machine = {
+            let mut state = this.state.lock();
+            core::mem::replace(&mut state.machine, this.role.machine(&this.options))
+        };
+        drop(machine);
+        this.outlive();
         let left = |this: &Arc<Self>| this.state.lock().pipes;
         if left(&this) == 0 {
             this.ended();
@@ -333,7 +341,7 @@ impl Family for Socket {
         if len > this.options.sndmaxsize() {
             return Err(EMSGSIZE);
         }
-        let mut slot = Some(take_message(call, this.role.shares())?);
+        let mut slot = Some(take_message(call, &this.ledger, this.role.shares())?);
         let no_block = flags & family::MSG_DONTWAIT != 0;
         let timeout = this.sk.timeout(Waiters::Writers, no_block);
         let todo = {
@@ -402,8 +410,8 @@ impl Family for Socket {
     }
 }
 
-/// Copies a message from the calling program.
-fn take_message(call: &mut SendCall<'_>, share: bool) -> Result<Msg> {
+/// Copies a message from the calling program, and enters it in the ledger.
+fn take_message(call: &mut SendCall<'_>, ledger: &Arc<Ledger>, share: bool) -> Result<Msg> {
     let len = call.len();
     let mut bytes = Bytes::new();
     while bytes.len() < len {
@@ -414,6 +422,7 @@ fn take_message(call: &mut SendCall<'_>, share: bool) -> Result<Msg> {
             Err(AppendError::Fault) => return Err(EFAULT),
         }
     }
+    bytes.enter(ledger.clone());
     let no_memory = |_| ENOMEM;
     let mut msg = Message::new(bytes, GFP_KERNEL_ACCOUNT).map_err(no_memory)?;
     if share {

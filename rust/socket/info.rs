@@ -16,6 +16,7 @@ use kernel::prelude::*;
 /// The columns of `/proc/net/sp`, after the version of the format. A change of what is there is a new
 /// version; columns are only ever appended, to either kind of line.
 const HEADER: &str = "sp 2 \
+    | closed: bytes given_up \
     | socket: inode type uid state listeners dialers pipes handshaking \
     rx_msgs rx_bytes tx_msgs tx_bytes rx_queued tx_queued \
     rx_filtered rx_stale rx_malformed rx_ttl rx_oversize rx_partial \
@@ -67,8 +68,8 @@ impl Socket {
         }
     }
 
-    pub(super) fn show_header(to: Page<'_>) {
-        to.print(format_args!("{HEADER}"));
+    pub(super) fn show_header(closed: u64, given_up: u64, to: Page<'_>) {
+        to.print(format_args!("{HEADER}closed {closed} {given_up}\n"));
     }
 
     /// The first part at or after `from`, which is not 0, that [`Self::show`] would write.

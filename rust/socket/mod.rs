@@ -16,9 +16,11 @@
 //! `release` closes the listeners, so that their ports are free when close() returns, marks the socket
 //! as closing and asks every pipe to close when it has delivered what it holds, for which each has a
 //! deadline of its own. Pipes hold references to the socket, so it lives on without its file descriptor
-//! until the last of them is gone. Whichever pipe goes last stops the timer.
+//! until the last of them is gone. Whichever pipe goes last stops the timer. What all such sockets hold
+//! together has a bound: see `closed.rs`.
 
 mod calls;
+mod closed;
 mod events;
 mod info;
 pub(crate) mod netns;
@@ -28,6 +30,7 @@ mod users;
 use crate::address::Address;
 use crate::endpoint::dialer::Dialer;
 use crate::endpoint::Endpoints;
+use crate::ledger::Ledger;
 use crate::mem::{
     Flags,
     NO_SLEEP, //
@@ -83,6 +86,7 @@ use crate::uapi;
 use crate::wire::frame::Budget;
 use crate::wire::header;
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
 use kernel::sync::{
     new_mutex,
     Arc,
@@ -215,6 +219,8 @@ struct State {
     closing: bool,
     /// How many pipes there are.
     pipes: u32,
+    /// They are not to go on delivering: closed sockets hold too much.
+    given_up: bool,
 }
 
 /// What is to be done once the lock is released.
@@ -286,6 +292,10 @@ pub(crate) struct Socket {
     /// Its number in the list of `net`.
     number: u64,
     user: Member,
+    /// What its messages hold that are to be sent.
+    ledger: Arc<Ledger>,
+    /// When it was closed, as a number, if it is held on to.
+    closed_as: Atomic<u64>,
     role: Role,
     options: Options,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order.
@@ -348,12 +358,16 @@ impl Socket {
         let options = Options::new();
         let machine = role.machine(&options);
         let number = net.number();
+        let totals = [&user.closed, &net.closed.total, &user.users().closed.total];
+        let ledger = Arc::new(Ledger::new(totals.map(Arc::clone)), GFP_KERNEL)?;
         let this = Arc::pin_init(
             pin_init!(Self {
                 sk,
                 net,
                 number,
                 user,
+                ledger,
+                closed_as: Atomic::new(0),
                 role,
                 options,
                 order <- new_mutex!((), "sp_order"),
@@ -372,6 +386,7 @@ impl Socket {
                     send_shut: false,
                     closing: false,
                     pipes: 0,
+                    given_up: false,
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
                 reading <- new_work!("sp_socket"),
@@ -387,6 +402,7 @@ impl Socket {
     /// Nothing is left to be done. In task context.
     fn ended(self: &Arc<Self>) {
         work::cancel::<_, 0>(self);
+        self.strike();
         self.net.strike(self.number);
     }
 
@@ -497,7 +513,7 @@ impl Socket {
             }
         };
 
-        let (todo, check) = {
+        let (todo, check, given_up) = {
             let mut state = self.state.lock();
             state.timer = None;
             let effects = state.with(now, |machine, world| machine.expired(world));
@@ -506,9 +522,12 @@ impl Socket {
             at(due.flatten().map(|due| due.0));
             let check = state.check.take_if(|check| *check <= now).is_some();
             at(state.check);
-            (todo, check)
+            (todo, check, state.given_up)
         };
         self.perform(todo, Context::Task);
+        if given_up {
+            self.each_pipe(Pipe::give_up);
+        }
 
         if check {
             let mut first: Option<u64> = None;

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The sockets of one network namespace, as `/proc/net/sp` lists them, and its knob
-//! `/proc/sys/net/sp/close_timeout_ms`.
+//! The sockets of one network namespace, as `/proc/net/sp` lists them, and its knobs in
+//! `/proc/sys/net/sp`.
 //!
 //! A socket is listed from its creation until nothing of it is left: one that is closed but still delivers
 //! is what an administrator looks for who wonders why the module cannot be unloaded. The list owns the
 //! references that keep such a socket; its lock is a leaf, held for a look-up only.
 
+use super::closed::Closed;
 use super::Socket;
 use crate::net::netns::{
     Knob,
     Namespace,
     Page, //
+};
+use crate::net::work::{
+    self,
+    Lane, //
 };
 use kernel::prelude::*;
 use kernel::rbtree::{
@@ -27,12 +32,22 @@ use kernel::sync::{
     Arc,
     Mutex, //
 };
+use kernel::workqueue::{
+    impl_has_work,
+    new_work,
+    Work,
+    WorkItem, //
+};
 
 /// How long a closed socket goes on delivering, in milliseconds.
 const CLOSE_TIMEOUT: i32 = 30_000;
 
 /// What that may be set to: whoever owns a namespace must not pin it, and the module, for ever.
 static CLOSE_TIMEOUT_MAX: i32 = 600_000;
+
+/// How much closed sockets may hold, in bytes.
+const CLOSE_MEM: i32 = 64 << 20;
+static CLOSE_MEM_MAX: i32 = i32::MAX;
 
 /// Where in the file: the number of a socket, then 17 bits for the part of what it shows, see
 /// [`Socket::show`].
@@ -69,6 +84,27 @@ pub(crate) struct Net {
     #[pin]
     list: Mutex<List>,
     close_timeout: Atomic<i32>,
+    close_mem: Atomic<i32>,
+    #[pin]
+    pub(super) closed: Closed,
+    /// How many closed sockets were given up because there were too many bytes of them.
+    given_up: Atomic<u64>,
+    #[pin]
+    work: Work<Net>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Net { self.work }
+}
+
+impl WorkItem for Net {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        if this.closed.reduce(this.closed_most()) {
+            work::enqueue(Lane::Quick, this);
+        }
+    }
 }
 
 impl Net {
@@ -100,18 +136,43 @@ impl Net {
     pub(super) fn close_timeout(&self) -> u64 {
         u64::try_from(self.close_timeout.load(Relaxed)).unwrap_or(0)
     }
+
+    /// How much closed sockets may hold, in bytes.
+    fn closed_most(&self) -> u64 {
+        u64::try_from(self.close_mem.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// Sees to it that closed sockets do not hold more than they may.
+    pub(super) fn limit_closed(this: &Arc<Self>) {
+        if this.closed.total.bytes() > this.closed_most() {
+            work::enqueue(Lane::Quick, this.clone());
+        }
+    }
+
+    pub(super) fn count_given_up(&self) {
+        self.given_up.add(1, Relaxed);
+    }
 }
 
 impl Namespace for Net {
     type Row = Socket;
 
     const NAME: &'static CStr = c"sp";
-    const KNOB: Knob = Knob {
-        name: c"close_timeout_ms",
-        max: &CLOSE_TIMEOUT_MAX,
-    };
+    const KNOBS: &'static [Knob<Self>] = &[
+        Knob {
+            name: c"close_timeout_ms",
+            max: &CLOSE_TIMEOUT_MAX,
+            value: |net| &net.close_timeout,
+        },
+        Knob {
+            name: c"close_mem",
+            max: &CLOSE_MEM_MAX,
+            value: |net| &net.close_mem,
+        },
+    ];
 
     fn new() -> Result<Arc<Self>> {
+        let closed = Closed::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 list <- new_mutex!(List {
@@ -119,13 +180,13 @@ impl Namespace for Net {
                     last: 0,
                 }, "sp_net"),
                 close_timeout: Atomic::new(CLOSE_TIMEOUT),
+                close_mem: Atomic::new(CLOSE_MEM),
+                closed <- closed,
+                given_up: Atomic::new(0),
+                work <- new_work!("sp_net"),
             }),
             GFP_KERNEL,
         )
-    }
-
-    fn knob(&self) -> &Atomic<i32> {
-        &self.close_timeout
     }
 
     fn row(&self, from: u64) -> Option<(u64, Arc<Socket>)> {
@@ -147,8 +208,9 @@ impl Namespace for Net {
         }
     }
 
-    fn show_header(to: Page<'_>) {
-        Socket::show_header(to);
+    fn show_header(&self, to: Page<'_>) {
+        let given_up = self.given_up.load(Relaxed);
+        Socket::show_header(self.closed.total.bytes(), given_up, to);
     }
 
     fn show_row(socket: &Arc<Socket>, at: u64, to: Page<'_>) {

@@ -4,21 +4,43 @@
 //!
 //! Who a user is, says [`crate::net::sock::user`].
 
+use super::closed::Closed;
 use crate::endpoint::pace::Pace;
+use crate::ledger::Total;
 use crate::net::lock::{
     new_bhlock,
     BhLock, //
+};
+use crate::net::work::{
+    self,
+    Lane, //
 };
 use kernel::prelude::*;
 use kernel::rbtree::{
     RBTree,
     RBTreeNode, //
 };
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 use kernel::sync::Arc;
+use kernel::workqueue::{
+    impl_has_work,
+    new_work,
+    Work,
+    WorkItem, //
+};
+
+/// What closed sockets may hold over all, in bytes: so much, or this part of the machine's memory.
+const CLOSED_MEMORY: u64 = 64 << 20;
+const CLOSED_PART: u64 = 16;
 
 /// One user, while he has sockets.
 pub(super) struct User {
     pub(super) pace: Arc<Pace>,
+    /// The bytes of his sockets that are closed.
+    pub(super) closed: Arc<Total>,
 }
 
 struct Entry {
@@ -31,6 +53,27 @@ struct Entry {
 pub(crate) struct Users {
     #[pin]
     table: BhLock<RBTree<u64, Entry>>,
+    /// Of all namespaces.
+    #[pin]
+    pub(super) closed: Closed,
+    /// How many sockets were closed, to number them.
+    closed_count: Atomic<u64>,
+    #[pin]
+    work: Work<Users>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Users { self.work }
+}
+
+impl WorkItem for Users {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        if this.closed.reduce(this.closed_most()) {
+            work::enqueue(Lane::Quick, this);
+        }
+    }
 }
 
 /// That a socket belongs to a user.
@@ -45,9 +88,13 @@ impl Users {
     ///
     /// `ENOMEM`.
     pub(super) fn new() -> Result<Arc<Self>> {
+        let closed = Closed::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 table <- new_bhlock!(RBTree::new(), "sp_users"),
+                closed <- closed,
+                closed_count: Atomic::new(0),
+                work <- new_work!("sp_users"),
             }),
             GFP_KERNEL,
         )
@@ -68,7 +115,9 @@ impl Users {
             entry.sockets = entry.sockets.saturating_add(1);
             return Ok(member(&entry.user));
         }
-        let user = Arc::new(User { pace: Pace::new()? }, GFP_KERNEL)?;
+        let pace = Pace::new()?;
+        let closed = Arc::new(Total::new(), GFP_KERNEL)?;
+        let user = Arc::new(User { pace, closed }, GFP_KERNEL)?;
         let entry = Entry {
             user: user.clone(),
             sockets: 1,
@@ -84,6 +133,23 @@ impl Users {
         Ok(member(&user))
     }
 
+    /// A number for a socket that is closed, larger than those before.
+    pub(super) fn close_number(&self) -> u64 {
+        self.closed_count.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// How much closed sockets may hold, in bytes.
+    fn closed_most(&self) -> u64 {
+        CLOSED_MEMORY.max(work::memory() / CLOSED_PART)
+    }
+
+    /// Sees to it that closed sockets do not hold more than they may.
+    pub(super) fn limit_closed(this: &Arc<Self>) {
+        if this.closed.total.bytes() > this.closed_most() {
+            work::enqueue(Lane::Quick, this.clone());
+        }
+    }
+
     /// One socket less.
     fn leave(&self, key: u64) {
         let mut table = self.table.lock();
@@ -97,6 +163,16 @@ impl Users {
         };
         drop(table);
         drop(node);
+    }
+}
+
+impl Member {
+    pub(super) fn users(&self) -> &Arc<Users> {
+        &self.users
+    }
+
+    pub(super) fn key(&self) -> u64 {
+        self.key
     }
 }
 
