@@ -36,10 +36,21 @@ use kernel::workqueue::{
 /// How many of a listener's connections may be without a good greeting.
 const GREETING_MAX: usize = 1024;
 
+/// What became of the connections that wait at a listener.
+pub(crate) enum Accepted {
+    /// There is nothing more to do now.
+    All,
+    /// Others should get their turn first.
+    Some,
+    /// One has to wait for the endpoints.
+    Busy,
+}
+
 /// Who takes the connections of a listener.
 pub(crate) trait Accepts: Send + Sync + Sized + 'static {
-    /// Some wait at listener `endpoint`. In task context; not twice at a time for one listener.
-    fn accept(this: &Arc<Self>, endpoint: u64);
+    /// Some wait at listener `endpoint`. In task context. Waits for the endpoints only if it is to be
+    /// `patient`.
+    fn accept(this: &Arc<Self>, endpoint: u64, patient: bool) -> Accepted;
 }
 
 /// Hears that connections wait, in a softirq, and accepts them in a work.
@@ -50,10 +61,17 @@ pub(crate) struct Acceptor<S: Accepts> {
     retired: Atomic<bool>,
     #[pin]
     work: Work<Acceptor<S>>,
+    #[pin]
+    patient: Work<Acceptor<S>, PATIENT>,
 }
+
+/// The second of the works of an acceptor, for when the endpoints are busy: so no user can fill the queue of
+/// the first with works that wait.
+const PATIENT: u64 = 1;
 
 impl_has_work! {
     impl{S: Accepts} HasWork<Acceptor<S>> for Acceptor<S> { self.work }
+    impl{S: Accepts} HasWork<Acceptor<S>, PATIENT> for Acceptor<S> { self.patient }
 }
 
 impl<S: Accepts> Acceptor<S> {
@@ -67,6 +85,7 @@ impl<S: Accepts> Acceptor<S> {
                 endpoint,
                 retired: Atomic::new(false),
                 work <- new_work!("sp_acceptor"),
+                patient <- new_work!("sp_acceptor"),
             }),
             GFP_KERNEL,
         )
@@ -81,7 +100,7 @@ impl<S: Accepts> Acceptor<S> {
     /// After [`TcpListener::close`].
     fn retire(self: Arc<Self>) {
         self.retired.store(true, Release);
-        work::enqueue::<_, 0>(Lane::Patient, self);
+        work::enqueue::<_, PATIENT>(Lane::Patient, self);
     }
 }
 
@@ -89,10 +108,24 @@ impl<S: Accepts> WorkItem for Acceptor<S> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        match S::accept(&this.owner, this.endpoint, false) {
+            Accepted::All => {}
+            Accepted::Some => this.kick(),
+            Accepted::Busy => work::enqueue::<_, PATIENT>(Lane::Patient, this),
+        }
+    }
+}
+
+impl<S: Accepts> WorkItem<PATIENT> for Acceptor<S> {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
         if this.retired.load(Acquire) {
-            rcu::synchronize_rcu();
-        } else {
-            S::accept(&this.owner, this.endpoint);
+            return rcu::synchronize_rcu();
+        }
+        match S::accept(&this.owner, this.endpoint, true) {
+            Accepted::All => {}
+            Accepted::Some | Accepted::Busy => this.kick(),
         }
     }
 }

@@ -8,7 +8,10 @@ use super::{
     SocketPipe, //
 };
 use crate::address::Address;
-use crate::endpoint::listener::Accepts;
+use crate::endpoint::listener::{
+    Accepted,
+    Accepts, //
+};
 use crate::endpoint::pace::SETTLED;
 use crate::endpoint::Endpoints;
 use crate::mem::{
@@ -41,15 +44,21 @@ use kernel::sync::Arc;
 const ACCEPT_BATCH: usize = 64;
 
 impl Accepts for Socket {
-    fn accept(this: &Arc<Self>, endpoint: u64) {
+    fn accept(this: &Arc<Self>, endpoint: u64, patient: bool) -> Accepted {
         for _ in 0..ACCEPT_BATCH {
-            let mut endpoints = this.endpoints.lock();
+            let endpoints = match patient {
+                true => Some(this.endpoints.lock()),
+                false => this.endpoints.try_lock(),
+            };
+            let Some(mut endpoints) = endpoints else {
+                return Accepted::Busy;
+            };
             if this.turns_away() {
                 // They wait in TCP's queue until the program has read something.
                 if let Some(listener) = endpoints.listener(endpoint) {
                     listener.retry = true;
                 }
-                return;
+                return Accepted::All;
             }
             let serial = endpoints.serial();
             let Endpoints {
@@ -58,16 +67,17 @@ impl Accepts for Socket {
                 ..
             } = &mut *endpoints;
             let Some(listener) = listeners.iter_mut().find(|l| l.endpoint == endpoint) else {
-                return;
+                return Accepted::All;
             };
             let tcp = match listener.tcp.accept(&this.sk) {
                 Ok(tcp) => tcp,
-                Err(e) if e == EAGAIN => return,
+                Err(e) if e == EAGAIN => return Accepted::All,
                 // The connection was reset while it waited: on to the next.
                 Err(e) if e == ECONNABORTED => continue,
                 Err(_) => {
                     listener.retry = true;
-                    return this.attend_in(MEMORY_DELAY);
+                    this.attend_in(MEMORY_DELAY);
+                    return Accepted::All;
                 }
             };
             let peer = tcp.peer().and_then(Address::of);
@@ -102,10 +112,7 @@ impl Accepts for Socket {
                 Ok(_) | Err(_) => pipe.end(End::Closed),
             }
         }
-        if let Some(listener) = this.endpoints.lock().listener(endpoint) {
-            listener.retry = true;
-            listener.try_again();
-        }
+        Accepted::Some
     }
 }
 

@@ -71,7 +71,7 @@ impl WorkItem for Users {
 
     fn run(this: Arc<Self>) {
         if this.closed.reduce(this.closed_most()) {
-            work::enqueue(Lane::Quick, this);
+            work::enqueue::<_, 0>(Lane::Quick, this);
         }
     }
 }
@@ -146,7 +146,7 @@ impl Users {
     /// Sees to it that closed sockets do not hold more than they may.
     pub(super) fn limit_closed(this: &Arc<Self>) {
         if this.closed.total.bytes() > this.closed_most() {
-            work::enqueue(Lane::Quick, this.clone());
+            work::enqueue::<_, 0>(Lane::Quick, this.clone());
         }
     }
 
