@@ -19,12 +19,20 @@ use kernel::sync::Arc;
 /// For how long a connection must have been up, in milliseconds, for its dialer to be counted no more.
 pub(crate) const SETTLED: u64 = 1000;
 
-/// The dials of a user are that many milliseconds apart, on average and at least.
-const STEP: u64 = 4;
+/// The dials of a user are that many microseconds apart, on average and at least, ...
+const STEP: u64 = 4000;
+
+/// ... or that many times what one takes: where TCP has to look through all ports, that is milliseconds.
+const COST: u64 = 4;
+
+/// A dial that seems to take longer, in microseconds, was interrupted.
+const COST_MAX: u64 = 50_000;
 
 /// What the failing dialers of one user share.
 pub(crate) struct Pace {
     failing: Atomic<u32>,
+    /// What a dial takes, in microseconds: a mean in which the last counts for an eighth.
+    cost: Atomic<u64>,
 }
 
 impl Pace {
@@ -32,8 +40,20 @@ impl Pace {
     ///
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        let failing = Atomic::new(0);
-        Ok(Arc::new(Pace { failing }, GFP_KERNEL)?)
+        let pace = Pace {
+            failing: Atomic::new(0),
+            cost: Atomic::new(0),
+        };
+        Ok(Arc::new(pace, GFP_KERNEL)?)
+    }
+
+    /// A dial took so many microseconds.
+    pub(crate) fn spent(&self, us: u64) {
+        // That one of two at the same time is forgotten does not matter.
+        let mean = self.cost.load(Relaxed);
+        let mean = mean.saturating_sub(mean / 8);
+        let mean = mean.saturating_add(us.min(COST_MAX) / 8);
+        self.cost.store(mean, Relaxed);
     }
 
     /// How long a dialer that fails has to wait at least, in milliseconds. `random` is 32 random bits.
@@ -41,7 +61,8 @@ impl Pace {
     /// Those that fail one after the other get times one after the other; the draw, from a quarter more,
     /// spreads those that fail in step.
     pub(crate) fn wait(&self, random: u32) -> u64 {
-        let least = u64::from(self.failing.load(Relaxed)).saturating_mul(STEP);
+        let step = STEP.max(self.cost.load(Relaxed).saturating_mul(COST));
+        let least = u64::from(self.failing.load(Relaxed)).saturating_mul(step) / 1000;
         let choices = (least / 4).saturating_add(1);
         // `choices` is at least 1.
         let drawn = u64::from(random).checked_rem(choices).unwrap_or(0);
@@ -94,6 +115,21 @@ mod tests {
         }
         drop(failing);
         assert_eq!(pace.wait(u32::MAX), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn dials_that_take_long_are_rare() -> Result {
+        let pace = Pace::new()?;
+        let _failing = Failing::new(&pace);
+        for _ in 0..100 {
+            pace.spent(10_000);
+        }
+        assert!((39..=40).contains(&pace.wait(0)));
+        for _ in 0..100 {
+            pace.spent(20);
+        }
+        assert_eq!(pace.wait(0), 4);
         Ok(())
     }
 }

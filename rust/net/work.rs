@@ -152,9 +152,14 @@ where
 
 /// Milliseconds of the monotonic clock.
 pub(crate) fn now_ms() -> u64 {
+    now_us() / 1000
+}
+
+/// Microseconds of the same clock.
+pub(crate) fn now_us() -> u64 {
     // SAFETY: No requirements.
     let ns = unsafe { bindings::ktime_get() };
-    u64::try_from(ns).unwrap_or(0) / 1_000_000
+    u64::try_from(ns).unwrap_or(0) / 1000
 }
 
 /// The memory of the machine, in bytes.

@@ -107,8 +107,12 @@ use users::Member;
 /// By how much a deadline of a pipe may be late, in milliseconds, so that one look serves many pipes.
 const SLACK: u64 = 100;
 
-/// How many dialers are dealt with before others get their turn, on the workqueue and for the endpoints.
-const ATTEND_BATCH: u32 = 16;
+/// How many microseconds dialing goes on before others get their turn, on the workqueue and for the
+/// endpoints, ...
+const ATTEND_TIME: u64 = 2000;
+
+/// ... where a dialer counts for this many at least.
+const ATTEND_LEAST: u64 = 100;
 
 /// How many pipes go on reading in one call, and in one turn of the work that continues it.
 const RESUME_BATCH: usize = 4;
@@ -558,7 +562,7 @@ impl Socket {
         }
         let now = work::now_ms();
         let mut next: Option<u64> = None;
-        let mut left = ATTEND_BATCH;
+        let mut left = ATTEND_TIME;
         for _ in 0..endpoints.dialers.len() {
             if left == 0 {
                 // Those after the last one come first then.
@@ -581,16 +585,19 @@ impl Socket {
             *turn = turn.saturating_add(1);
             if dialer.has_ended() {
                 dialer.ended(now, self.options.reconnect(), &self.user.pace);
-                left = left.saturating_sub(1);
+                left = left.saturating_sub(ATTEND_LEAST);
             }
             if dialer.next.is_some_and(|time| time <= now) {
+                let start = work::now_us();
                 count(&mut self.state.lock().stats.reconnects);
                 count(&mut dialer.retries);
                 dialer.tcp.disconnect();
                 // Not all options outlive that (TCP_MAXSEG does not).
                 template.prepare(dialer.tcp.stream());
                 self.dial(dialer, serial);
-                left = left.saturating_sub(1);
+                let spent = work::now_us().saturating_sub(start);
+                self.user.pace.spent(spent);
+                left = left.saturating_sub(spent.max(ATTEND_LEAST));
             }
             for time in [dialer.next, dialer.settle(now)].into_iter().flatten() {
                 next = Some(next.map_or(time, |n| n.min(time)));
