@@ -16,13 +16,7 @@ use crate::pattern::{
     Priorities, //
 };
 use kernel::prelude::*;
-use kernel::sync::atomic::{
-    Acquire,
-    Atomic,
-    Release, //
-};
 use kernel::sync::{
-    rcu,
     Arc,
     ArcBorrow, //
 };
@@ -53,12 +47,12 @@ pub(crate) trait Accepts: Send + Sync + Sized + 'static {
     fn accept(this: &Arc<Self>, endpoint: u64, patient: bool) -> Accepted;
 }
 
-/// Hears that connections wait, in a softirq, and accepts them in a work.
+/// Hears that connections wait, where nothing can be done about it, and accepts them in a work. It may
+/// still run, and finds no listener, after that was closed.
 #[pin_data]
 pub(crate) struct Acceptor<S: Accepts> {
     owner: Arc<S>,
     endpoint: u64,
-    retired: Atomic<bool>,
     #[pin]
     work: Work<Acceptor<S>>,
     #[pin]
@@ -83,7 +77,6 @@ impl<S: Accepts> Acceptor<S> {
             pin_init!(Self {
                 owner,
                 endpoint,
-                retired: Atomic::new(false),
                 work <- new_work!("sp_acceptor"),
                 patient <- new_work!("sp_acceptor"),
             }),
@@ -94,13 +87,6 @@ impl<S: Accepts> Acceptor<S> {
     /// Has the work run. From any context.
     pub(crate) fn kick(self: &Arc<Self>) {
         work::enqueue::<_, 0>(Lane::Quick, self.clone());
-    }
-
-    /// Drops the last references in a work that first waits until nobody can be in `incoming` any more.
-    /// After [`TcpListener::close`].
-    fn retire(self: Arc<Self>) {
-        self.retired.store(true, Release);
-        work::enqueue::<_, PATIENT>(Lane::Patient, self);
     }
 }
 
@@ -120,9 +106,6 @@ impl<S: Accepts> WorkItem<PATIENT> for Acceptor<S> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        if this.retired.load(Acquire) {
-            return rcu::synchronize_rcu();
-        }
         match S::accept(&this.owner, this.endpoint, true) {
             Accepted::All => {}
             Accepted::Some | Accepted::Busy => this.kick(),
@@ -141,7 +124,7 @@ pub(crate) struct Listener<S: Accepts> {
     /// Those of its pipes.
     pub(crate) priorities: Priorities,
     pub(crate) address: Address,
-    pub(crate) tcp: TcpListener,
+    pub(crate) tcp: TcpListener<Acceptor<S>>,
     acceptor: Arc<Acceptor<S>>,
     /// Accepting failed for want of memory, and TCP will not report those connections again.
     pub(crate) retry: bool,
@@ -155,7 +138,7 @@ impl<S: Accepts> Listener<S> {
         endpoint: u64,
         priorities: Priorities,
         address: Address,
-        tcp: TcpListener,
+        tcp: TcpListener<Acceptor<S>>,
         acceptor: Arc<Acceptor<S>>,
     ) -> Self {
         Listener {
@@ -196,8 +179,6 @@ impl<S: Accepts> Listener<S> {
 
     /// Stops listening; the port is free when this returns.
     pub(crate) fn close(self) {
-        if let Some(acceptor) = self.tcp.close::<Acceptor<S>>() {
-            acceptor.retire();
-        }
+        drop(self.tcp);
     }
 }

@@ -281,8 +281,8 @@ int sp_helper_attach(struct sock *sk, void *data, const struct sp_callbacks *cal
 }
 
 /*
- * Restores the callbacks. The data is taken out, and returned, only if it is that
- * of the given data_ready: somebody else's stays.
+ * Restores the callbacks, and takes out and returns the data, if they are those of
+ * the given data_ready: somebody else's stay.
  */
 void *sp_helper_detach(struct sock *sk, void (*data_ready)(struct sock *sk),
 		       const struct sp_callbacks *callbacks)
@@ -290,16 +290,16 @@ void *sp_helper_detach(struct sock *sk, void (*data_ready)(struct sock *sk),
 	void *data = NULL;
 
 	write_lock_bh(&sk->sk_callback_lock);
-	if (data_ready && sk->sk_data_ready == data_ready) {
+	if (sk->sk_data_ready == data_ready) {
 		data = __locked_read_sk_user_data_with_flags(sk, 0);
 		rcu_assign_sk_user_data(sk, NULL);
+		sp_set_callbacks(sk, callbacks);
 	}
-	sp_set_callbacks(sk, callbacks);
 	write_unlock_bh(&sk->sk_callback_lock);
 	return data;
 }
 
-/* The caller keeps the data alive: by the socket lock, or by RCU. */
+/* The caller keeps the data alive: by the socket lock. */
 void *sp_helper_user_data(const struct sock *sk)
 {
 	void *data;
@@ -408,6 +408,19 @@ bool sp_helper_tcp_eof(const struct sock *sk)
 {
 	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
 	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
+}
+
+void sp_helper_listen_wait(struct socket *listener, struct wait_queue_entry *entry,
+			   wait_queue_func_t func, void *data)
+{
+	init_waitqueue_func_entry(entry, func);
+	entry->private = data;
+	add_wait_queue(&listener->wq.wait, entry);
+}
+
+void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *entry)
+{
+	remove_wait_queue(&listener->wq.wait, entry);
 }
 
 /* A connection that a worker accepted belongs to whom the listener belongs to. */

@@ -93,6 +93,9 @@ bool sp_helper_tcp_urgent(const struct sock *sk);
 unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_state(const struct sock *sk);
 bool sp_helper_tcp_eof(const struct sock *sk);
+void sp_helper_listen_wait(struct socket *listener, struct wait_queue_entry *entry,
+			   wait_queue_func_t func, void *data);
+void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *entry);
 void sp_helper_inherit_owner(struct socket *to, const struct sock *from);
 void sp_helper_tcp_forget_error(struct sock *sk);
 

@@ -11,7 +11,8 @@
 //!   lock is held: inside a guard, or inside a callback that TCP makes with the lock held.
 //! - The user data of a TCP sock is one reference of an `Arc`, stored and removed under its callback
 //!   lock. A connection's callbacks run under the TCP lock, which removing takes too, so afterwards none
-//!   runs. A listener's run under RCU only, so its object is freed a grace period after removal.
+//!   runs. A listener has none of ours, but an entry in its wait queue, which calls it under its lock and
+//!   lets it be removed under the same.
 //! - A socket of ours owns one reference of its `Arc` from create to release. Works own one while they
 //!   are queued. Everything that such an object needs to stay alive (our sock, thereby the namespace and
 //!   the module) hangs on references inside it.

@@ -9,8 +9,33 @@
 //! Callbacks run with the TCP lock held: in softirq from the packet path, or in whatever task releases
 //! the lock after packets had to wait. They must not sleep, take another TCP lock, close or send.
 //!
+//! # Who can call them
+//!
+//! A connection is attached to only after it was dialed or accepted by us, so nobody inherits our
+//! callbacks: a listener, the only sock that is ever cloned, keeps TCP's own (it is heard through its
+//! wait queue, see [`TcpListener`]), and so do the connections in its queue, which another listener of
+//! the SO_REUSEPORT group may get, also long after this module is gone. While attached, the user data is
+//! ours; a sockmap, the one that would put other callbacks before ours and call them from its works, finds
+//! it taken, as we find it taken where it was first. A ULP that would do so cannot be asked for through our
+//! sockets (TCP_ULP is not among their options). Then, of what we replace,
+//!
+//! - `sk_state_change` is called by `tcp_done`, `tcp_fin`, the handshake and `inet_shutdown`,
+//! - `sk_data_ready` by what queues received bytes, urgent ones too,
+//! - `sk_write_space` by what takes acknowledged bytes off the queue, by a send that found no room and by
+//!   the options that make room; not by `sock_wfree`, since TCP socks have SOCK_USE_WRITE_QUEUE,
+//!
+//! all of them with the TCP lock held.
+//!
+//! `sk_error_report` is left alone. `sock_queue_err_skb` calls it for timestamps, zerocopy and ICMP
+//! messages without the lock, and it tells nothing that we need: each way to break a connection or to
+//! fail to make one (a reset, a timeout, ICMP during the handshake, SOCK_DESTROY) goes through
+//! `tcp_done`, which is `sk_state_change` in state TCP_CLOSE, `sk_err` set before. The others are no end:
+//! ICMP on an established connection, which only counts when IP_RECVERR is set, and our own
+//! `tcp_disconnect`. That routing fails at once, `connect` returns.
+//!
 //! C headers: [`include/net/tcp.h`](srctree/include/net/tcp.h),
-//! [`include/linux/net.h`](srctree/include/linux/net.h)
+//! [`include/linux/net.h`](srctree/include/linux/net.h),
+//! [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
 use super::bindings;
 use super::sock::{
@@ -28,10 +53,10 @@ use kernel::ffi::{
 };
 use kernel::prelude::*;
 use kernel::sync::{
-    rcu,
     Arc,
     ArcBorrow, //
 };
+use kernel::types::Opaque;
 
 /// An address as the socket layer has it: the bytes of a `sockaddr_in` or a `sockaddr_in6`.
 pub(crate) type Name = ([u8; 28], usize);
@@ -53,7 +78,8 @@ pub(crate) trait StreamEvents: Send + Sync + 'static {
 
 /// What a listener reports.
 pub(crate) trait ListenEvents: Send + Sync + 'static {
-    /// A connection can be accepted. In softirq, without any lock.
+    /// A connection may be there to be accepted, or the listener be closed from outside. In softirq or in
+    /// a task, with interrupts off and the lock of the listener's wait queue held.
     fn incoming(this: ArcBorrow<'_, Self>);
 }
 
@@ -144,7 +170,7 @@ impl Stream {
             state_change: Some(state_change::<E>),
             data_ready: Some(data_ready::<E>),
             write_space: Some(write_space::<E>),
-            error_report: Some(state_change::<E>),
+            error_report: self.saved.error_report,
         };
         let raw = Arc::into_raw(events);
         let guard = self.lock();
@@ -535,7 +561,7 @@ unsafe impl Send for TcpSocket {}
 unsafe impl Sync for TcpSocket {}
 
 impl TcpSocket {
-    /// Takes over `socket`; `saved` are its own callbacks, if they are not installed now.
+    /// Takes over `socket`; `saved` are its own callbacks, if it is not certain that they are installed.
     ///
     /// # Safety
     ///
@@ -702,23 +728,44 @@ impl Drop for TcpSocket {
     }
 }
 
-/// A listening TCP socket. To be closed with [`TcpListener::close`].
-pub(crate) struct TcpListener(TcpSocket);
+/// A listening TCP socket. Dropping it stops listening: the port is free then, and connections that
+/// nobody accepted are reset, or go to another listener of the SO_REUSEPORT group. That may sleep.
+///
+/// It is heard as poll(2) would hear it, by an entry in the wait queue of its `struct socket`: TCP's own
+/// `sk_data_ready`, `sock_def_readable`, calls the entry in the softirq in which a connection comes up (or
+/// in the task that moves one here), and its own `sk_state_change` if the listener is closed from outside.
+/// The entry is not exclusive and ignores the key, nobody else can wait there (there is no file), and a
+/// call too many costs the acceptor one look.
+///
+/// It is there before the socket listens, so no connection precedes it. Whoever wakes looks for waiters
+/// after the connection is in the accept queue; and it is taken away under the wait queue's lock, under
+/// which it is called, so that no call is under way or begins after that. Only then is the socket
+/// released, in which the queue is: a waker that still holds the queue finds it without the entry, in
+/// memory that is freed an RCU grace period after the release.
+///
+/// # Invariants
+///
+/// `entry` is in the wait queue of `tcp`'s socket, for `incoming::<E>` with a pointer to what `events` is.
+pub(crate) struct TcpListener<E: ListenEvents> {
+    entry: Pin<KBox<Opaque<kernel::bindings::wait_queue_entry>>>,
+    tcp: TcpSocket,
+    _events: Arc<E>,
+}
 
-impl TcpListener {
+// SAFETY: The entry is only touched by the wait queue, under its lock, and to insert and to remove it. The
+// other fields may be sent.
+unsafe impl<E: ListenEvents> Send for TcpListener<E> {}
+// SAFETY: As above; no method gives access to the entry.
+unsafe impl<E: ListenEvents> Sync for TcpListener<E> {}
+
+impl<E: ListenEvents> TcpListener<E> {
     /// Binds a fresh socket and listens, on behalf of the calling task. Connections are reported to
     /// `events`.
     ///
     /// # Errors
     ///
     /// Those of bind(2) and listen(2).
-    pub(crate) fn bind<E: ListenEvents>(
-        tcp: TcpSocket,
-        name: &Name,
-        backlog: i32,
-        events: Arc<E>,
-    ) -> Result<Self> {
-        let raw_sk = tcp.stream.sk.as_ptr();
+    pub(crate) fn bind(tcp: TcpSocket, name: &Name, backlog: i32, events: Arc<E>) -> Result<Self> {
         let mut name = *name;
         // CAST: A length of at most 28.
         // SAFETY: The socket is live, `name` outlives the call.
@@ -729,27 +776,26 @@ impl TcpListener {
                 name.1 as c_int,
             )
         })?;
-        // Connections inherit everything but the callbacks' owner, see `incoming`.
-        let mut ours = tcp.stream.saved;
-        ours.data_ready = Some(incoming::<E>);
-        let raw = Arc::into_raw(events);
-        // SAFETY: The sock is live; `raw` is what `incoming::<E>` expects.
-        let err = unsafe { bindings::sp_helper_attach(raw_sk, raw.cast_mut().cast(), &ours) };
-        if err < 0 {
-            // SAFETY: It was not stored, so the reference is still ours.
-            drop(unsafe { Arc::from_raw(raw) });
-            return Err(Error::from_errno(err));
-        }
-        let listener = TcpListener(tcp);
+        let entry = KBox::pin(Opaque::uninit(), GFP_KERNEL)?;
+        // SAFETY: The socket is live. The entry is pinned and in no queue; it is taken out of this one
+        // before it, what `data` points at and the socket go.
+        unsafe {
+            bindings::sp_helper_listen_wait(
+                tcp.socket.as_ptr(),
+                entry.get(),
+                Some(incoming::<E>),
+                Arc::as_ptr(&events).cast_mut().cast(),
+            )
+        };
+        // INVARIANT: It was just inserted.
+        let listener = TcpListener {
+            entry,
+            tcp,
+            _events: events,
+        };
         // SAFETY: The socket is live.
-        match to_result(unsafe { bindings::kernel_listen(listener.0.socket.as_ptr(), backlog) }) {
-            Ok(()) => Ok(listener),
-            Err(e) => {
-                // It never listened, so nothing was reported and there is no grace period to wait for.
-                drop(listener.close::<E>());
-                Err(e)
-            }
-        }
+        to_result(unsafe { bindings::kernel_listen(listener.tcp.socket.as_ptr(), backlog) })?;
+        Ok(listener)
     }
 
     /// Changes the backlog.
@@ -759,11 +805,11 @@ impl TcpListener {
     /// Those of listen(2).
     pub(crate) fn listen(&self, backlog: i32) -> Result {
         // SAFETY: The socket is live.
-        to_result(unsafe { bindings::kernel_listen(self.0.socket.as_ptr(), backlog) })
+        to_result(unsafe { bindings::kernel_listen(self.tcp.socket.as_ptr(), backlog) })
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
-        &self.0.stream
+        &self.tcp.stream
     }
 
     /// Takes the next connection, if there is one. Does not wait. It has the options that the listener
@@ -779,59 +825,47 @@ impl TcpListener {
         // SAFETY: The socket is live, `socket` is valid for writes.
         to_result(unsafe {
             bindings::kernel_accept(
-                self.0.socket.as_ptr(),
+                self.tcp.socket.as_ptr(),
                 &mut socket,
                 kernel::bindings::O_NONBLOCK as c_int,
             )
         })?;
         let socket = NonNull::new(socket).ok_or(EAGAIN)?;
-        // SAFETY: It was just made for us. It has the listener's callbacks, not its own.
-        let tcp = unsafe { TcpSocket::new(socket, Some(self.0.stream.saved)) }?;
+        // SAFETY: It was just made for us.
+        let tcp = unsafe { TcpSocket::new(socket, Some(self.tcp.stream.saved)) }?;
         // SAFETY: Both are live, and nobody else knows the new one.
         unsafe { bindings::sp_helper_inherit_owner(tcp.socket.as_ptr(), sk.as_ptr()) };
-        // SAFETY: The sock is live. This only restores the callbacks; there is no user data, because the
-        // listener's is tagged not to be copied.
-        unsafe { bindings::sp_helper_detach(tcp.stream.sk.as_ptr(), None, &tcp.stream.saved) };
         tcp.stream.set_buffers(sk);
         Ok(tcp)
     }
+}
 
-    /// Stops listening: the port is free when this returns, and connections that nobody accepted are
-    /// reset. May sleep. `E` is that of [`Self::bind`].
-    ///
-    /// Returns what the connections were reported to, to be kept until an RCU grace period has passed:
-    /// a report may be under way.
-    #[must_use = "to be dropped only after an RCU grace period"]
-    pub(crate) fn close<E: ListenEvents>(self) -> Option<Arc<E>> {
-        let stream = &self.0.stream;
-        let guard = stream.lock();
-        // SAFETY: The sock is live and locked.
-        let raw = unsafe {
-            bindings::sp_helper_detach(stream.sk.as_ptr(), Some(incoming::<E>), &stream.saved)
-        };
-        drop(guard);
-        drop(self.0);
-        // SAFETY: `bind::<E>` stored it; it was just removed, so it is handed out once.
-        NonNull::new(raw).map(|raw| unsafe { Arc::from_raw(raw.cast::<E>().as_ptr()) })
+impl<E: ListenEvents> Drop for TcpListener<E> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the entry is in this queue. The socket is released, and the entry
+        // freed, after this.
+        unsafe {
+            bindings::sp_helper_listen_unwait(self.tcp.socket.as_ptr(), self.entry.get());
+        }
     }
 }
 
-/// `sk_data_ready` of a listener, and of its connections until they are accepted.
+/// Called by the wait queue of a listener whenever somebody who waits for it is woken.
 ///
 /// # Safety
 ///
-/// Called by TCP where [`TcpListener::bind`] installed it for `E`.
-unsafe extern "C" fn incoming<E: ListenEvents>(sk: *mut bindings::sock) {
-    let _rcu = rcu::read_lock();
-    // SAFETY: TCP calls this with a live sock.
-    if unsafe { bindings::sp_helper_tcp_state(sk) } != bindings::TCP_LISTEN as c_int {
-        return;
-    }
-    // SAFETY: As above.
-    let data: *mut c_void = unsafe { bindings::sp_helper_user_data(sk) };
-    if let Some(data) = NonNull::new(data) {
-        // SAFETY: It came from `Arc::into_raw` in `bind`. `close` hands the reference out, and whoever
-        // got it waits for the end of this read section before dropping it.
-        E::incoming(unsafe { ArcBorrow::from_raw(data.cast::<E>().as_ptr()) });
-    }
+/// Called under the lock of the wait queue, for an entry that [`TcpListener::bind`] inserted for `E`.
+unsafe extern "C" fn incoming<E: ListenEvents>(
+    entry: *mut kernel::bindings::wait_queue_entry,
+    _mode: c_uint,
+    _flags: c_int,
+    _key: *mut c_void,
+) -> c_int {
+    // SAFETY: The entry is live, and its private data constant.
+    let data = unsafe { (*entry).private };
+    // SAFETY: `bind::<E>` had it from an `Arc<E>` that the listener holds until it has removed the entry,
+    // which takes the lock that is held now.
+    E::incoming(unsafe { ArcBorrow::from_raw(data.cast::<E>().cast_const()) });
+    // Nobody was woken, as far as exclusive waiters are concerned.
+    0
 }
