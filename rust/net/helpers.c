@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/cred.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
@@ -10,6 +11,7 @@
 #include <linux/sysctl.h>
 #include <linux/user_namespace.h>
 #include <linux/workqueue.h>
+#include <net/inet_common.h>
 #include <net/netns/generic.h>
 #include <net/tcp.h>
 
@@ -423,13 +425,151 @@ void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *e
 	remove_wait_queue(&listener->wq.wait, entry);
 }
 
-/* A connection that a worker accepted belongs to whom the listener belongs to. */
-void sp_helper_inherit_owner(struct socket *to, const struct sock *from)
+/*
+ * Makes a fresh connection what one from our own listener is. It may have waited
+ * at another listener of an SO_REUSEPORT group, an ordinary one of the same user,
+ * which stopped: tcp_migrate_req and BPF then move it to us, with the options of
+ * that one. Those that act upon us are put back, in this order:
+ *
+ * - The callbacks, whoever's they are.
+ * - What fills the error queue (SO_TIMESTAMPING, SO_TXTIME, SO_WIFI_STATUS,
+ *   IP_RECVERR, IPV6_RECVERR): nobody reads it, and it counts as received bytes,
+ *   so that the connection would come to a halt. IP_RECVERR besides makes of an
+ *   ICMP message an error that ends it.
+ * - SO_LINGER: closing would wait, with a socket's endpoints locked.
+ * - SO_RCVLOWAT: a small message would not be announced. SO_OOBINLINE: urgent data
+ *   is not to pass for a part of the stream.
+ * - What is on by default here (TCP_NODELAY, SO_KEEPALIVE, SO_REUSEADDR), and
+ *   TCP_CORK. If our user has turned it off, that is set again afterwards.
+ *
+ * Refused is what has another owner or another protocol inside: user data (sockmap,
+ * other modules), a ULP (kTLS, MPTCP), a replaced struct proto, a kernel socket,
+ * which does not hold its namespace, and TCP_REPAIR.
+ *
+ * The rest is left: how the packets look and where they go (marks, devices, filters,
+ * congestion control, pacing, timeouts, buffer sizes), which the user has asked for
+ * at this port; and what only concerns calls that we do not make (SO_ZEROCOPY,
+ * SO_PEEK_OFF, SO_BUSY_POLL, timeouts of calls, control messages).
+ *
+ * The socket lock is held. Without an effect on our own, which have all this.
+ */
+static bool sp_adopt(struct sock *sk, const struct sock *listener,
+		     const struct sp_callbacks *callbacks)
 {
-	struct inode *inode = SOCK_INODE(to);
+	bool foreign;
 
-	inode->i_uid = from->sk_uid;
-	WRITE_ONCE(to->sk->sk_uid, from->sk_uid);
+	write_lock_bh(&sk->sk_callback_lock);
+	foreign = sk->sk_user_data || inet_csk(sk)->icsk_ulp_ops || tcp_sk(sk)->repair ||
+		  !sk->sk_net_refcnt || sk->sk_prot != listener->sk_prot_creator;
+	if (!foreign)
+		sp_set_callbacks(sk, callbacks);
+	write_unlock_bh(&sk->sk_callback_lock);
+	if (foreign)
+		return false;
+
+	WRITE_ONCE(sk->sk_tsflags, 0);
+	sk->sk_txtime_report_errors = 0;
+	sock_reset_flag(sk, SOCK_WIFI_STATUS);
+	inet_clear_bit(RECVERR, sk);
+	inet6_clear_bit(RECVERR6, sk);
+	skb_queue_purge(&sk->sk_error_queue);
+	sock_error(sk);
+
+	sock_reset_flag(sk, SOCK_LINGER);
+	sock_reset_flag(sk, SOCK_URGINLINE);
+	WRITE_ONCE(sk->sk_rcvlowat, 1);
+
+	tcp_sk(sk)->nonagle = TCP_NAGLE_OFF;
+	if (!sock_flag(sk, SOCK_KEEPOPEN)) {
+		sk->sk_prot->keepalive(sk, true);
+		sock_set_flag(sk, SOCK_KEEPOPEN);
+	}
+	sk->sk_reuse = SK_CAN_REUSE;
+	return true;
+}
+
+/*
+ * Whether the control group has room for a connection, or can make some. What is
+ * given back here serves what is charged next.
+ */
+static bool sp_may_charge(struct mem_cgroup *memcg)
+{
+	void *probe;
+
+	if (!memcg)
+		return true;
+	probe = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN);
+	kfree(probe);
+	return probe;
+}
+
+/*
+ * Does as kernel_accept() does, without waiting, and makes the connection @owner's,
+ * also in what it costs: its memory cgroup is set before __inet_accept() charges
+ * what has arrived. That finds none for the worker that we are, since it is in the
+ * root cgroup, and leaves this one. (Set afterwards, what was never charged would
+ * be uncharged.) The struct socket and the sock are charged to it as well.
+ *
+ * A peer must not bring the cgroup's OOM killer about, which charging does for what
+ * cannot fail. So nobody is accepted where there is no room; and where there was,
+ * but not for all that has arrived, that one connection goes beyond the limit.
+ *
+ * Return: 0 or -EAGAIN; -EINVAL if it is no listener any more; -ECONNABORTED if the
+ * connection was not to be had; else it still waits.
+ */
+int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
+			 const struct sock *owner, const struct sp_callbacks *callbacks)
+{
+	struct proto_accept_arg arg = { .flags = O_NONBLOCK, .err = -EINVAL, .kern = true };
+	const struct proto_ops *ops = READ_ONCE(listener->ops);
+	struct sock *child, *sk = listener->sk;
+	struct mem_cgroup *memcg, *outer;
+	unsigned int flags;
+	bool adopted;
+	int err;
+
+	/* Who comes now wakes us again. */
+	if (reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
+		return -EAGAIN;
+
+	memcg = mem_cgroup_sk_enabled(owner) ? mem_cgroup_from_sk(owner) : NULL;
+	outer = set_active_memcg(memcg);
+	err = -ENOMEM;
+	if (sp_may_charge(memcg))
+		err = sock_create_lite(sk->sk_family, sk->sk_type, sk->sk_protocol, accepted);
+	set_active_memcg(outer);
+	if (err)
+		return err;
+	/* The sock takes it over from there. */
+	SOCK_INODE(*accepted)->i_uid = owner->sk_uid;
+
+	child = READ_ONCE(sk->sk_prot)->accept(sk, &arg);
+	if (!child) {
+		sock_release(*accepted);
+		return arg.err;
+	}
+
+	lock_sock(child);
+#ifdef CONFIG_MEMCG
+	if (memcg) {
+		css_get(&memcg->css);
+		child->sk_memcg = memcg;
+	}
+#endif
+	outer = set_active_memcg(memcg);
+	flags = memalloc_noreclaim_save();
+	__inet_accept(listener, *accepted, child);
+	memalloc_noreclaim_restore(flags);
+	set_active_memcg(outer);
+	adopted = sp_adopt(child, sk, callbacks);
+	release_sock(child);
+
+	(*accepted)->ops = ops;
+	__module_get(ops->owner);
+	if (adopted)
+		return 0;
+	sock_release(*accepted);
+	return -ECONNABORTED;
 }
 
 void sp_helper_tcp_forget_error(struct sock *sk)

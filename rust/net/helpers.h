@@ -96,7 +96,8 @@ bool sp_helper_tcp_eof(const struct sock *sk);
 void sp_helper_listen_wait(struct socket *listener, struct wait_queue_entry *entry,
 			   wait_queue_func_t func, void *data);
 void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *entry);
-void sp_helper_inherit_owner(struct socket *to, const struct sock *from);
+int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
+			 const struct sock *owner, const struct sp_callbacks *callbacks);
 void sp_helper_tcp_forget_error(struct sock *sk);
 
 void *sp_helper_net_generic(const struct net *net, unsigned int id);

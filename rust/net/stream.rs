@@ -14,9 +14,10 @@
 //! A connection is attached to only after it was dialed or accepted by us, so nobody inherits our
 //! callbacks: a listener, the only sock that is ever cloned, keeps TCP's own (it is heard through its
 //! wait queue, see [`TcpListener`]), and so do the connections in its queue, which another listener of
-//! the SO_REUSEPORT group may get, also long after this module is gone. While attached, the user data is
-//! ours; a sockmap, the one that would put other callbacks before ours and call them from its works, finds
-//! it taken, as we find it taken where it was first. A ULP that would do so cannot be asked for through our
+//! the SO_REUSEPORT group may get, also long after this module is gone. What comes to us from such a
+//! listener loses in `sp_helper_tcp_accept` what is not ours. While attached, the user data is ours; a
+//! sockmap, the one that would put other callbacks before ours and call them from its works, finds it
+//! taken, as we find it taken where it was first. A ULP that would do so cannot be asked for through our
 //! sockets (TCP_ULP is not among their options). Then, of what we replace,
 //!
 //! - `sk_state_change` is called by `tcp_done`, `tcp_fin`, the handshake and `inet_shutdown`,
@@ -813,28 +814,29 @@ impl<E: ListenEvents> TcpListener<E> {
     }
 
     /// Takes the next connection, if there is one. Does not wait. It has the options that the listener
-    /// had when it arrived.
+    /// had when it arrived, and belongs to whom `sk` belongs to. Task context, in a worker.
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if there is none; `ENOMEM`, `ENFILE` and the like if it could not be taken: it still
-    /// waits then, and is not reported again.
+    /// `EAGAIN` if there is none; `EINVAL` if this does not listen any more; `ECONNABORTED` if that one was
+    /// not to be had; `ENOMEM`, `ENFILE` and the like if it could not be taken: it still waits then, and is
+    /// not reported again.
     pub(crate) fn accept(&self, sk: &SkRef) -> Result<TcpSocket> {
         let mut socket = core::ptr::null_mut();
-        // CAST: A small constant.
-        // SAFETY: The socket is live, `socket` is valid for writes.
+        // What TCP itself installs, here as there.
+        let saved = self.tcp.stream.saved;
+        // SAFETY: Both socks are live, `socket` is valid for writes.
         to_result(unsafe {
-            bindings::kernel_accept(
+            bindings::sp_helper_tcp_accept(
                 self.tcp.socket.as_ptr(),
                 &mut socket,
-                kernel::bindings::O_NONBLOCK as c_int,
+                sk.as_ptr(),
+                &saved,
             )
         })?;
         let socket = NonNull::new(socket).ok_or(EAGAIN)?;
         // SAFETY: It was just made for us.
-        let tcp = unsafe { TcpSocket::new(socket, Some(self.tcp.stream.saved)) }?;
-        // SAFETY: Both are live, and nobody else knows the new one.
-        unsafe { bindings::sp_helper_inherit_owner(tcp.socket.as_ptr(), sk.as_ptr()) };
+        let tcp = unsafe { TcpSocket::new(socket, Some(saved)) }?;
         tcp.stream.set_buffers(sk);
         Ok(tcp)
     }

@@ -32,8 +32,7 @@ use crate::pattern::{
 use crate::pipe::{
     End,
     Pipe,
-    Upper,
-    MEMORY_DELAY, //
+    Upper, //
 };
 use crate::stats::count;
 use crate::wire::frame::Violation;
@@ -42,6 +41,10 @@ use kernel::sync::Arc;
 
 /// How many connections are accepted before others get their turn on the workqueue.
 const ACCEPT_BATCH: usize = 64;
+
+/// How soon to try again to accept for what there was no memory, in milliseconds. Each try may have the
+/// cgroup's memory reclaimed.
+const ACCEPT_DELAY: u64 = 100;
 
 impl Accepts for Socket {
     fn accept(this: &Arc<Self>, endpoint: u64, patient: bool) -> Accepted {
@@ -72,11 +75,11 @@ impl Accepts for Socket {
             let tcp = match listener.tcp.accept(&this.sk) {
                 Ok(tcp) => tcp,
                 Err(e) if e == EAGAIN => return Accepted::All,
-                // The connection was reset while it waited: on to the next.
+                // Not a connection for us: on to the next.
                 Err(e) if e == ECONNABORTED => continue,
                 Err(_) => {
                     listener.retry = true;
-                    this.attend_in(MEMORY_DELAY);
+                    this.attend_in(ACCEPT_DELAY);
                     return Accepted::All;
                 }
             };
