@@ -426,6 +426,24 @@ void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *e
 }
 
 /*
+ * As listen() for one that listens. For one that was closed (SOCK_DESTROY), that
+ * would bring it back, but with the shutdown that it was closed with, which its
+ * connections would inherit.
+ */
+int sp_helper_listen(struct sock *sk, int backlog)
+{
+	int err = -EINVAL;
+
+	lock_sock(sk);
+	if (sk->sk_state == TCP_LISTEN) {
+		WRITE_ONCE(sk->sk_max_ack_backlog, backlog);
+		err = 0;
+	}
+	release_sock(sk);
+	return err;
+}
+
+/*
  * Makes a fresh connection what one from our own listener is. It may have waited
  * at another listener of an SO_REUSEPORT group, an ordinary one of the same user,
  * which stopped: tcp_migrate_req and BPF then move it to us, with the options of
@@ -528,6 +546,8 @@ int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 	bool adopted;
 	int err;
 
+	if (READ_ONCE(sk->sk_state) != TCP_LISTEN)
+		return -EINVAL;
 	/* Who comes now wakes us again. */
 	if (reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
 		return -EAGAIN;

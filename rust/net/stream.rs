@@ -803,10 +803,17 @@ impl<E: ListenEvents> TcpListener<E> {
     ///
     /// # Errors
     ///
-    /// Those of listen(2).
+    /// `EINVAL` if it does not listen any more.
     pub(crate) fn listen(&self, backlog: i32) -> Result {
-        // SAFETY: The socket is live.
-        to_result(unsafe { bindings::kernel_listen(self.tcp.socket.as_ptr(), backlog) })
+        // SAFETY: The sock is live, and it is not locked by us.
+        to_result(unsafe { bindings::sp_helper_listen(self.tcp.stream.sk.as_ptr(), backlog) })
+    }
+
+    /// Whether it still listens: an administrator can close it (SOCK_DESTROY), and it stays so.
+    pub(crate) fn is_listening(&self) -> bool {
+        // SAFETY: The sock is live.
+        let state = unsafe { bindings::sp_helper_tcp_state(self.tcp.stream.sk.as_ptr()) };
+        u32::try_from(state) == Ok(bindings::TCP_LISTEN)
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {

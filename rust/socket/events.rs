@@ -77,6 +77,8 @@ impl Accepts for Socket {
                 Err(e) if e == EAGAIN => return Accepted::All,
                 // Not a connection for us: on to the next.
                 Err(e) if e == ECONNABORTED => continue,
+                // The listener was closed from outside, and stays so.
+                Err(e) if e == EINVAL => return,
                 Err(_) => {
                     listener.retry = true;
                     this.attend_in(ACCEPT_DELAY);

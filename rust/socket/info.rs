@@ -129,10 +129,12 @@ impl Socket {
         {
             let endpoints = self.endpoints.lock();
             for listener in &endpoints.listeners {
-                to.print(format_args!(
-                    "  listener {} - listening 0 0 0 0 0\n",
-                    listener.address
-                ));
+                let state = match listener.tcp.is_listening() {
+                    true => "listening",
+                    false => "closed",
+                };
+                let local = listener.address;
+                to.print(format_args!("  listener {local} - {state} 0 0 0 0 0\n"));
             }
             for dialer in &endpoints.dialers {
                 let pipe = dialer.pipe.as_ref().filter(|pipe| !pipe.is_over());
