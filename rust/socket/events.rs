@@ -78,7 +78,7 @@ impl Accepts for Socket {
                 // Not a connection for us: on to the next.
                 Err(e) if e == ECONNABORTED => continue,
                 // The listener was closed from outside, and stays so.
-                Err(e) if e == EINVAL => return,
+                Err(e) if e == EINVAL => return Accepted::All,
                 Err(_) => {
                     listener.retry = true;
                     this.attend_in(ACCEPT_DELAY);
