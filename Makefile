@@ -5,7 +5,7 @@ make demo     boot a guest in which programs talk over PF_SP sockets
 make test     run all tests on the debug kernel; T="req*" runs some
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
-make lint     check the sources: format, lints, headers, licences
+make lint     check the sources: format, lints, oldest rustc, licences
 make clean    remove what was built here
 
 What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.

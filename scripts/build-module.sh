@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build-module.sh release|debug NAME [MAKE ARGUMENT]...
+# build-module.sh release|debug|oldest NAME [MAKE ARGUMENT]...
 #
 # Builds sp.ko for a test kernel, in build/NAME, and prints its path. The debug
 # kernel's module carries the KUnit suites.
@@ -13,7 +13,7 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 flavour=$1 name=$2
 shift 2
 kernel=$("$scripts/setup-kernel.sh" "$flavour")
-tools=$("$scripts/setup-toolchain.sh")
+tools=$("$scripts/setup-toolchain.sh" "$flavour")
 mapfile -t toolchain <<<"$tools"
 top=$(dirname "$scripts")
 out=$top/build/$name

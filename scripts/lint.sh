@@ -11,6 +11,7 @@ cd "$scripts/.." || exit
 
 "$scripts/setup-packages.sh" source build rust tests lint || exit
 kernel=$("$scripts/setup-kernel.sh" release) || exit
+"$scripts/setup-kernel.sh" oldest >/dev/null || exit
 tools=$("$scripts/setup-toolchain.sh") || exit
 rustfmt=$(sed -n 's/^RUSTFMT=//p' <<<"$tools")
 clang=clang$(sed -n 's/^LLVM=\(-.*\)/\1/p' <<<"$tools")
@@ -21,6 +22,11 @@ rust_format() {
 
 rust_clippy() {
 	"$scripts/build-module.sh" release lint CLIPPY=1 W=1 SP_KUNIT=y KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
+}
+
+# rustc here may be newer, and know more, than what the kernel asks for.
+oldest_rustc() {
+	"$scripts/build-module.sh" oldest lint-oldest SP_KUNIT=y KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
 }
 
 # The crate root denies unsafe code too; this also sees what is compiled out.
@@ -65,7 +71,7 @@ licences() {
 }
 
 failed=0
-for check in rust_format rust_clippy unsafe_outside_net c_warnings headers_alone manual_pages shell_scripts licences; do
+for check in rust_format rust_clippy oldest_rustc unsafe_outside_net c_warnings headers_alone manual_pages shell_scripts licences; do
 	if output=$($check 2>&1); then
 		echo "ok   ${check//_/ }"
 	else

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# setup-kernel.sh release|debug
+# setup-kernel.sh release|debug|oldest
 #
 # Prints the build directory of a test kernel, which it builds if the cache has
-# none for this configuration and toolchain.
+# none for this configuration and toolchain. "oldest" is the release kernel with
+# the oldest rustc; it is not built whole, only what modules are built against.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -13,20 +14,25 @@ tests=$scripts/../tests
 
 flavour=$1
 fragments=("$tests/config.release")
+targets=(bzImage modules)
 case $flavour in
 release) objects=1020 ;;
 debug)
 	objects=1100
 	fragments+=("$tests/config.debug")
 	;;
-*) die "no kernel '$flavour': release or debug" ;;
+oldest)
+	objects=44
+	targets=(modules_prepare)
+	;;
+*) die "no kernel '$flavour': release, debug or oldest" ;;
 esac
 
 # A kernel's build must not see the flags of the make that called us.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 "$scripts/setup-packages.sh" source build rust
-tools=$("$scripts/setup-toolchain.sh")
+tools=$("$scripts/setup-toolchain.sh" "$flavour")
 mapfile -t toolchain <<<"$tools"
 source=$("$scripts/setup-source.sh")
 
@@ -48,6 +54,7 @@ build=$cache/kernel-$flavour-$key
 lock "kernel-$flavour"
 [[ ! -f $build/complete ]] || { echo "$build"; exit; }
 need_space 2500
+[[ $flavour != oldest ]] || release=$("$scripts/setup-kernel.sh" release)
 
 kmake() {
 	make -C "$source" O="$build" "${toolchain[@]}" "$@"
@@ -69,8 +76,18 @@ compiled() {
 	grep -cE '^  (CC|AS|RUSTC)' "$1"
 }
 watch compiled "$objects objects" "kernel $flavour" \
-	make -C "$source" O="$build" "${toolchain[@]}" -j"$(nproc)" bzImage modules ||
+	make -C "$source" O="$build" "${toolchain[@]}" -j"$(nproc)" "${targets[@]}" ||
 	die "the kernel does not build; if the disk is full or it was interrupted, run this again"
+
+# A module may use what the release kernel exports, Rust's part by the names
+# that this compiler gives.
+if [[ $flavour == oldest ]]; then
+	{
+		grep -vE $'\t(_R|rust_)' "$release/Module.symvers"
+		sed -En 's/^EXPORT_SYMBOL_RUST_GPL\((.*)\);/0x00000000\t\1\tvmlinux\tEXPORT_SYMBOL_GPL\t/p' \
+			"$build"/rust/exports_*_generated.h
+	} >"$build/Module.symvers"
+fi
 
 # Modules are built with headers, metadata and host programs; the objects have
 # done their work.

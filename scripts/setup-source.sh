@@ -7,16 +7,11 @@ set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$scripts/lib.sh"
+# shellcheck source=scripts/apt.sh
+. "$scripts/apt.sh"
 
 # Versions that the module was built and tested with, best first.
 known_good=(7.3)
-
-# An apt with sources and state of its own: the machine's stay as they are.
-apt=$cache/apt
-private=(-qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-	-o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt"
-	-o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none
-	-o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
 
 # unpack TARBALL NAME: $cache/NAME, whole or not at all.
 unpack() {
@@ -25,38 +20,6 @@ unpack() {
 	mkdir "$cache/$2.part"
 	tar -xf "$1" -C "$cache/$2.part" --strip-components=1 || die "cannot unpack $1"
 	mv -T "$cache/$2.part" "$cache/$2"
-}
-
-# The mirrors that the machine gets this Debian from; apt knows every format.
-mirrors() {
-	# shellcheck disable=SC1091 # the machine's
-	. /etc/os-release
-	# shellcheck disable=SC2016 # apt's variables
-	apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Identifier: Packages' |
-		sed -nE "s/^($VERSION_CODENAME|stable|oldstable) //p" | sort -u
-}
-
-# Points the private apt at the first mirror that has a version we know, and
-# sets `package`.
-find_package() {
-	local mirror version reached=
-	for mirror in $(mirrors); do
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" \
-			>"$apt/sources.list"
-		apt-get "${private[@]}" update >&2 || continue
-		reached=y
-		for version in "${known_good[@]}"; do
-			package=linux-source-$version
-			[[ -z $(apt-cache "${private[@]}" show "$package" 2>/dev/null) ]] || return 0
-		done
-	done
-	[[ -n $reached ]] || die "no network: no mirror of this machine answers; name a kernel tree or tarball with KSRC="
-	die "the mirror has none of linux-source ${known_good[*]} any more; name a kernel tree or tarball with KSRC="
-}
-
-# The megabytes that apt has so far.
-downloaded() {
-	du -s --block-size=MB --apparent-size "$apt/archives" | cut -dM -f1
 }
 
 if [[ -d ${KSRC:-} ]]; then
@@ -85,8 +48,9 @@ done
 
 "$scripts/setup-packages.sh" source
 need_space 3000
-mkdir -p "$apt/lists/partial" "$apt/archives/partial"
-find_package
+private_apt source
+find_package trixie-backports "${known_good[@]/#/linux-source-}" ||
+	die "$why; name a kernel tree or tarball with KSRC="
 read -r version megabytes < <(apt-cache "${private[@]}" show --no-all-versions "$package" |
 	awk '/^Version:/ { v = $2 } /^Size:/ { s = $2 } END { print v, int(s / 1000000) }')
 watch downloaded "$megabytes MB" 'kernel source' \

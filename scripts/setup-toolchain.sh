@@ -1,8 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
+# setup-toolchain.sh [FLAVOUR]
+#
 # Finds or installs the compilers, and prints them as arguments for the
-# kernel's make, one a line. RUSTC=, BINDGEN= and LLVM= in the environment win.
+# kernel's make, one a line. RUSTC=, BINDGEN= and LLVM= in the environment win,
+# but for the flavour "oldest" rustc is the oldest that will do.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -59,7 +62,10 @@ if [[ ! -x $(command -v "$bindgen") ]]; then
 	mv -T "$cache/bindgen.part" "$cache/bindgen-$bindgen_version"
 fi
 
-printf '%s\n' "LLVM=$llvm" "RUSTC=$rustc" "RUSTFMT=${rustc%rustc}rustfmt" \
+chosen=$rustc
+[[ ${1:-} != oldest ]] || chosen=$("$scripts/setup-rustc.sh")
+
+printf '%s\n' "LLVM=$llvm" "RUSTC=$chosen" "RUSTFMT=${rustc%rustc}rustfmt" \
 	"CLIPPY_DRIVER=${rustc%rustc}clippy-driver" "BINDGEN=$bindgen"
 # bindgen loads any libclang it finds; this one matches.
 [[ $llvm != -* ]] || echo "LIBCLANG_PATH=/usr/lib/llvm$llvm/lib"
