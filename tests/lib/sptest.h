@@ -12,6 +12,7 @@
 #include "kselftest_harness.h"
 
 #include "clock.h"
+#include "crowd.h"
 #include "diag.h"
 #include "filler.h"
 #include "must.h"
