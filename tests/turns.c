@@ -67,7 +67,7 @@ FIXTURE_VARIANT(turns)
 
 FIXTURE_VARIANT_ADD(turns, small) { SOCK_SUB, 0, 100, 100 };
 FIXTURE_VARIANT_ADD(turns, small_2_mib) { SOCK_SUB, 2 * MIB, 100, 100 };
-FIXTURE_VARIANT_ADD(turns, small_tiny_buffer) { SOCK_SUB, 1, 100, 100 };
+FIXTURE_VARIANT_ADD(turns, small_16_kib) { SOCK_SUB, 16384, 100, 100 };
 FIXTURE_VARIANT_ADD(turns, requests) { SOCK_REP, 0, 100, 100 };
 FIXTURE_VARIANT_ADD(turns, medium) { SOCK_SUB, 0, 10000, 10000 };
 FIXTURE_VARIANT_ADD(turns, medium_2_mib) { SOCK_SUB, 2 * MIB, 10000, 10000 };

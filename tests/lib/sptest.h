@@ -15,6 +15,7 @@
 #include "crowd.h"
 #include "diag.h"
 #include "filler.h"
+#include "late.h"
 #include "must.h"
 #include "netns.h"
 #include "program.h"
