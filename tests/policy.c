@@ -6,66 +6,24 @@
  */
 #include "sptest.h"
 
-#include <fcntl.h>
 #include <linux/bpf.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* A control group of the test's own, and a BPF program that always says no. */
 FIXTURE(policy)
 {
-	char root[32], group[64];
-	int group_fd;
+	struct cgroup group;
 };
-
-static void write_text(const char *dir, const char *name, const char *text)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = (int)must(open(path, O_WRONLY));
-	must_eq(strlen(text), write(fd, text, strlen(text)));
-	close(fd);
-}
-
-static long read_number(const char *dir, const char *name)
-{
-	char path[128], text[32] = "";
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = (int)must(open(path, O_RDONLY));
-	must(read(fd, text, sizeof(text) - 1));
-	close(fd);
-	return atol(text);
-}
 
 FIXTURE_SETUP(policy)
 {
-	strcpy(self->root, "/tmp/cgroup.XXXXXX");
-	must(mkdir("/tmp", 01777) < 0 && errno != EEXIST ? -1 : 0);
-	must_be(mkdtemp(self->root));
-	must(mount("none", self->root, "cgroup2", 0, NULL));
-	write_text(self->root, "cgroup.subtree_control", "+memory");
-	snprintf(self->group, sizeof(self->group), "%s/sp", self->root);
-	must(mkdir(self->group, 0755));
-	self->group_fd = (int)must(open(self->group, O_RDONLY | O_DIRECTORY));
+	cgroup_make(&self->group);
 }
 
 FIXTURE_TEARDOWN(policy)
 {
 	/* The test's own processes are its children, and gone. */
-	close(self->group_fd);
-	must(rmdir(self->group));
-	must(umount2(self->root, MNT_DETACH));
-	rmdir(self->root);
-}
-
-static void enter_group(const char *group)
-{
-	write_text(group, "cgroup.procs", number(getpid()));
+	cgroup_end(&self->group);
 }
 
 static int bpf(int cmd, union bpf_attr *attr)
@@ -146,7 +104,7 @@ static void lift(struct ban *b)
 
 TEST_F(policy, tcp_sockets_not_allowed)
 {
-	struct ban ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK,
+	struct ban ban = impose(self->group.fd, BPF_PROG_TYPE_CGROUP_SOCK,
 				BPF_CGROUP_INET_SOCK_CREATE);
 	pid_t pid = (pid_t)must(fork());
 
@@ -154,7 +112,7 @@ TEST_F(policy, tcp_sockets_not_allowed)
 		struct addr addr = nowhere(AF_INET);
 		int s, value = 0;
 
-		enter_group(self->group);
+		cgroup_enter(&self->group);
 		must_fail(EPERM, socket(AF_INET, SOCK_STREAM, 0));
 		s = sp_open(SOCK_REQ);
 		must_fail(EPERM, connect(s, &addr.sa, addr.len));
@@ -170,7 +128,7 @@ TEST_F(policy, tcp_sockets_not_allowed)
 
 TEST_F(policy, bind_not_allowed)
 {
-	struct ban ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+	struct ban ban = impose(self->group.fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 				BPF_CGROUP_INET4_BIND);
 	pid_t pid = (pid_t)must(fork());
 
@@ -178,7 +136,7 @@ TEST_F(policy, bind_not_allowed)
 		struct addr addr = loopback(AF_INET, 0);
 		int s;
 
-		enter_group(self->group);
+		cgroup_enter(&self->group);
 		s = sp_open(SOCK_REP);
 		must_fail(EPERM, bind(s, &addr.sa, addr.len));
 		must_eq(0, counter(s, sp_listeners));
@@ -191,7 +149,7 @@ TEST_F(policy, bind_not_allowed)
 }
 
 /* A dialer in the group, whose connect() is not allowed for a while. */
-static pid_t dialer_in(const char *group, const struct addr *to,
+static pid_t dialer_in(const struct cgroup *group, const struct addr *to,
 		       struct meet *done)
 {
 	pid_t pid = (pid_t)must(fork());
@@ -199,7 +157,7 @@ static pid_t dialer_in(const char *group, const struct addr *to,
 
 	if (pid)
 		return pid;
-	enter_group(group);
+	cgroup_enter(group);
 	s = sp_open(SOCK_SUB);
 	sp_set(s, SP_RECONNECT_IVL, 1);
 	/* Whether somebody may be reached is nothing that connect() tells. */
@@ -210,7 +168,7 @@ static pid_t dialer_in(const char *group, const struct addr *to,
 
 TEST_F(policy, connect_not_allowed)
 {
-	struct ban ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+	struct ban ban = impose(self->group.fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 				BPF_CGROUP_INET4_CONNECT);
 	struct addr addr;
 	int l = raw_listen(&addr);
@@ -218,7 +176,7 @@ TEST_F(policy, connect_not_allowed)
 	pid_t pid;
 
 	meet_init(&done);
-	pid = dialer_in(self->group, &addr, &done);
+	pid = dialer_in(&self->group, &addr, &done);
 	expect_stays_not_in(l);
 	lift(&ban);
 	raw_peer_accept(SOCK_PUB, l);
@@ -236,9 +194,9 @@ TEST_F(policy, redial_not_allowed)
 	pid_t pid;
 
 	meet_init(&done);
-	pid = dialer_in(self->group, &addr, &done);
+	pid = dialer_in(&self->group, &addr, &done);
 	peer = raw_peer_accept(SOCK_PUB, l);
-	ban = impose(self->group_fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+	ban = impose(self->group.fd, BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 		     BPF_CGROUP_INET4_CONNECT);
 	close(peer);
 	expect_stays_not_in(l);
@@ -269,7 +227,7 @@ static void request_late(const FIXTURE_DATA(policy) *self,
 	if (pid == 0) {
 		int req;
 
-		enter_group(self->group);
+		cgroup_enter(&self->group);
 		req = sp_dialer(SOCK_REQ, &addr);
 		await_peers(req, 1);
 		meet_tell(&up);
@@ -285,7 +243,7 @@ static void request_late(const FIXTURE_DATA(policy) *self,
 	}
 	meet_await(&up);
 	await_peers(rep, 1);
-	ban = impose_program(self->group_fd,
+	ban = impose_program(self->group.fd,
 			     program_load(insns, count,
 					  BPF_PROG_TYPE_CGROUP_SKB, where),
 			     where);
@@ -331,7 +289,7 @@ TEST_F(policy, memory_is_the_sender_s)
 	if (pid == 0) {
 		unsigned char *body;
 
-		enter_group(self->group);
+		cgroup_enter(&self->group);
 		body = filler(LEN, 1);
 		pub = sp_open(SOCK_PUB);
 		must(bind(pub, &addr.sa, addr.len));
@@ -347,15 +305,15 @@ TEST_F(policy, memory_is_the_sender_s)
 	}
 	meet_await(&full);
 	peer = raw_connect_narrow(&addr);
-	idle = read_number(self->group, "memory.current");
+	idle = cgroup_get(&self->group, "memory.current");
 	raw_greet(peer, SOCK_SUB);
 	raw_expect_greeting(peer, SOCK_PUB);
 	meet_await(&full);
-	used = read_number(self->group, "memory.current");
+	used = cgroup_get(&self->group, "memory.current");
 	EXPECT_LE(SNDBUF, used - idle);
 	raw_reset(peer);
 	deadline = patience();
-	while (read_number(self->group, "memory.current") - idle > SNDBUF / 2)
+	while (cgroup_get(&self->group, "memory.current") - idle > SNDBUF / 2)
 		tick(deadline, "the memory to be given back");
 	meet_tell(&drained);
 	child_join(pid);

@@ -11,6 +11,7 @@
 
 #include "kselftest_harness.h"
 
+#include "cgroup.h"
 #include "clock.h"
 #include "crowd.h"
 #include "diag.h"

@@ -1,0 +1,574 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that peers make a socket hold is charged to the control group in which
+ * it was made, up to that group's limit and no further; and what the limits of
+ * message sizes are without a privilege.
+ *
+ * The program under test is a child without privileges in a group of its own;
+ * its peers are raw ones outside. It touches all memory that it will need before
+ * it enters, so what the group is charged with is the kernel's.
+ */
+#include "sptest.h"
+
+#include <endian.h>
+#include <grp.h>
+#include <limits.h>
+#include <sched.h>
+#include <sys/mman.h>
+
+enum { MIB = 1 << 20, NOBODY = 65534, UNPRIVILEGED_MOST = 64 * MIB };
+
+static void drop_privileges(void)
+{
+	must(setgroups(0, NULL));
+	must(setresgid(NOBODY, NOBODY, NOBODY));
+	must(setresuid(NOBODY, NOBODY, NOBODY));
+}
+
+/* Room for the largest message of any test here, and a byte more. */
+static unsigned char room[8 * MIB + 1];
+
+/* In the child: becomes the program. */
+static void enter(const struct cgroup *group)
+{
+	must(mlockall(MCL_CURRENT));
+	cgroup_enter(group);
+	drop_privileges();
+}
+
+static int program_listens(int type, const struct addr *addr)
+{
+	int s = sp_open(type);
+
+	must(bind(s, &addr->sa, addr->len));
+	if (type == SOCK_SUB)
+		subscribe(s, LIT(""));
+	return s;
+}
+
+/* A peer's one message, on its way. */
+struct sender {
+	int fd;
+	uint32_t number;
+	size_t len, off;
+};
+
+/* All have this body but for their number, which comes first. */
+static unsigned char *body;
+
+static bool sent(const struct sender *p)
+{
+	return p->off == HEADER_LEN + p->len;
+}
+
+/* Sends what it takes; false if that is nothing. */
+static bool push(struct sender *p)
+{
+	unsigned char head[HEADER_LEN + 4];
+	uint64_t header = htobe64(p->len);
+	bool moved = false;
+	ssize_t n;
+
+	memcpy(head, &header, HEADER_LEN);
+	memcpy(head + HEADER_LEN, &p->number, 4);
+	while (!sent(p)) {
+		if (p->off < sizeof(head))
+			n = send(p->fd, head + p->off, sizeof(head) - p->off,
+				 MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE);
+		else
+			n = send(p->fd, body + p->off - HEADER_LEN,
+				 HEADER_LEN + p->len - p->off,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EAGAIN)
+			break;
+		must(n);
+		p->off += (size_t)n;
+		moved = true;
+	}
+	return moved;
+}
+
+/* Until all have sent all: true; or nothing moves for a while: false. */
+static bool push_all(struct sender *p, int n, int quiet)
+{
+	int64_t moved = now_ms();
+	bool done;
+	int i;
+
+	do {
+		done = true;
+		for (i = 0; i < n; i++) {
+			if (push(&p[i]))
+				moved = now_ms();
+			done = done && sent(&p[i]);
+		}
+		if (!done)
+			pass_ms(1);
+	} while (!done && now_ms() - moved < quiet);
+	return done;
+}
+
+static void senders_join(struct sender *p, int n, size_t len,
+			 const struct addr *to)
+{
+	int i;
+
+	body = filler(len, 1);
+	for (i = 0; i < n; i++)
+		p[i] = (struct sender){ raw_peer(SOCK_PUB, to), (uint32_t)i,
+					len, 0 };
+}
+
+static void senders_leave(struct sender *p, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		close(p[i].fd);
+	free(body);
+}
+
+/* Receives each sender's message once, whole, in whatever order. */
+static void receive_all(int s, int n, size_t len)
+{
+	bool seen[256] = { false };
+	uint32_t number;
+	ssize_t got;
+	int i;
+
+	must_be(n <= 256);
+	for (i = 0; i < n; i++) {
+		got = recv(s, room, sizeof(room), MSG_TRUNC);
+		if (got < 0)
+			die("recv() of message %d of %d: %s", i, n,
+			    strerrorname_np(errno));
+		must_eq(len, got);
+		memcpy(&number, room, sizeof(number));
+		must_be(number < (uint32_t)n && !seen[number]);
+		seen[number] = true;
+		fill(room, sizeof(number), 1);
+		must_be_filled(room, len, 1);
+	}
+}
+
+static void must_not_have_run_out(const struct cgroup *g)
+{
+	must_eq(0, cgroup_stat(g, "memory.events", "oom"));
+	must_eq(0, cgroup_stat(g, "memory.events", "oom_kill"));
+}
+
+/*
+ * More than the group may have; every limit of the socket's own allows it. The
+ * messages come one after the other, or all at once: then none of them must keep
+ * the rest of another one out.
+ */
+FIXTURE(memcg)
+{
+	struct cgroup group;
+	struct addr addr;
+	/* Told by the test when the program may go on, and the reverse. */
+	struct meet go, told;
+};
+
+FIXTURE_VARIANT(memcg)
+{
+	bool at_once;
+	int mib;
+};
+
+FIXTURE_SETUP(memcg)
+{
+	cgroup_make(&self->group);
+	self->addr = nowhere(AF_INET);
+	meet_init(&self->go);
+	meet_init(&self->told);
+}
+
+FIXTURE_TEARDOWN(memcg)
+{
+	cgroup_end(&self->group);
+}
+
+FIXTURE_VARIANT_ADD(memcg, in_turn)
+{
+	.at_once = false,
+	.mib = 1,
+};
+
+FIXTURE_VARIANT_ADD(memcg, at_once)
+{
+	.at_once = true,
+	.mib = 1,
+};
+
+FIXTURE_VARIANT_ADD(memcg, large_at_once)
+{
+	.at_once = true,
+	.mib = 8,
+};
+
+TEST_F_TIMEOUT(memcg, is_the_bound, 90)
+{
+	/* What TCP charges beyond it: it had those bytes before it was asked. */
+	enum { SLACK = 2 * MIB };
+	const long limit = (long)many(64) * MIB;
+	const size_t len = (size_t)variant->mib * MIB;
+	const int n = (int)(limit * 2 / (long)len);
+	struct sender senders[256] = { 0 };
+	int i, stuck = 0;
+	long idle, used;
+	pid_t pid;
+
+	cgroup_set(&self->group, "memory.max", limit);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		int sub;
+
+		enter(&self->group);
+		sub = sp_open(SOCK_SUB);
+		sp_set(sub, SP_RCVMAXSIZE, UNPRIVILEGED_MOST);
+		must(bind(sub, &self->addr.sa, self->addr.len));
+		subscribe(sub, LIT(""));
+		meet_tell(&self->told);
+		meet_await(&self->go);
+		receive_all(sub, n, len);
+		sp_expect_nothing(sub);
+		/* Nobody has paid for it. */
+		must_eq(n, sp_get(sub, SP_PEERS));
+		must_eq(0, counter(sub, sp_pipe_downs));
+		must_eq(0, counter(sub, sp_rx_partial));
+		meet_tell(&self->told);
+		meet_await(&self->go);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	senders_join(senders, n, len, &self->addr);
+	idle = cgroup_get(&self->group, "memory.current");
+	for (i = 0; !variant->at_once && i < n && stuck < 3; i++)
+		stuck += !push_all(&senders[i], 1, quiet_ms());
+	push_all(senders, n, 5 * quiet_ms());
+	used = cgroup_get(&self->group, "memory.current");
+	printf("# %d messages of %d MiB, limit %ld MiB: %ld kB idle, %ld kB when nothing moves\n",
+	       n, variant->mib, limit / MIB, idle / 1024, used / 1024);
+	fflush(stdout);
+	EXPECT_LE(limit / 2, used);
+
+	meet_tell(&self->go);
+	if (!push_all(senders, n, PATIENCE_MS))
+		die("the program reads, but not all is taken");
+	meet_await(&self->told);
+	printf("# at most %ld kB, afterwards %ld kB; %ld charges failed\n",
+	       cgroup_get(&self->group, "memory.peak") / 1024,
+	       cgroup_get(&self->group, "memory.current") / 1024,
+	       cgroup_stat(&self->group, "memory.events", "max"));
+	fflush(stdout);
+	EXPECT_GE(limit + SLACK, cgroup_get(&self->group, "memory.peak"));
+	EXPECT_GE(limit / 4, cgroup_get(&self->group, "memory.current"));
+	must_not_have_run_out(&self->group);
+	meet_tell(&self->go);
+	child_join(pid);
+	senders_leave(senders, n);
+}
+
+FIXTURE(charged)
+{
+	struct cgroup group;
+	struct addr addr;
+	struct meet go, told;
+};
+
+FIXTURE_SETUP(charged)
+{
+	cgroup_make(&self->group);
+	self->addr = nowhere(AF_INET);
+	meet_init(&self->go);
+	meet_init(&self->told);
+}
+
+FIXTURE_TEARDOWN(charged)
+{
+	cgroup_end(&self->group);
+}
+
+/* Waits until the group is charged with so much more than it was. */
+#define await_charged(g, from, least, what)                                   \
+	AT(await_charged_((g), (from), (least), (what)))
+static void await_charged_(const struct cgroup *g, long from, long least,
+			   const char *what)
+{
+	int64_t deadline = now_ms() + PATIENCE_MS / 2;
+	long more;
+
+	do {
+		pass_ms(1);
+		more = cgroup_get_(g, "memory.current") - from;
+	} while (more < least && now_ms() < deadline);
+	printf("# %s: %ld bytes charged, %ld at least\n", what, more, least);
+	fflush(stdout);
+	if (more < least)
+		die("%s: %ld bytes charged, expected %ld", what, more, least);
+}
+
+/* Wherever the program goes, and whoever has the socket in the end. */
+TEST_F(charged, to_where_the_socket_was_made)
+{
+	enum { N = 8 };
+	struct sender senders[N] = { 0 };
+	pid_t pid = (pid_t)must(fork());
+	long idle;
+
+	if (pid == 0) {
+		int sub;
+
+		must(mlockall(MCL_CURRENT));
+		cgroup_enter(&self->group);
+		sub = program_listens(SOCK_SUB, &self->addr);
+		cgroup_leave(&self->group);
+		meet_tell(&self->told);
+		meet_await(&self->go);
+		receive_all(sub, N, MIB);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	senders_join(senders, N, MIB, &self->addr);
+	idle = cgroup_get(&self->group, "memory.current");
+	must_be(push_all(senders, N, PATIENCE_MS));
+	await_charged(&self->group, idle, N * MIB, "8 MiB of messages");
+	meet_tell(&self->go);
+	child_join(pid);
+	senders_leave(senders, N);
+}
+
+/* What waits in TCP's queues is TCP's, and charged like any connection's. */
+TEST_F(charged, what_tcp_holds_of_accepted_connections)
+{
+	enum { N = 20, LEAST = N * 32768 };
+	struct raw_flood flood[N] = { 0 };
+	int64_t deadline;
+	pid_t pid;
+	int i;
+
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		enter(&self->group);
+		program_listens(SOCK_SUB, &self->addr);
+		meet_tell(&self->told);
+		meet_await(&self->go);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	for (i = 0; i < N; i++) {
+		flood[i] = (struct raw_flood){ .type = SOCK_PUB, .len = 8000 };
+		flood[i].fd = raw_peer(SOCK_PUB, &self->addr);
+		raw_flood_until_stuck(&flood[i], 10000);
+	}
+	deadline = now_ms() + PATIENCE_MS / 2;
+	while (cgroup_stat(&self->group, "memory.stat", "sock") < LEAST &&
+	       now_ms() < deadline)
+		pass_ms(10);
+	printf("# %d stuck connections: sock %ld\n", N,
+	       cgroup_stat(&self->group, "memory.stat", "sock"));
+	fflush(stdout);
+	EXPECT_LE(LEAST, cgroup_stat(&self->group, "memory.stat", "sock"));
+	meet_tell(&self->go);
+	child_join(pid);
+}
+
+TEST_F(charged, pipes)
+{
+	/* TCP's socket, its inode and ours. */
+	enum { N = 400, EACH = 3000 };
+	pid_t pid = (pid_t)must(fork());
+	long idle;
+	int i;
+
+	if (pid == 0) {
+		enter(&self->group);
+		program_listens(SOCK_REP, &self->addr);
+		meet_tell(&self->told);
+		meet_await(&self->go);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	raw_peer(SOCK_REQ, &self->addr);
+	idle = cgroup_get(&self->group, "memory.current");
+	for (i = 0; i < N; i++)
+		raw_peer(SOCK_REQ, &self->addr);
+	await_charged(&self->group, idle, N * EACH, "400 pipes");
+	meet_tell(&self->go);
+	child_join(pid);
+}
+
+/* Runs in the group until it has told, and again when told to. */
+static void measure(FIXTURE_DATA(charged) *self, void (*what)(int s), int type,
+		    long least, const char *name)
+{
+	pid_t pid = (pid_t)must(fork());
+	long idle;
+
+	if (pid == 0) {
+		int s;
+
+		enter(&self->group);
+		s = sp_open(type);
+		meet_tell(&self->told);
+		meet_await(&self->go);
+		what(s);
+		meet_tell(&self->told);
+		meet_await(&self->go);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	idle = cgroup_get(&self->group, "memory.current");
+	meet_tell(&self->go);
+	meet_await(&self->told);
+	await_charged(&self->group, idle, least, name);
+	meet_tell(&self->go);
+	child_join(pid);
+}
+
+enum { TOPICS = 20000, DIALERS = 1000 };
+
+static void subscribe_to_many(int s)
+{
+	unsigned char topic[4];
+	uint32_t i, mixed;
+
+	for (i = 0; i < TOPICS; i++) {
+		mixed = i * 2654435761u;
+		memcpy(topic, &mixed, sizeof(topic));
+		subscribe(s, topic, sizeof(topic));
+	}
+}
+
+static void subscribe_at_length(int s)
+{
+	static unsigned char topic[SP_TOPIC_MAX];
+	uint32_t i;
+
+	for (i = 0; i < 1000; i++) {
+		memcpy(topic, &i, sizeof(i));
+		subscribe(s, topic, sizeof(topic));
+	}
+}
+
+static void dial_many(int s)
+{
+	struct addr addr = nowhere(AF_INET);
+	int i;
+
+	sp_set(s, SP_RECONNECT_IVL, 3600000);
+	for (i = 0; i < DIALERS; i++)
+		sp_connect(s, &addr);
+}
+
+TEST_F(charged, topics)
+{
+	/* A node, besides what it is for. */
+	measure(self, subscribe_to_many, SOCK_SUB, TOPICS * 64L,
+		"20,000 topics of 4 bytes");
+	measure(self, subscribe_at_length, SOCK_SUB, 1000L * SP_TOPIC_MAX,
+		"1,000 topics of 4,096 bytes");
+}
+
+TEST_F(charged, endpoints)
+{
+	/* Each has a TCP socket that it dials again with. */
+	measure(self, dial_many, SOCK_REQ, DIALERS * 3000L, "1,000 dialers");
+}
+
+static const int size_options[] = { SP_RCVMAXSIZE, SP_SNDMAXSIZE };
+
+/* Whether SO_RCVBUFFORCE, which the same privilege opens, is open. */
+static bool may_force(int s)
+{
+	int value = 4096;
+
+	if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &value,
+		       sizeof(value)) == 0)
+		return true;
+	must_eq(EPERM, errno);
+	return false;
+}
+
+static void check_sizes(int s, bool allowed)
+{
+	static const int above[] = { UNPRIVILEGED_MOST + 1, 128 * MIB,
+				     0x7ffff000, -1 };
+	static const int below[] = { 0, 1, 16 * MIB, UNPRIVILEGED_MOST };
+	static const int never[] = { -2, 0x7ffff001, INT_MAX, INT_MIN };
+	size_t o, i;
+
+	for (o = 0; o < ARRAY_SIZE(size_options); o++) {
+		const int option = size_options[o];
+
+		for (i = 0; i < ARRAY_SIZE(below); i++) {
+			sp_set(s, option, below[i]);
+			must_eq(below[i], sp_get(s, option));
+		}
+		for (i = 0; i < ARRAY_SIZE(above); i++) {
+			if (allowed) {
+				sp_set(s, option, above[i]);
+				must_eq(above[i], sp_get(s, option));
+				continue;
+			}
+			must_fail(EPERM, setsockopt(s, SOL_SP, option,
+						    &above[i], sizeof(int)));
+			must_eq(UNPRIVILEGED_MOST, sp_get(s, option));
+		}
+		for (i = 0; i < ARRAY_SIZE(never); i++)
+			must_fail(EINVAL, setsockopt(s, SOL_SP, option,
+						     &never[i], sizeof(int)));
+	}
+}
+
+TEST(sizes_that_need_a_privilege)
+{
+	int ours = sp_open(SOCK_REP);
+	pid_t pid;
+
+	check_sizes(ours, true);
+	sp_set(ours, SP_RCVMAXSIZE, -1);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		int s, largest = -1;
+
+		drop_privileges();
+		s = sp_open(SOCK_REP);
+		must_be(!may_force(s));
+		check_sizes(s, false);
+		/* Whoever made it: who sets it is asked. What is set stays. */
+		must_eq(-1, sp_get(ours, SP_RCVMAXSIZE));
+		must_fail(EPERM, setsockopt(ours, SOL_SP, SP_RCVMAXSIZE,
+					    &largest, sizeof(largest)));
+		must_eq(-1, sp_get(ours, SP_RCVMAXSIZE));
+		check_sizes(ours, false);
+		_exit(0);
+	}
+	child_join(pid);
+}
+
+/* Everybody may be root of a namespace: as far as SO_RCVBUFFORCE lets that go. */
+TEST(sizes_in_a_user_namespace)
+{
+	int ours = sp_open(SOCK_REP);
+	pid_t pid = (pid_t)must(fork());
+
+	if (pid == 0) {
+		int s;
+
+		drop_privileges();
+		must(unshare(CLONE_NEWUSER | CLONE_NEWNET));
+		s = sp_open(SOCK_REP);
+		printf("# root of a user namespace may%s force\n",
+		       may_force(s) ? "" : " not");
+		fflush(stdout);
+		check_sizes(s, may_force(s));
+		/* One of the outer network namespace is not its to change. */
+		check_sizes(ours, false);
+		_exit(0);
+	}
+	child_join(pid);
+}
+
+SP_TEST_MAIN
