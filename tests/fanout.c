@@ -233,14 +233,6 @@ static void read_proc(int s)
 	close(fd);
 }
 
-static void abort_all(int s)
-{
-	struct linger now = { .l_onoff = 1 };
-
-	must(setsockopt(s, SOL_SOCKET, SO_LINGER, &now, sizeof(now)));
-	must(close(s));
-}
-
 #define EXPECT_IN_TIME(...) EXPECT_GE(slow_ms(10) * 1000, delay_by(__VA_ARGS__))
 
 FIXTURE(fanout)
@@ -264,40 +256,44 @@ FIXTURE_TEARDOWN(fanout)
 
 TEST_F_TIMEOUT(fanout, nobody_waits_for_a_walk, 90)
 {
-	const int peers = at_speed(10000);
-	uint64_t before, sends, i;
+	/* TCP's memory does not suffice for more that are stuck. */
+	const int idle = at_speed(10000), stuck = idle * 3 / 10;
+	uint64_t before, sends;
+	int i;
 
-	crowd_join(&crowd, peers, &self->addr, true);
-	await_peers(self->pub, peers);
-	printf("# %d peers, bound %d ms\n", peers, slow_ms(10));
+	crowd_join(&crowd, idle, &self->addr, true);
+	await_peers(self->pub, idle);
+	printf("# %d peers, bound %d ms\n", idle, slow_ms(10));
 	watch_start();
-
 	EXPECT_IN_TIME("getpeername()", 5, ask_peer, self->pub);
 	EXPECT_IN_TIME("SP_INFO", 5, ask_info, self->pub);
 	EXPECT_IN_TIME("SIOCOUTQ", 5, ask_unsent, self->pub);
-	EXPECT_IN_TIME("setsockopt(TCP_NODELAY)", 5, set_nodelay, self->pub);
-	EXPECT_IN_TIME("setsockopt(SO_SNDBUF)", 5, set_sndbuf, self->pub);
-	EXPECT_IN_TIME("/proc/net/sp", 5, read_proc, self->pub);
-	/* All take it; then all have more than they take; then none does. */
+	EXPECT_IN_TIME("setsockopt(TCP_NODELAY)", 3, set_nodelay, self->pub);
+	EXPECT_IN_TIME("/proc/net/sp", 3, read_proc, self->pub);
 	EXPECT_IN_TIME("send() to the idle", 3, publish_little, self->pub);
 	EXPECT_EQ(0, counter(self->pub, sp_tx_dropped));
-	EXPECT_IN_TIME("send() of much", 1, publish_much, self->pub);
+
+	while (crowd.n > stuck)
+		raw_reset(crowd.fd[--crowd.n]);
+	await_peers(self->pub, stuck);
+	/* More than they take; then none of them takes anything. */
+	publish_much(self->pub);
 	for (i = 0; i < 20; i++) {
 		before = counter(self->pub, sp_tx_dropped);
 		publish_little(self->pub);
-		if (counter(self->pub, sp_tx_dropped) == before + peers)
+		if (counter(self->pub, sp_tx_dropped) == before + stuck)
 			break;
 	}
 	ASSERT_GT(20, i);
+	printf("# %d peers that are stuck\n", stuck);
 	before = counter(self->pub, sp_tx_dropped);
 	sends = counter(self->pub, sp_tx_msgs);
 	EXPECT_IN_TIME("send() to the stuck", 9, publish_little, self->pub);
-	EXPECT_IN_TIME("setsockopt(SO_SNDBUF)", 5, set_sndbuf, self->pub);
 	sends = counter(self->pub, sp_tx_msgs) - sends;
 	EXPECT_LE(9, sends);
-	EXPECT_EQ(before + sends * peers, counter(self->pub, sp_tx_dropped));
-
-	EXPECT_IN_TIME("close()", 1, abort_all, self->pub);
+	/* Each of them has missed each of these. */
+	EXPECT_EQ(before + sends * stuck, counter(self->pub, sp_tx_dropped));
+	EXPECT_IN_TIME("setsockopt(SO_SNDBUF)", 3, set_sndbuf, self->pub);
 	watch_end();
 }
 
@@ -321,11 +317,11 @@ FIXTURE_TEARDOWN(crowded)
  */
 TEST_F_TIMEOUT(crowded, the_only_peer_among_many_connections, 90)
 {
-	enum { LISTENERS = 8, EACH = 1000 };
-	const int each = at_speed(EACH) < 50 ? 50 : at_speed(EACH);
-	int sub, i, j, only;
+	enum { LISTENERS = 8 };
+	const int each = at_speed(500);
 	struct addr addr[LISTENERS], peer = { .len = sizeof(peer.storage) },
-		local = { .len = sizeof(local.storage) };
+		    local = { .len = sizeof(local.storage) };
+	int sub, i, j, only;
 
 	sub = sp_open(SOCK_SUB);
 	for (i = 0; i < LISTENERS; i++)
@@ -460,15 +456,14 @@ static void must_be_one_order(void)
 
 TEST_F_TIMEOUT(crowded, one_order_for_all, 90)
 {
-	const int peers = 300;
+	const int peers = 220;
 	static uint32_t first[NODES], other[NODES];
 	struct addr addr;
 	int i, n;
 
 	for (order.threads = 2; order.threads <= THREADS; order.threads += 2) {
 		order.pub = sp_listener(SOCK_PUB, &addr);
-		order.each = at_speed(80) / order.threads;
-		order.each = order.each < 10 ? 10 : order.each;
+		order.each = (at_speed(30) + 10) / order.threads;
 		order.len = 16;
 		memset(order.follows, 0, sizeof(order.follows));
 		crowd_join(&crowd, peers, &addr, false);
@@ -511,7 +506,7 @@ TEST_F_TIMEOUT(crowded, one_order_for_the_slow_and_the_late, 90)
 	uint64_t dropped;
 
 	order.threads = 3;
-	order.each = at_speed(80) < 20 ? 20 : at_speed(80);
+	order.each = at_speed(30) + 10;
 	order.len = 1000;
 	memset(order.follows, 0, sizeof(order.follows));
 	order.pub = sp_open(SOCK_PUB);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Peers that send something and leave while the program does not read. What they
- * sent stays, since it was accepted, but they must not pile up: so many may be
- * waited for, and then no connection is taken until the program has read.
+ * Peers that send something and leave while the program does not read. What
+ * they sent stays, since it was accepted, but they must not pile up: beyond a
+ * number of them no connection is taken until the program has read.
  */
 #include "sptest.h"
 
@@ -244,7 +244,9 @@ TEST_F_TIMEOUT(gone, are_bounded_and_heard, 90)
 {
 	enum { LATE = 3 };
 	const int backlog = variant->backlog ? variant->backlog : BACKLOG;
-	const int clients = variant->clients < 1000 ? variant->clients : many(variant->clients), role = peer_type(variant->type);
+	const int clients = variant->clients < CLIENTS ? variant->clients :
+							 many(CLIENTS);
+	const int role = peer_type(variant->type);
 	bool taken[CLIENTS + 1 + LATE] = { false },
 	     heard[CLIENTS + 1 + LATE] = { false };
 	int live, late[LATE], i, n = 0, in_backlog = 0, kept_out = 0, fd;

@@ -5,8 +5,8 @@
  * message sizes are without a privilege.
  *
  * The program under test is a child without privileges in a group of its own;
- * its peers are raw ones outside. It touches all memory that it will need before
- * it enters, so what the group is charged with is the kernel's.
+ * its peers are raw ones outside. It touches all memory that it will need
+ * before it enters, so what the group is charged with is the kernel's.
  */
 #include "sptest.h"
 
@@ -34,6 +34,16 @@ static void enter(const struct cgroup *group)
 	must(mlockall(MCL_CURRENT));
 	cgroup_enter(group);
 	drop_privileges();
+}
+
+/* In the child: until the test says so, however long filling a queue takes. */
+#define await_go(go) AT(await_go_((go)))
+static void await_go_(struct meet *go)
+{
+	struct pollfd p = { .fd = go->fd[1], .events = POLLIN };
+
+	must_eq(1, poll(&p, 1, 6 * PATIENCE_MS));
+	meet_await_(go);
 }
 
 static int program_listens(int type, const struct addr *addr)
@@ -159,8 +169,8 @@ static void must_not_have_run_out(const struct cgroup *g)
 
 /*
  * More than the group may have; every limit of the socket's own allows it. The
- * messages come one after the other, or all at once: then none of them must keep
- * the rest of another one out.
+ * messages come one after the other, or all at once: then none of them must
+ * keep the rest of another one out.
  */
 FIXTURE(memcg)
 {
@@ -230,7 +240,7 @@ TEST_F_TIMEOUT(memcg, is_the_bound, 90)
 		must(bind(sub, &self->addr.sa, self->addr.len));
 		subscribe(sub, LIT(""));
 		meet_tell(&self->told);
-		meet_await(&self->go);
+		await_go(&self->go);
 		receive_all(sub, n, len);
 		sp_expect_nothing(sub);
 		/* Nobody has paid for it. */
@@ -238,7 +248,7 @@ TEST_F_TIMEOUT(memcg, is_the_bound, 90)
 		must_eq(0, counter(sub, sp_pipe_downs));
 		must_eq(0, counter(sub, sp_rx_partial));
 		meet_tell(&self->told);
-		meet_await(&self->go);
+		await_go(&self->go);
 		_exit(0);
 	}
 	meet_await(&self->told);
@@ -310,7 +320,7 @@ static void await_charged_(const struct cgroup *g, long from, long least,
 }
 
 /* Wherever the program goes, and whoever has the socket in the end. */
-TEST_F(charged, to_where_the_socket_was_made)
+TEST_F_TIMEOUT(charged, to_where_the_socket_was_made, 90)
 {
 	enum { N = 8 };
 	struct sender senders[N] = { 0 };
@@ -325,7 +335,7 @@ TEST_F(charged, to_where_the_socket_was_made)
 		sub = program_listens(SOCK_SUB, &self->addr);
 		cgroup_leave(&self->group);
 		meet_tell(&self->told);
-		meet_await(&self->go);
+		await_go(&self->go);
 		receive_all(sub, N, MIB);
 		_exit(0);
 	}
@@ -340,7 +350,7 @@ TEST_F(charged, to_where_the_socket_was_made)
 }
 
 /* What waits in TCP's queues is TCP's, and charged like any connection's. */
-TEST_F(charged, what_tcp_holds_of_accepted_connections)
+TEST_F_TIMEOUT(charged, what_tcp_holds_of_accepted_connections, 90)
 {
 	enum { N = 20, LEAST = N * 32768 };
 	struct raw_flood flood[N] = { 0 };
@@ -353,7 +363,7 @@ TEST_F(charged, what_tcp_holds_of_accepted_connections)
 		enter(&self->group);
 		program_listens(SOCK_SUB, &self->addr);
 		meet_tell(&self->told);
-		meet_await(&self->go);
+		await_go(&self->go);
 		_exit(0);
 	}
 	meet_await(&self->told);
@@ -374,10 +384,10 @@ TEST_F(charged, what_tcp_holds_of_accepted_connections)
 	child_join(pid);
 }
 
-TEST_F(charged, pipes)
+TEST_F_TIMEOUT(charged, pipes, 90)
 {
 	/* TCP's socket, its inode and ours. */
-	enum { N = 400, EACH = 3000 };
+	enum { N = 600, EACH = 3000 };
 	pid_t pid = (pid_t)must(fork());
 	long idle;
 	int i;
@@ -386,7 +396,7 @@ TEST_F(charged, pipes)
 		enter(&self->group);
 		program_listens(SOCK_REP, &self->addr);
 		meet_tell(&self->told);
-		meet_await(&self->go);
+		await_go(&self->go);
 		_exit(0);
 	}
 	meet_await(&self->told);
@@ -394,7 +404,7 @@ TEST_F(charged, pipes)
 	idle = cgroup_get(&self->group, "memory.current");
 	for (i = 0; i < N; i++)
 		raw_peer(SOCK_REQ, &self->addr);
-	await_charged(&self->group, idle, N * EACH, "400 pipes");
+	await_charged(&self->group, idle, N * EACH, "600 pipes");
 	meet_tell(&self->go);
 	child_join(pid);
 }
@@ -412,10 +422,10 @@ static void measure(FIXTURE_DATA(charged) *self, void (*what)(int s), int type,
 		enter(&self->group);
 		s = sp_open(type);
 		meet_tell(&self->told);
-		meet_await(&self->go);
+		await_go(&self->go);
 		what(s);
 		meet_tell(&self->told);
-		meet_await(&self->go);
+		await_go(&self->go);
 		_exit(0);
 	}
 	meet_await(&self->told);
@@ -462,7 +472,7 @@ static void dial_many(int s)
 		sp_connect(s, &addr);
 }
 
-TEST_F(charged, topics)
+TEST_F_TIMEOUT(charged, topics, 90)
 {
 	/* A node, besides what it is for. */
 	measure(self, subscribe_to_many, SOCK_SUB, TOPICS * 64L,
@@ -471,7 +481,7 @@ TEST_F(charged, topics)
 		"1,000 topics of 4,096 bytes");
 }
 
-TEST_F(charged, endpoints)
+TEST_F_TIMEOUT(charged, endpoints, 90)
 {
 	/* Each has a TCP socket that it dials again with. */
 	measure(self, dial_many, SOCK_REQ, DIALERS * 3000L, "1,000 dialers");
@@ -548,7 +558,7 @@ TEST(sizes_that_need_a_privilege)
 	child_join(pid);
 }
 
-/* Everybody may be root of a namespace: as far as SO_RCVBUFFORCE lets that go. */
+/* Everybody may be root of a namespace: that goes as far as SO_RCVBUFFORCE. */
 TEST(sizes_in_a_user_namespace)
 {
 	int ours = sp_open(SOCK_REP);
