@@ -31,12 +31,12 @@ static void many_files(void)
  * So many raw subscribers in some order of connecting, none of which reads. In
  * batches, because a greeting takes a trip and a backlog is short.
  */
-struct crowd {
+struct audience {
 	int fd[10000];
 	int n;
 };
 
-static void crowd_join(struct crowd *c, int n, const struct addr *to,
+static void audience_join(struct audience *c, int n, const struct addr *to,
 		       bool narrow)
 {
 	enum { BATCH = 64 };
@@ -56,13 +56,13 @@ static void crowd_join(struct crowd *c, int n, const struct addr *to,
 	}
 }
 
-static void crowd_leave(struct crowd *c)
+static void audience_leave(struct audience *c)
 {
 	while (c->n)
 		raw_reset(c->fd[--c->n]);
 }
 
-static struct crowd crowd;
+static struct audience audience;
 
 /* The thread that wants to run each millisecond. */
 static struct {
@@ -251,7 +251,7 @@ FIXTURE_SETUP(fanout)
 
 FIXTURE_TEARDOWN(fanout)
 {
-	crowd_leave(&crowd);
+	audience_leave(&audience);
 }
 
 TEST_F_TIMEOUT(fanout, nobody_waits_for_a_walk, 90)
@@ -261,7 +261,7 @@ TEST_F_TIMEOUT(fanout, nobody_waits_for_a_walk, 90)
 	uint64_t before, sends;
 	int i;
 
-	crowd_join(&crowd, idle, &self->addr, true);
+	audience_join(&audience, idle, &self->addr, true);
 	await_peers(self->pub, idle);
 	printf("# %d peers, bound %d ms\n", idle, slow_ms(10));
 	watch_start();
@@ -273,8 +273,8 @@ TEST_F_TIMEOUT(fanout, nobody_waits_for_a_walk, 90)
 	EXPECT_IN_TIME("send() to the idle", 3, publish_little, self->pub);
 	EXPECT_EQ(0, counter(self->pub, sp_tx_dropped));
 
-	while (crowd.n > stuck)
-		raw_reset(crowd.fd[--crowd.n]);
+	while (audience.n > stuck)
+		raw_reset(audience.fd[--audience.n]);
 	await_peers(self->pub, stuck);
 	/* More than they take; then none of them takes anything. */
 	publish_much(self->pub);
@@ -308,7 +308,7 @@ FIXTURE_SETUP(crowded)
 
 FIXTURE_TEARDOWN(crowded)
 {
-	crowd_leave(&crowd);
+	audience_leave(&audience);
 }
 
 /*
@@ -328,7 +328,7 @@ TEST_F_TIMEOUT(crowded, the_only_peer_among_many_connections, 90)
 		addr[i] = sp_bind(sub, AF_INET);
 	for (j = 0; j < each; j++)
 		for (i = 0; i < LISTENERS; i++)
-			crowd.fd[crowd.n++] = raw_connect(&addr[i]);
+			audience.fd[audience.n++] = raw_connect(&addr[i]);
 	only = raw_peer(SOCK_PUB, &addr[0]);
 	await_peers(sub, 1);
 	printf("# %u connections, %u peer, bound %d ms\n",
@@ -466,21 +466,21 @@ TEST_F_TIMEOUT(crowded, one_order_for_all, 90)
 		order.each = (at_speed(30) + 10) / order.threads;
 		order.len = 16;
 		memset(order.follows, 0, sizeof(order.follows));
-		crowd_join(&crowd, peers, &addr, false);
+		audience_join(&audience, peers, &addr, false);
 		await_peers(order.pub, peers);
 		publish_together(NULL, NULL);
 		/* Small enough for TCP's own buffers, so nothing is dropped. */
 		EXPECT_EQ(0, counter(order.pub, sp_tx_dropped));
 		close(order.pub);
 		n = order.threads * order.each;
-		must_eq(n, enter_sequence(crowd.fd[0], first));
+		must_eq(n, enter_sequence(audience.fd[0], first));
 		for (i = 1; i < peers; i++) {
-			must_eq(n, enter_sequence(crowd.fd[i], other));
+			must_eq(n, enter_sequence(audience.fd[i], other));
 			if (memcmp(first, other, (size_t)n * sizeof(*first)))
 				die("peers 0 and %d differ in their order", i);
 		}
 		must_be_one_order();
-		crowd_leave(&crowd);
+		audience_leave(&audience);
 	}
 }
 
@@ -490,9 +490,9 @@ static void come_and_go(const struct addr *to)
 	int i;
 
 	for (i = 0; i < 20; i++) {
-		raw_reset(crowd.fd[i]);
-		crowd.fd[i] = crowd.fd[--crowd.n];
-		crowd_join(&crowd, 1, to, false);
+		raw_reset(audience.fd[i]);
+		audience.fd[i] = audience.fd[--audience.n];
+		audience_join(&audience, 1, to, false);
 	}
 }
 
@@ -512,15 +512,15 @@ TEST_F_TIMEOUT(crowded, one_order_for_the_slow_and_the_late, 90)
 	order.pub = sp_open(SOCK_PUB);
 	sol_set(order.pub, SO_SNDBUF, LEAST_SNDBUF);
 	addr = sp_bind(order.pub, AF_INET);
-	crowd_join(&crowd, wide, &addr, false);
-	crowd_join(&crowd, narrow, &addr, true);
+	audience_join(&audience, wide, &addr, false);
+	audience_join(&audience, narrow, &addr, true);
 	await_peers(order.pub, wide + narrow);
 	publish_together(come_and_go, &addr);
 	dropped = counter(order.pub, sp_tx_dropped);
 	EXPECT_LE(1, dropped);
 	close(order.pub);
-	for (i = 0; i < crowd.n; i++) {
-		n = enter_sequence(crowd.fd[i], sequence);
+	for (i = 0; i < audience.n; i++) {
+		n = enter_sequence(audience.fd[i], sequence);
 		least = n < least ? n : least;
 		most = n > most ? n : most;
 	}
