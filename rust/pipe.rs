@@ -616,6 +616,11 @@ impl<U: Upper> Pipe<U> {
     /// wait from another. To be called once every [`LOOK_INTERVAL`] as long as it lasts. In task context.
     pub(crate) fn press(self: &Arc<Self>, spell: u32) {
         let mut rx = self.rx.lock();
+        if rx.held || rx.behind {
+            // It is us who do not read.
+            rx.mark = None;
+            return;
+        }
         rx.judge = rx.looks(spell) >= PACE_LOOKS;
         if let Some(mark) = &mut rx.mark {
             mark.looks = mark.looks.saturating_add(1);
@@ -671,11 +676,13 @@ impl<U: Upper> Pipe<U> {
             tcp.read(|segment| stop = self.feed(segment, budget, flags));
             stop
         });
-        self.note(stop);
+        let begun = self.note(stop);
         match stop {
             Stop::Hungry => {
                 if tcp.at_end() {
                     self.end(End::Disconnected);
+                } else if begun && tcp.tell_window() {
+                    self.kick();
                 }
             }
             Stop::Held => {
@@ -709,14 +716,16 @@ impl<U: Upper> Pipe<U> {
         stop
     }
 
-    /// Notes how reading stopped, and whose fault it is that no message is whole.
-    fn note(self: &Arc<Self>, stop: Stop) {
+    /// Notes how reading stopped, and whose fault it is if a message is begun and not whole. Returns whether
+    /// one is.
+    fn note(self: &Arc<Self>, stop: Stop) -> bool {
         let mut rx = self.rx.lock();
+        let begun = rx.decoder.begun();
         rx.behind = stop == Stop::Spent;
         rx.short = stop == Stop::NoMemory;
         let mut check_in = None;
         match stop {
-            Stop::Hungry => match rx.decoder.begun() {
+            Stop::Hungry => match begun {
                 Some(len) if rx.since.is_none() => {
                     rx.since = Some(work::now_ms());
                     check_in = Some(time_for(len));
@@ -724,13 +733,17 @@ impl<U: Upper> Pipe<U> {
                 Some(_) | None => {}
             },
             // It is us who keep the peer waiting.
-            Stop::Held | Stop::NoMemory | Stop::Spent => rx.since = None,
+            Stop::Held | Stop::NoMemory | Stop::Spent => {
+                rx.since = None;
+                rx.mark = None;
+            }
             Stop::Violated(_) => {}
         }
         drop(rx);
         if let Some(ms) = check_in {
             U::check_in(&self.upper, ms);
         }
+        begun.is_some()
     }
 
     fn retry_soon(&self) {

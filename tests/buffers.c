@@ -137,7 +137,7 @@ FIXTURE_TEARDOWN(many_large)
  */
 TEST_F_TIMEOUT(many_large, announced_at_once_sent_in_turn, 90)
 {
-	const int peers = many(300);
+	const int peers = many(120);
 	struct crowd *c = &self->c;
 	struct most most;
 	int i;

@@ -391,6 +391,41 @@ bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing)
 	return tcp_receive_window(tcp_sk(sk)) <= least || tcp_under_memory_pressure(sk);
 }
 
+/*
+ * After reading, in the middle of what is waited for: lets the peer send a segment
+ * as large as it likes. On loopback that is half of what an untuned buffer holds,
+ * or more than that, and TCP tunes only where reading never pauses; nor does it tell
+ * of a window that has grown by less than double since it acknowledged what we have
+ * just read. The peer would wait for a probe timer each time.
+ *
+ * What waits in the backlog counts until all of it is handled. If we are called from
+ * there, the answer is true: there will be room that the peer is not told of.
+ */
+bool sp_helper_tcp_tell_window(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+	int want = 2 * tp->advmss;
+	u32 told, room;
+
+	if (tcp_full_space(sk) < want && !(sk->sk_userlocks & SOCK_RCVBUF_LOCK) &&
+	    !tcp_under_memory_pressure(sk)) {
+		WRITE_ONCE(sk->sk_rcvbuf, max(sk->sk_rcvbuf, tcp_space_from_win(sk, want)));
+		if (tp->window_clamp < want)
+			WRITE_ONCE(tp->window_clamp, want);
+		tp->rcv_ssthresh = max_t(u32, tp->rcv_ssthresh, want);
+	}
+	told = tcp_receive_window(tp);
+	if (told >= tp->advmss ||
+	    !((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2)))
+		return false;
+	if (READ_ONCE(sk->sk_backlog.len))
+		return true;
+	room = min_t(int, tcp_space(sk), tp->rcv_ssthresh);
+	if (room > told + tp->advmss / 8)
+		__tcp_send_ack(sk, tp->rcv_nxt, 0);
+	return false;
+}
+
 bool sp_helper_tcp_urgent(const struct sock *sk)
 {
 	return tcp_sk(sk)->urg_data;

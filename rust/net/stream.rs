@@ -273,6 +273,13 @@ impl TcpLocked<'_> {
         unsafe { bindings::tcp_read_sock(self.sk.as_ptr(), &mut desc, Some(actor::<F>)) };
     }
 
+    /// After [`Self::read`], where more is waited for: tells the peer of room that it may not know of. True
+    /// if that cannot be told in this callback, and is to be done once the lock was released.
+    pub(crate) fn tell_window(&mut self) -> bool {
+        // SAFETY: By the type invariant the sock is live and locked.
+        unsafe { bindings::sp_helper_tcp_tell_window(self.sk.as_ptr()) }
+    }
+
     /// Whether the peer has sent urgent data. The byte is never handed out, nor is what follows it.
     pub(crate) fn has_urgent(&self) -> bool {
         // SAFETY: By the type invariant the sock is live and locked.
