@@ -10,14 +10,15 @@ set -eu -o pipefail
 start() {
 	name=$1
 	shift
-	printf '$'
+	# One write: the others are printing, too.
+	line='$'
 	for word; do
 		case $word in
-		*' '*) printf " '%s'" "$word" ;;
-		*) printf ' %s' "$word" ;;
+		*' '*) line="$line '$word'" ;;
+		*) line="$line $word" ;;
 		esac
 	done
-	echo ' &'
+	echo "$line &"
 	run "$name" "$@" &
 }
 

@@ -16,7 +16,7 @@ flavour=$1
 fragments=("$tests/config.release")
 targets=(bzImage modules)
 case $flavour in
-release) objects=1020 ;;
+release) objects=1070 ;;
 debug)
 	objects=1100
 	fragments+=("$tests/config.debug")
