@@ -8,5 +8,5 @@ top=$(dirname "$scripts")
 
 "$scripts/setup-packages.sh" source build rust guest
 make -s -C "$top/userspace" O="$top/build/userspace" >&2
-"$scripts/vm.sh" --timeout 60 --file "$top/build/userspace:/root/bin" \
+"$scripts/vm.sh" --file "$top/build/userspace:/root/bin" \
 	--file "$scripts/guest-demo.sh" -- /root/guest-demo.sh
