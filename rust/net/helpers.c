@@ -64,6 +64,51 @@ void sp_helper_lock_sock(struct sock *sk)
 	lock_sock(sk);
 }
 
+/*
+ * In a softirq, TCP charges what a packet needs beyond the limit of the control group,
+ * within the bounds of its buffers. What it charges in a task may call the group's
+ * OOM killer, which is right where that is a task of the group, but not in a worker:
+ * any peer can cause it to run, and its backlog is packets. So in this scope, a worker
+ * goes beyond the limit as a softirq does. No allocation takes from the reserves for
+ * it, see sk_allocation, and none of ours is made in it.
+ */
+unsigned int sp_helper_worker_begin(void)
+{
+	return current->flags & PF_KTHREAD ? memalloc_noreclaim_save() : 0;
+}
+
+void sp_helper_worker_end(unsigned int flags)
+{
+	memalloc_noreclaim_restore(flags);
+}
+
+/* Leaves that scope for a callback, as softirqs do for what they interrupt. */
+unsigned int sp_helper_callback_begin(void)
+{
+	unsigned int flags = 0;
+
+	if (in_task()) {
+		flags = current->flags & PF_MEMALLOC;
+		current->flags &= ~PF_MEMALLOC;
+	}
+	return flags;
+}
+
+void sp_helper_callback_end(unsigned int flags)
+{
+	if (flags)
+		current->flags |= flags;
+}
+
+/* Handles the packets that came meanwhile. */
+void sp_helper_release_sock(struct sock *sk)
+{
+	unsigned int flags = sp_helper_worker_begin();
+
+	release_sock(sk);
+	sp_helper_worker_end(flags);
+}
+
 int sp_helper_sndbuf(const struct sock *sk)
 {
 	return READ_ONCE(sk->sk_sndbuf);
@@ -318,6 +363,7 @@ void sp_helper_tcp_defaults(struct sock *sk)
 	tcp_sock_set_nodelay(sk);
 	sock_set_keepalive(sk);
 	sk->sk_reuse = SK_CAN_REUSE;
+	sk->sk_allocation |= __GFP_NOMEMALLOC;
 #if IS_ENABLED(CONFIG_IPV6)
 	sk->sk_ipv6only = 0;
 #endif
@@ -348,9 +394,13 @@ int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_
 	struct msghdr msg = {
 		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0),
 	};
+	unsigned int flags = sp_helper_worker_begin();
+	int sent;
 
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, segments, bytes);
-	return tcp_sendmsg_locked(sk, &msg, bytes);
+	sent = tcp_sendmsg_locked(sk, &msg, bytes);
+	sp_helper_worker_end(flags);
+	return sent;
 }
 
 /* In the write_space callback: whether there is room; if so, no more calls until it is wanted. */
@@ -538,22 +588,8 @@ static bool sp_adopt(struct sock *sk, const struct sock *listener,
 		sock_set_flag(sk, SOCK_KEEPOPEN);
 	}
 	sk->sk_reuse = SK_CAN_REUSE;
+	sk->sk_allocation |= __GFP_NOMEMALLOC;
 	return true;
-}
-
-/*
- * Whether the control group has room for a connection, or can make some. What is
- * given back here serves what is charged next.
- */
-static bool sp_may_charge(struct mem_cgroup *memcg)
-{
-	void *probe;
-
-	if (!memcg)
-		return true;
-	probe = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN);
-	kfree(probe);
-	return probe;
 }
 
 /*
@@ -563,9 +599,8 @@ static bool sp_may_charge(struct mem_cgroup *memcg)
  * root cgroup, and leaves this one. (Set afterwards, what was never charged would
  * be uncharged.) The struct socket and the sock are charged to it as well.
  *
- * A peer must not bring the cgroup's OOM killer about, which charging does for what
- * cannot fail. So nobody is accepted where there is no room; and where there was,
- * but not for all that has arrived, that one connection goes beyond the limit.
+ * Where the group has no room nobody is accepted. The probe is given back, and serves
+ * what is charged next; what does not fit goes beyond the limit.
  *
  * Return: 0 or -EAGAIN; -EINVAL if it is no listener any more; -ECONNABORTED if the
  * connection was not to be had; else it still waits.
@@ -579,6 +614,7 @@ int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 	struct mem_cgroup *memcg, *outer;
 	unsigned int flags;
 	bool adopted;
+	void *probe;
 	int err;
 
 	if (READ_ONCE(sk->sk_state) != TCP_LISTEN)
@@ -589,8 +625,10 @@ int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 
 	memcg = mem_cgroup_sk_enabled(owner) ? mem_cgroup_from_sk(owner) : NULL;
 	outer = set_active_memcg(memcg);
+	probe = kmalloc(PAGE_SIZE, GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
+	kfree(probe);
 	err = -ENOMEM;
-	if (sp_may_charge(memcg))
+	if (probe)
 		err = sock_create_lite(sk->sk_family, sk->sk_type, sk->sk_protocol, accepted);
 	set_active_memcg(outer);
 	if (err)
@@ -611,20 +649,22 @@ int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 		child->sk_memcg = memcg;
 	}
 #endif
+	flags = sp_helper_worker_begin();
 	outer = set_active_memcg(memcg);
-	flags = memalloc_noreclaim_save();
 	__inet_accept(listener, *accepted, child);
-	memalloc_noreclaim_restore(flags);
 	set_active_memcg(outer);
 	adopted = sp_adopt(child, sk, callbacks);
 	release_sock(child);
 
 	(*accepted)->ops = ops;
 	__module_get(ops->owner);
-	if (adopted)
-		return 0;
-	sock_release(*accepted);
-	return -ECONNABORTED;
+	err = 0;
+	if (!adopted) {
+		sock_release(*accepted);
+		err = -ECONNABORTED;
+	}
+	sp_helper_worker_end(flags);
+	return err;
 }
 
 void sp_helper_tcp_forget_error(struct sock *sk)

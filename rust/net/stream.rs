@@ -114,6 +114,7 @@ impl Stream {
     /// sleep.
     pub(crate) fn set_buffers(&self, sk: &SkRef) {
         let (sndbuf, rcvbuf) = sk.fixed_buffers();
+        let _within_tcp = WithinTcp::enter();
         // SAFETY: By the type invariant the sock is live, and it is not locked by us.
         unsafe { bindings::sp_helper_tcp_buffers(self.sk.as_ptr(), sndbuf, rcvbuf) };
     }
@@ -129,6 +130,7 @@ impl Stream {
     ///
     /// Those of setsockopt(2) on a TCP socket.
     pub(crate) fn set_option(&self, setting: &Setting) -> Result {
+        let _within_tcp = WithinTcp::enter();
         setting.apply(self.sk.as_ptr())
     }
 
@@ -369,7 +371,37 @@ impl Drop for StreamGuard<'_> {
     fn drop(&mut self) {
         // SAFETY: `Stream::lock` took it, and by the type invariant of `TcpLocked` the sock is live.
         // Packets that had to wait are handled in here, callbacks included.
-        unsafe { bindings::release_sock(self.0.sk.as_ptr()) };
+        unsafe { bindings::sp_helper_release_sock(self.0.sk.as_ptr()) };
+    }
+}
+
+/// While this lives the task is in TCP and nowhere else. A worker then never calls the OOM killer of the
+/// control group that TCP charges, as `sp_helper_worker_begin` tells; a callback leaves that while it
+/// runs. The helpers that need it on the way of a message have it themselves.
+///
+/// # Invariants
+///
+/// `flags` end it in the task that made it, which it does not leave.
+struct WithinTcp {
+    flags: c_uint,
+    _task: PhantomData<*mut ()>,
+}
+
+impl WithinTcp {
+    fn enter() -> Self {
+        // INVARIANT: Not `Send`.
+        WithinTcp {
+            // SAFETY: No requirements.
+            flags: unsafe { bindings::sp_helper_worker_begin() },
+            _task: PhantomData,
+        }
+    }
+}
+
+impl Drop for WithinTcp {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant this is the task, and these are its flags.
+        unsafe { bindings::sp_helper_worker_end(self.flags) };
     }
 }
 
@@ -517,7 +549,11 @@ unsafe fn attached<E: StreamEvents>(
         sk,
         _stream: PhantomData,
     };
+    // SAFETY: No requirements.
+    let flags = unsafe { bindings::sp_helper_callback_begin() };
     call(this, &mut tcp);
+    // SAFETY: In the same context, and these are what it gave.
+    unsafe { bindings::sp_helper_callback_end(flags) };
 }
 
 /// `sk_state_change` of an attached stream.
@@ -651,6 +687,7 @@ impl TcpSocket {
     /// What is known at once: no route, for example.
     pub(crate) fn connect(&self, name: &Name) -> Result {
         let mut name = *name;
+        let _within_tcp = WithinTcp::enter();
         // CAST: A length of at most 28; O_NONBLOCK is a small constant.
         // SAFETY: By the type invariant the socket is live; `name` outlives the call.
         let err = unsafe {
@@ -671,6 +708,7 @@ impl TcpSocket {
     /// cgroup, the label and the owner that it was created with.
     pub(crate) fn disconnect(&self) {
         let mut unspec = [0_u8; 16];
+        let _within_tcp = WithinTcp::enter();
         // CAST: 16.
         // SAFETY: As for `connect`; zeroes are AF_UNSPEC.
         unsafe {
@@ -686,6 +724,7 @@ impl TcpSocket {
 
     /// Sends a FIN after what is queued; what the peer sends can still be read.
     pub(crate) fn finish_sending(&self) {
+        let _within_tcp = WithinTcp::enter();
         // SAFETY: By the type invariant the socket is live. A failure means that there is no connection.
         let _ = unsafe {
             bindings::kernel_sock_shutdown(
@@ -697,6 +736,7 @@ impl TcpSocket {
 
     /// Ends the connection politely, in both directions, and keeps the socket.
     pub(crate) fn hang_up(&self) {
+        let _within_tcp = WithinTcp::enter();
         // SAFETY: As in `finish_sending`.
         let _ = unsafe {
             bindings::kernel_sock_shutdown(
@@ -731,6 +771,7 @@ impl TcpSocket {
 
 impl Drop for TcpSocket {
     fn drop(&mut self) {
+        let _within_tcp = WithinTcp::enter();
         // SAFETY: By the type invariant the socket is ours, and it is not used again.
         unsafe { bindings::sock_release(self.socket.as_ptr()) };
     }

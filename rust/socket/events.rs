@@ -81,6 +81,8 @@ impl Accepts for Socket {
                 Err(e) if e == EINVAL => return Accepted::All,
                 Err(_) => {
                     listener.retry = true;
+                    drop(endpoints);
+                    this.sk.reclaim();
                     this.attend_in(ACCEPT_DELAY);
                     return Accepted::All;
                 }
