@@ -130,6 +130,33 @@ TEST_F(unload, a_reset_ends_the_delivery)
 }
 
 /*
+ * Connections that waited at our listener and went to an ordinary one: what
+ * comes in for them afterwards is none of ours.
+ */
+TEST_F(unload, before_what_moved_away_is_read)
+{
+	struct moved m;
+
+	group_move(&m, NULL);
+	module_unload();
+	group_expect_heard(&m);
+	reload();
+}
+
+/* The same where it was not us who closed the listener. */
+TEST_F(unload, before_what_was_taken_away_is_read)
+{
+	struct moved m;
+	int s;
+
+	group_move(&m, &s);
+	close(s);
+	module_unload();
+	group_expect_heard(&m);
+	reload();
+}
+
+/*
  * Traffic, close, rmmod, insmod; the peers connect and send all the while, so
  * listeners and pipes go in every stage.
  */

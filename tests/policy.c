@@ -8,6 +8,7 @@
 
 #include <linux/bpf.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* A control group of the test's own, and a BPF program that always says no. */
 FIXTURE(policy)
@@ -317,6 +318,135 @@ TEST_F(policy, memory_is_the_sender_s)
 		tick(deadline, "the memory to be given back");
 	meet_tell(&drained);
 	child_join(pid);
+}
+
+/* A listener in the group, until @done. Nothing is received. */
+static pid_t listener_in(const struct cgroup *group, int rcvbuf, struct addr *addr,
+			 struct meet *done)
+{
+	struct meet up;
+	pid_t pid;
+	int rep;
+
+	*addr = nowhere(AF_INET);
+	meet_init(&up);
+	meet_init(done);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		cgroup_enter(group);
+		rep = sp_open(SOCK_REP);
+		sol_set(rep, SO_RCVBUF, rcvbuf);
+		must(bind(rep, &addr->sa, addr->len));
+		meet_tell(&up);
+		meet_await(done);
+		_exit(0);
+	}
+	meet_await(&up);
+	return pid;
+}
+
+/* A greeting, and requests of 1,000 bytes that make up @len. */
+static void send_requests(int fd, size_t len)
+{
+	static const unsigned char head[] = { 0, 0, 0, 0, 0, 0, 3, 0xe8, 0x80 };
+	unsigned char frame[HEADER_LEN + 1000] = { 0 };
+
+	raw_greet(fd, SOCK_REQ);
+	memcpy(frame, head, sizeof(head));
+	for (; len > sizeof(frame); len -= sizeof(frame))
+		raw_write(fd, frame, sizeof(frame));
+}
+
+/* What had arrived before it was accepted, too; most of it still waits. */
+TEST_F(policy, memory_of_what_came_before_accept)
+{
+	int64_t deadline = patience();
+	struct works works;
+	struct addr addr;
+	struct meet done;
+	pid_t pid;
+	int fd;
+
+	pid = listener_in(&self->group, 4096, &addr, &done);
+	works_hold(&works);
+	fd = raw_connect(&addr);
+	send_requests(fd, 30000);
+	works_release(&works);
+	raw_expect_greeting(fd, SOCK_REP);
+	while (cgroup_stat(&self->group, "memory.stat", "sock") < 4096)
+		tick(deadline, "what came to be charged");
+	meet_tell(&done);
+	child_join(pid);
+	/* No less than was charged; below zero would be a huge number. */
+	while (cgroup_stat(&self->group, "memory.stat", "sock"))
+		tick(deadline, "what came to be uncharged");
+}
+
+/* Nobody dies of what arrived before it was accepted, either. */
+TEST_F(policy, no_room_for_what_came_before_accept)
+{
+	enum { PEERS = 8, EACH = 40000 };
+	int peers[PEERS], i;
+	struct works works;
+	struct addr addr;
+	struct meet done;
+	pid_t pid;
+
+	pid = listener_in(&self->group, 65536, &addr, &done);
+	works_hold(&works);
+	for (i = 0; i < PEERS; i++) {
+		peers[i] = raw_connect(&addr);
+		send_requests(peers[i], EACH);
+	}
+	cgroup_set(&self->group, "memory.max",
+		   cgroup_get(&self->group, "memory.current") + EACH);
+	works_release(&works);
+	/* The first has room, for itself at least. */
+	raw_expect_greeting(peers[0], SOCK_REP);
+	pass_ms(500);
+	EXPECT_EQ(0, cgroup_stat(&self->group, "memory.events", "oom"));
+	must_eq(0, waitpid(pid, NULL, WNOHANG));
+	cgroup_set(&self->group, "memory.max", 1 << 30);
+	for (i = 1; i < PEERS; i++)
+		raw_expect_greeting(peers[i], SOCK_REP);
+	meet_tell(&done);
+	child_join(pid);
+}
+
+/*
+ * A group without room takes no connections, and a peer that comes has nobody
+ * killed for it. When there is room again, who waits gets in.
+ */
+TEST_F(policy, no_room_for_a_connection)
+{
+	enum { MOST = 2000 };
+	int *peers = calloc(MOST, sizeof(*peers)), n;
+	struct addr addr;
+	struct meet done;
+	pid_t pid;
+
+	must_be(peers);
+	pid = listener_in(&self->group, 4096, &addr, &done);
+	cgroup_set(&self->group, "memory.max",
+		   cgroup_get(&self->group, "memory.current"));
+	/* There may be room for a few that is accounted for already. */
+	for (n = 0; n < MOST; n++) {
+		struct pollfd p = { .events = POLLIN };
+
+		peers[n] = p.fd = raw_connect(&addr);
+		if (poll(&p, 1, 4 * quiet_ms()) == 0)
+			break;
+	}
+	must_be(n < MOST);
+	pass_ms(500);
+	expect_not_in(peers[n]);
+	EXPECT_EQ(0, cgroup_stat(&self->group, "memory.events", "oom"));
+	must_eq(0, waitpid(pid, NULL, WNOHANG));
+	cgroup_set(&self->group, "memory.max", 1 << 30);
+	raw_expect_greeting(peers[n], SOCK_REP);
+	meet_tell(&done);
+	child_join(pid);
+	free(peers);
 }
 
 SP_TEST_MAIN

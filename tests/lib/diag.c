@@ -2,6 +2,7 @@
 #include "diag.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -34,6 +35,8 @@ static void take(struct diag *d, const struct nlmsghdr *nlh)
 	long len = (long)nlh->nlmsg_len - (long)NLMSG_LENGTH(sizeof(*m));
 
 	memset(d, 0, sizeof(*d));
+	d->id = m->id;
+	d->family = m->idiag_family;
 	d->state = m->idiag_state;
 	d->uid = m->idiag_uid;
 	d->ifindex = (int)m->id.idiag_if;
@@ -55,6 +58,9 @@ static void take(struct diag *d, const struct nlmsghdr *nlh)
 			break;
 		case INET_DIAG_SKV6ONLY:
 			d->v6only = value(a, n);
+			break;
+		case INET_DIAG_SKMEMINFO:
+			memcpy(&d->rmem, RTA_DATA(a), sizeof(d->rmem));
 			break;
 		case INET_DIAG_CONG:
 			strncpy(d->congestion, RTA_DATA(a),
@@ -81,6 +87,7 @@ static void ask(int nl, int family)
 			.idiag_states = ~0U,
 			.idiag_ext = 1 << (INET_DIAG_TOS - 1) |
 				     1 << (INET_DIAG_TCLASS - 1) |
+				     1 << (INET_DIAG_SKMEMINFO - 1) |
 				     1 << (INET_DIAG_CONG - 1),
 		},
 	};
@@ -128,4 +135,53 @@ bool diag_find_(struct diag *d, int local, int remote)
 		close(nl);
 	}
 	return found;
+}
+
+/* Asks for the one that a packet with these ports would meet; 0, or the errno. */
+static int destroy(int nl, const struct diag *d, int remote)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct inet_diag_req_v2 req;
+	} msg = {
+		.nlh = {
+			.nlmsg_len = sizeof(msg),
+			.nlmsg_type = SOCK_DESTROY,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+		},
+		.req = {
+			.sdiag_family = (uint8_t)d->family,
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states = ~0U,
+			.id = d->id,
+		},
+	};
+	struct {
+		struct nlmsghdr nlh;
+		struct nlmsgerr error;
+		char rest[256];
+	} answer;
+
+	msg.req.id.idiag_dport = htons((uint16_t)remote);
+	must_(send(nl, &msg, sizeof(msg), 0), "send to sock_diag");
+	must_(recv(nl, &answer, sizeof(answer), 0), "recv from sock_diag");
+	return answer.nlh.nlmsg_type == NLMSG_ERROR ? -answer.error.error : 0;
+}
+
+void diag_destroy_(int local, int remote)
+{
+	struct diag d;
+	int nl, err, i;
+
+	if (!diag_find_(&d, local, remote))
+		die("no TCP socket with ports %d and %d", local, remote);
+	nl = (int)must_(socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG),
+			"socket(NETLINK_SOCK_DIAG)");
+	err = destroy(nl, &d, remote);
+	/* In an SO_REUSEPORT group it is a matter of chance which one is met. */
+	for (i = 1; err == ENOENT && !remote && i < 1000; i++)
+		err = destroy(nl, &d, i);
+	close(nl);
+	if (err)
+		die("SOCK_DESTROY: errno %d", err);
 }

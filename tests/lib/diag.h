@@ -8,17 +8,22 @@
 
 #include "must.h"
 
+#include <linux/inet_diag.h>
 #include <linux/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct diag {
+	struct inet_diag_sockid id;
+	int family;
 	unsigned int state;
 	unsigned int uid;
 	int ifindex;
 	int tos, tclass;
 	uint32_t mark;
 	bool v6only;
+	/* What its receive buffer holds, errors for the program included. */
+	unsigned int rmem;
 	char congestion[16];
 	/* Until the keepalive timer fires; -1 if it does not run. */
 	int keepalive_ms;
@@ -30,5 +35,9 @@ struct diag {
  */
 #define diag_find(d, local, remote) AT(diag_find_((d), (local), (remote)))
 bool diag_find_(struct diag *d, int local_port, int remote_port);
+
+/* Ends that socket, as `ss -K` does (SOCK_DESTROY). It has to be there. */
+#define diag_destroy(local, remote) AT(diag_destroy_((local), (remote)))
+void diag_destroy_(int local_port, int remote_port);
 
 #endif

@@ -16,6 +16,7 @@
 #include "crowd.h"
 #include "diag.h"
 #include "filler.h"
+#include "group.h"
 #include "late.h"
 #include "must.h"
 #include "netns.h"
@@ -25,5 +26,6 @@
 #include "sock.h"
 #include "start.h"
 #include "task.h"
+#include "works.h"
 
 #endif
