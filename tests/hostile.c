@@ -247,6 +247,95 @@ TEST_F(victim, half_closed)
 	close(fd);
 }
 
+/* Urgent data has no meaning here, and hides what comes after it. */
+TEST_F(victim, urgent_data)
+{
+	static const struct {
+		const char *what, *before;
+		size_t len;
+		bool greets;
+	} row[] = {
+		{ "before a greeting", LIT(""), false },
+		{ "in a greeting", LIT("\0SP"), false },
+		{ "after a greeting", LIT(""), true },
+		{ "in a length", LIT("\0\0\0"), true },
+		{ "in a request", LIT("\0\0\0\0\0\0\0\x20" I "abc"), true },
+		{ "after a request", LIT("\0\0\0\0\0\0\0\7" I "abc"), true },
+	};
+	uint64_t seen, downs = 0;
+	struct sp_info info;
+	size_t i;
+	char c;
+
+	for (i = 0; i < ARRAY_SIZE(row); i++) {
+		int fd = row[i].greets ? raw_peer(SOCK_REQ, &self->addr) :
+					 raw_connect(&self->addr);
+
+		downs += row[i].greets;
+		raw_write(fd, row[i].before, row[i].len);
+		must_eq(1, send(fd, "!", 1, MSG_OOB | MSG_NOSIGNAL));
+		/* Of those that had come to it, our greeting is read first. */
+		while (recv(fd, &c, 1, 0) == 1)
+			;
+		must_be(errno != EAGAIN);
+		close(fd);
+		await_counter(self->rep, sp_pipe_downs, downs);
+		info = sp_info(self->rep);
+		seen = info.sp_rx_malformed + info.sp_rx_partial +
+		       info.sp_bad_greetings;
+		EXPECT_LE(i + 1, seen) {
+			TH_LOG("not counted: %s", row[i].what);
+		}
+		/* A request that came before it may be there still. */
+		while (recv(self->rep, NULL, 0, MSG_DONTWAIT) >= 0)
+			;
+		still_serves(self);
+	}
+	EXPECT_EQ(1, sp_get(self->rep, SP_PEERS));
+}
+
+/* Also while nothing is read of that peer: what it sent before may arrive. */
+TEST(urgent_data_behind_a_full_buffer)
+{
+	enum { LEN = 8000, FRAMES = 30 };
+	unsigned char *body, seen[LEN + 1];
+	struct addr addr;
+	int sub = sp_open(SOCK_SUB), good, bad, i;
+	int64_t deadline = patience();
+	ssize_t n;
+
+	sol_set(sub, SO_RCVBUF, 32768);
+	addr = sp_bind(sub, AF_INET);
+	subscribe(sub, LIT(""));
+	good = raw_peer(SOCK_PUB, &addr);
+	bad = raw_peer(SOCK_PUB, &addr);
+	await_peers(sub, 2);
+	for (i = 0; i < FRAMES; i++) {
+		body = filler(LEN, (uint32_t)i);
+		raw_frame(bad, body, LEN);
+		free(body);
+	}
+	must_eq(1, send(bad, "!", 1, MSG_OOB | MSG_NOSIGNAL));
+	for (i = 0;;) {
+		bool gone = sp_get(sub, SP_PEERS) == 1;
+
+		n = recv(sub, seen, sizeof(seen), MSG_DONTWAIT);
+		if (n < 0 && gone)
+			break;
+		if (n < 0) {
+			tick(deadline, "the pipe to end");
+			continue;
+		}
+		must_eq(LEN, n);
+		must_be_filled(seen, LEN, (uint32_t)i++);
+	}
+	EXPECT_EQ(1, counter(sub, sp_pipe_downs));
+	raw_frame(good, LIT("good"));
+	sp_expect(sub, LIT("good"));
+	EXPECT_EQ(0, counter(sub, sp_rx_queued));
+	close(bad);
+}
+
 /*
  * The other way round: a listener that mistreats our dialer.
  */
@@ -292,6 +381,42 @@ TEST(dialer_meets_resets)
 	sp_send(req, LIT("Q"));
 	raw_reply(fd, raw_expect_request(fd, LIT("Q")), LIT("R"));
 	sp_expect(req, LIT("R"));
+}
+
+/* Replies that nobody wants any more are none the dearer for being large. */
+TEST(large_replies_to_requests_that_are_over)
+{
+	enum { LEN = 16 << 20, TIMES = 3 };
+	unsigned char *body = filler(LEN, 1);
+	struct addr addr;
+	int req = sp_listener(SOCK_REQ, &addr), peer, i;
+	uint32_t id[2], be;
+
+	sp_set(req, SP_RCVMAXSIZE, LEN + 4);
+	peer = raw_peer(SOCK_REP, &addr);
+	await_peers(req, 1);
+	for (i = 0; i < TIMES; i++) {
+		sp_send(req, LIT("first"));
+		id[0] = raw_expect_request(peer, LIT("first"));
+		be = htonl(id[0]);
+		raw_header(peer, LEN + 4);
+		raw_write(peer, &be, 4);
+		raw_write(peer, body, LEN);
+		await_in(req);
+		/* Not taken, and replaced; then it comes once more. */
+		sp_send(req, LIT("second"));
+		expect_not_in(req);
+		id[1] = raw_expect_request(peer, LIT("second"));
+		raw_header(peer, LEN + 4);
+		raw_write(peer, &be, 4);
+		raw_write(peer, body, LEN);
+		raw_reply(peer, id[1], LIT("R"));
+		sp_expect(req, LIT("R"));
+		EXPECT_EQ(i + 1, counter(req, sp_rx_stale));
+		EXPECT_EQ(0, counter(req, sp_rx_queued));
+	}
+	EXPECT_EQ(0, counter(req, sp_pipe_downs));
+	free(body);
 }
 
 TEST(reset_of_the_requester_in_hand)
