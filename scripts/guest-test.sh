@@ -15,10 +15,14 @@ cd /root/tests || exit
 SP_KO=/lib/modules/$(uname -r)/sp.ko
 export SP_KO
 
+# Where time is work, waiting takes none of ours.
+limit=120
+[ "$SP_GUEST" != counted ] || limit=1200
+
 for name; do
 	echo "#> begin $prefix$name"
 	begun=$(date +%s)
-	timeout -k 5 120 "./$name" 2>&1
+	timeout -k 5 $limit "./$name" 2>&1
 	echo "#> end $prefix$name $? $(($(date +%s) - begun))"
 done
 

@@ -6,7 +6,8 @@
 # Runs the tests on the debug kernel: KUnit as the module loads, then the
 # programs and scripts of tests/ whose names match a PATTERN, by default all,
 # in one guest. Those of which a fast kernel does more run once more on the
-# release kernel. The last line counts them.
+# release kernel, and those that bound what work costs, or let minutes pass, in a
+# guest whose clock counts instructions. The last line counts them.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -34,7 +35,11 @@ fast=()
 for test in io_uring sockopt stress threads waiters; do
 	[[ " ${tests[*]} " != *" $test "* ]] || fast+=("$test")
 done
-((!${#fast[@]})) || "$scripts/setup-kernel.sh" release >/dev/null
+counted=()
+for test in budget lapses; do
+	[[ " ${tests[*]} " != *" $test "* ]] || counted+=("$test")
+done
+((!${#fast[@]} && !${#counted[@]})) || "$scripts/setup-kernel.sh" release >/dev/null
 
 programs=()
 for program in ip ss tc nanocat; do
@@ -64,20 +69,24 @@ kunit() {
 		-e 's/^not ok [0-9]+ (.*)/#> end \1 1/p'
 }
 
-# in_guest KERNEL PREFIX TEST...: runs tests, their names printed after PREFIX.
+# in_guest GUEST PREFIX TEST...: runs tests, their names printed after PREFIX.
+# GUEST is a kernel, or "counted": the release kernel where time is work.
 in_guest() {
-	local kernel=$1 status=0
+	local guest=$1 kernel=(--kernel "$1") status=0
 	shift
-	"$scripts/vm.sh" --kernel "$kernel" --timeout 1800 --log "$top/build/test-$kernel.log" \
+	[[ $guest != counted ]] || kernel=(--kernel release --icount)
+	"$scripts/vm.sh" "${kernel[@]}" --timeout 1800 --log "$top/build/test-$guest.log" \
 		--file "$top/build/tests:/root/tests" --file "$top/build/userspace:/root/bin" \
 		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" "${around[@]}" \
-		-- "${with[@]}" /root/guest-test.sh "$@" || status=$?
+		-- env SP_GUEST="$guest" "${with[@]}" /root/guest-test.sh "$@" || status=$?
 	echo "#> guest $status"
 }
 
-expected="${tests[*]} unload"
+expected="${tests[*]} unload ${fast[*]/#/release\/} ${fast:+release/unload}"
+expected+=" ${counted[*]/#/counted\/} ${counted:+counted/unload}"
 {
 	in_guest debug '' "${tests[@]}"
 	((!${#fast[@]})) || in_guest release release/ "${fast[@]}"
+	((!${#counted[@]})) || in_guest counted counted/ "${counted[@]}"
 	kunit "$top/build/test-debug.log"
-} | awk -v expected="$expected ${fast[*]/#/release\/} ${fast:+release/unload}" -f "$scripts/ktap.awk"
+} | awk -v expected="$expected" -f "$scripts/ktap.awk"

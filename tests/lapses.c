@@ -16,8 +16,8 @@ FIXTURE(lapse)
 
 FIXTURE_SETUP(lapse)
 {
-	if (!getenv("SP_TIME_IS_FREE"))
-		SKIP(return, "it takes minutes: SP_TIME_IS_FREE is not set");
+	if (!time_is_work())
+		SKIP(return, "minutes pass only where they cost nothing");
 }
 
 FIXTURE_TEARDOWN(lapse)

@@ -13,6 +13,7 @@
 
 #include "must.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What is bound to happen gets this long before the test fails. */
@@ -34,6 +35,13 @@ int many(int n);
 
 /* The same where even a quarter takes too long: down to a fiftieth. */
 int at_speed(int n);
+
+/*
+ * Whether time is work and nothing else: the machine's clock counts
+ * instructions and jumps ahead when there are none. There a bound may be what
+ * was promised, and hours pass in seconds.
+ */
+bool time_is_work(void);
 
 /* How long nothing must happen until we believe that nothing will. */
 int quiet_ms(void);
