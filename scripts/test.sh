@@ -36,7 +36,7 @@ for test in io_uring sockopt stress threads waiters; do
 	[[ " ${tests[*]} " != *" $test "* ]] || fast+=("$test")
 done
 counted=()
-for test in budget lapses; do
+for test in budget buffers lapses turns; do
 	[[ " ${tests[*]} " != *" $test "* ]] || counted+=("$test")
 done
 ((!${#fast[@]} && !${#counted[@]})) || "$scripts/setup-kernel.sh" release >/dev/null

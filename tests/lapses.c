@@ -135,7 +135,8 @@ TEST_F_TIMEOUT(lapse, a_message_has_a_deadline, 150)
 		TH_LOG("%s: ended after %lld ms, due after %lld ms",
 		       row[i].what, (long long)ended[i], (long long)due);
 		EXPECT_LE(due - 100, ended[i]);
-		EXPECT_GE(due + 2000, ended[i]);
+		/* The timers of works are coarse. */
+		EXPECT_GE(due + due / 8 + 200, ended[i]);
 		close(fd[i]);
 	}
 	EXPECT_EQ(ROWS, counter(sub, sp_rx_partial));
