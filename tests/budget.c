@@ -153,8 +153,8 @@ static void fill_up(FIXTURE_DATA(junk) *j)
  * few rounds counts; where time is work, the first does.
  */
 #define ROUNDS (time_is_work() ? 1 : 3)
-#define CALL_US (slow_ms(time_is_work() ? 2 : 20) * 1000LL)
-#define LATE_US (slow_ms(time_is_work() ? 2 : 50) * 1000LL)
+#define CALL_US (slow_ms(time_is_work() ? 2 : 100) * 1000LL)
+#define LATE_US (slow_ms(time_is_work() ? 2 : 200) * 1000LL)
 
 static bool round_of(FIXTURE_DATA(junk) *j, int round,
 		     void (*make_room)(FIXTURE_DATA(junk) *j, int round))

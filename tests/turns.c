@@ -7,9 +7,20 @@
  */
 #include "sptest.h"
 
+#include <fcntl.h>
+#include <sched.h>
+
 #define MIB (1 << 20)
+/* Where all takes long, there is less of everything. */
+static int scaled(int bytes)
+{
+	return many(16) == 16 ? bytes : bytes / 16;
+}
+
 /* What each peer's TCP holds, so that it always has something to send. */
-#define BACKLOG (2 * MIB)
+#define BACKLOG scaled(2 * MIB)
+/* The largest message. */
+#define LARGE scaled(16 * MIB)
 
 static size_t sizes[16];
 
@@ -36,7 +47,7 @@ static int next(struct crowd *c, int s)
 {
 	static int n;
 
-	if (n++ % 32 == 0)
+	if (n++ % 8 == 0)
 		crowd_send(c, -1, 0);
 	return crowd_recv_sending(c, s);
 }
@@ -80,7 +91,9 @@ FIXTURE_SETUP(turns)
 {
 	self->s = sp_open(variant->type);
 	if (variant->rcvbuf)
-		sol_set(self->s, SO_RCVBUFFORCE, variant->rcvbuf);
+		sol_set(self->s, SO_RCVBUFFORCE,
+			variant->rcvbuf < MIB ? variant->rcvbuf :
+						scaled(variant->rcvbuf));
 	if (variant->type == SOCK_SUB)
 		subscribe(self->s, LIT(""));
 	self->addr = sp_bind(self->s, AF_INET);
@@ -152,7 +165,9 @@ FIXTURE_SETUP(heartbeat)
 {
 	self->s = sp_open(SOCK_SUB);
 	if (variant->rcvbuf)
-		sol_set(self->s, SO_RCVBUFFORCE, variant->rcvbuf);
+		sol_set(self->s, SO_RCVBUFFORCE,
+			variant->rcvbuf < MIB ? variant->rcvbuf :
+						scaled(variant->rcvbuf));
 	subscribe(self->s, LIT(""));
 	crowd_init(&self->c, SOCK_PUB, size_of, 1000);
 }
@@ -216,9 +231,11 @@ FIXTURE_VARIANT_ADD(ranks, of_requests) { SOCK_REP, 0 };
 FIXTURE_SETUP(ranks)
 {
 	self->s = sp_open(variant->type);
-	sp_set(self->s, SP_RCVMAXSIZE, 16 * MIB + 64);
+	sp_set(self->s, SP_RCVMAXSIZE, LARGE + 64);
 	if (variant->rcvbuf)
-		sol_set(self->s, SO_RCVBUFFORCE, variant->rcvbuf);
+		sol_set(self->s, SO_RCVBUFFORCE,
+			variant->rcvbuf < MIB ? variant->rcvbuf :
+						scaled(variant->rcvbuf));
 	if (variant->type == SOCK_SUB)
 		subscribe(self->s, LIT(""));
 	self->worse = sp_bind(self->s, AF_INET);
@@ -270,12 +287,12 @@ TEST_F(ranks, before_floods)
 
 static size_t last_is_large(uint32_t who, uint32_t nth)
 {
-	return who == 0 && nth == 200 ? 16 * MIB : 100;
+	return who == 0 && nth == 200 ? LARGE : 100;
 }
 
 static size_t first_is_large(uint32_t who, uint32_t nth)
 {
-	return who == 0 && nth == 0 ? 16 * MIB : 100;
+	return who == 0 && nth == 0 ? LARGE : 100;
 }
 
 /* And before what is queued already: 200 small messages and one of 16 MiB. */
@@ -284,14 +301,14 @@ TEST_F_TIMEOUT(ranks, before_small_and_large, 60)
 	struct crowd *c = &self->c;
 	int before, meanwhile, after, i;
 
-	crowd_init(c, peer_type(variant->type), last_is_large, 16 * MIB);
+	crowd_init(c, peer_type(variant->type), last_is_large, LARGE);
 	crowd_join(c, &self->worse, 1, BACKLOG);
 	crowd_join(c, &self->better, 1, 0);
 	c->of[0].messages = 201;
 	c->of[0].until = crowd_frames(&c->of[0], c, 200);
 	crowd_settle(c);
 	before = one_more(c, self->s, 1);
-	c->of[0].until += 5 * MIB;
+	c->of[0].until += LARGE / 3;
 	crowd_settle(c);
 	meanwhile = one_more(c, self->s, 1);
 	c->of[0].until = CROWD_ALL;
@@ -313,7 +330,7 @@ TEST_F_TIMEOUT(ranks, before_large_and_small, 60)
 	struct crowd *c = &self->c;
 	int first, n, i;
 
-	crowd_init(c, peer_type(variant->type), first_is_large, 16 * MIB);
+	crowd_init(c, peer_type(variant->type), first_is_large, LARGE);
 	crowd_join(c, &self->worse, 2, BACKLOG);
 	crowd_join(c, &self->better, 1, 0);
 	c->of[0].messages = 1;
@@ -380,7 +397,9 @@ FIXTURE_SETUP(mixture)
 {
 	self->s = sp_open(variant->type);
 	if (variant->rcvbuf)
-		sol_set(self->s, SO_RCVBUFFORCE, variant->rcvbuf);
+		sol_set(self->s, SO_RCVBUFFORCE,
+			variant->rcvbuf < MIB ? variant->rcvbuf :
+						scaled(variant->rcvbuf));
 	if (variant->type == SOCK_SUB)
 		subscribe(self->s, LIT(""));
 	self->addr = sp_bind(self->s, AF_INET);
@@ -454,6 +473,112 @@ TEST_F_TIMEOUT(mixture, resumes_after_each_pause, 60)
 	}
 	for (i = 0; i < PEERS; i++)
 		must_eq(each, c->of[i].received);
+	sp_expect_nothing(self->s);
+	EXPECT_EQ(0, counter(self->s, sp_pipe_downs));
+}
+
+/* Who has sent everything and gone is heard all the same. */
+TEST_F_TIMEOUT(mixture, outlives_its_senders, 60)
+{
+	enum { PEERS = 6 };
+	struct crowd *c = &self->c;
+	int each = at_speed(variant->each) / 8, left, i, n;
+
+	each = each < 10 ? 10 : each;
+	left = PEERS * each;
+	crowd_join(c, &self->addr, PEERS, 0);
+	for (i = 0; i < PEERS; i++) {
+		c->of[i].messages = (uint32_t)each;
+		c->of[i].until = CROWD_ALL;
+	}
+	for (i = 0; i < PEERS; i++) {
+		struct member *m = &c->of[i];
+
+		/* As long as somebody reads; then TCP has the rest. */
+		while (member_send(c, m), m->nth < m->messages) {
+			crowd_recv_sending(c, self->s);
+			left--;
+		}
+		if (i % 2) {
+			must(shutdown(m->fd, SHUT_WR));
+		} else {
+			close(m->fd);
+			m->fd = -1;
+		}
+	}
+	for (n = 0; left; left--) {
+		crowd_recv(c, self->s, 0);
+		if (n++ % 16 == 0)
+			pass_ms(5);
+	}
+	await_peers(self->s, 0);
+	EXPECT_EQ(0, counter(self->s, sp_rx_queued));
+	EXPECT_EQ(0, counter(self->s, sp_rx_partial));
+	sp_expect_nothing(self->s);
+}
+
+/* All that TCP may have of memory, in pages: low, pressure, high. */
+static void tcp_mem(const char *text, char *before, size_t cap)
+{
+	static const char path[] = "/proc/sys/net/ipv4/tcp_mem";
+	int fd = (int)must(open("/proc/1/ns/net", O_RDONLY)), n;
+
+	/* It is the first namespace's. */
+	must(setns(fd, CLONE_NEWNET));
+	close(fd);
+	fd = (int)must(open(path, O_RDWR));
+	if (before) {
+		n = (int)must(pread(fd, before, cap - 1, 0));
+		before[n] = 0;
+	}
+	must(pwrite(fd, text, strlen(text), 0));
+	close(fd);
+}
+
+/*
+ * TCP is told that memory is short, from the beginning of a test to its end,
+ * however that comes.
+ */
+static void squeeze_tcp(void)
+{
+	struct meet done;
+	int alive[2];
+	pid_t pid;
+
+	meet_init(&done);
+	must(pipe(alive));
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		char before[128], c;
+
+		close(alive[1]);
+		tcp_mem("1 1 100000", before, sizeof(before));
+		meet_tell(&done);
+		(void)!read(alive[0], &c, 1);
+		tcp_mem(before, NULL, 0);
+		_exit(0);
+	}
+	close(alive[0]);
+	meet_await(&done);
+}
+
+TEST_F_TIMEOUT(mixture, arrives_while_tcp_is_short_of_memory, 60)
+{
+	enum { PEERS = 6 };
+	struct crowd *c = &self->c;
+	int each = at_speed(variant->each) / 8, left, i;
+
+	each = each < 10 ? 10 : each;
+	left = PEERS * each;
+	crowd_join(c, &self->addr, PEERS, 0);
+	squeeze_tcp();
+	for (i = 0; i < PEERS; i++) {
+		c->of[i].messages = (uint32_t)each;
+		c->of[i].until = CROWD_ALL;
+	}
+	crowd_settle(c);
+	while (left--)
+		crowd_recv_sending(c, self->s);
 	sp_expect_nothing(self->s);
 	EXPECT_EQ(0, counter(self->s, sp_pipe_downs));
 }
