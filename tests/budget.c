@@ -32,14 +32,15 @@ static void spout_open(struct spout *p, int type, const struct addr *to,
 	sol_set(p->fd, SO_SNDBUF, sndbuf / 2);
 }
 
-/* Until TCP takes no more, but no more than about @most bytes. */
+/* Until TCP takes no more, but no more than @most bytes. */
 static uint64_t spout_fill(struct spout *p, uint64_t most)
 {
 	uint64_t sum = 0;
 
 	while (sum < most) {
-		size_t off = p->sent % p->frame;
-		ssize_t n = send(p->fd, p->bytes + off, sizeof(p->bytes) - off,
+		size_t off = p->sent % p->frame, len = sizeof(p->bytes) - off;
+		ssize_t n = send(p->fd, p->bytes + off,
+				 len < most - sum ? len : most - sum,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EAGAIN)
@@ -59,7 +60,9 @@ static uint64_t refused(int s)
 }
 
 /* How many peers send junk, how much each at a time; and what a message is. */
-enum { SPOUTS = 60, JUNK = 65536, LINE = 100 };
+#define SPOUTS 60
+#define JUNK ((uint64_t)at_speed(65536))
+#define LINE 100
 
 FIXTURE(junk)
 {
@@ -284,7 +287,7 @@ TEST_F_TIMEOUT(junk, does_not_delay_timers_as_it_arrives, 90)
 		end = now_ms() + 500;
 		while (now_ms() < end)
 			for (i = 0; i < 8; i++)
-				spout_fill(&self->bad[i], 65536);
+				spout_fill(&self->bad[i], JUNK);
 		us = late_stop_us(&late);
 		least = us < least ? us : least;
 		TH_LOG("timer late by %lld us, %llu frames discarded",
