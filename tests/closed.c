@@ -152,7 +152,7 @@ static struct sender sender_start(size_t len, unsigned int uid)
 			pause();
 	}
 	meet_await(&bound);
-	s.peer = raw_connect_narrow(addr);
+	s.peer = raw_connect_small(addr);
 	raw_greet(s.peer, SOCK_SUB);
 	raw_expect_greeting(s.peer, SOCK_PUB);
 	meet_await(&sent);
@@ -196,20 +196,24 @@ static void expect_reset_(int fd)
 	close(fd);
 }
 
-TEST_F(closed, dead_programs_hold_no_more_than_the_bound)
+TEST_F_TIMEOUT(closed, dead_programs_hold_no_more_than_the_bound, 120)
 {
-	enum { SENDERS = 6, LEN = 24 * MIB, KEPT = 2 };
+	enum { SENDERS = 6, KEPT = 2 };
+	const int len = many(24 * MIB);
+	int64_t before, held, most = many(64 * MIB);
 	struct sender s[SENDERS];
-	int64_t before, held, most = 64 * MIB;
 	int64_t deadline;
 
+	if (most != 64 * MIB)
+		must_eq(0, knob_write(number(most)));
+
 	/* Once for what is only ever taken once. */
-	s[0] = sender_start(LEN, NOBODY);
+	s[0] = sender_start(len, NOBODY);
 	sender_kill(&s[0]);
-	expect_delivered(s[0].peer, LEN);
+	expect_delivered(s[0].peer, len);
 	before = free_bytes();
 	for (int i = 0; i < SENDERS; i++)
-		s[i] = sender_start(LEN, NOBODY);
+		s[i] = sender_start(len, NOBODY);
 	for (int i = 0; i < SENDERS; i++)
 		sender_kill(&s[i]);
 	deadline = now_ms() + 3000;
@@ -217,43 +221,44 @@ TEST_F(closed, dead_programs_hold_no_more_than_the_bound)
 		pass_ms(100);
 		held = before - free_bytes();
 	} while (held > most + 16 * MIB && now_ms() < deadline);
-	TH_LOG("%d killed senders of %d MiB hold %lld MiB", SENDERS, LEN / MIB,
+	TH_LOG("%d killed senders of %d MiB hold %lld MiB", SENDERS, len / MIB,
 	       (long long)held / MIB);
 	ASSERT_LE(held, most + 16 * MIB);
 	await_given_up(SENDERS - KEPT, KEPT);
 	EXPECT_LE(closed_now().bytes, most);
-	EXPECT_LE(KEPT * (LEN - 4 * MIB), closed_now().bytes);
+	EXPECT_LE(KEPT * (len - 4 * MIB), closed_now().bytes);
 	/* The oldest go first. */
 	for (int i = 0; i < SENDERS - KEPT; i++)
 		expect_reset(s[i].peer);
 	for (int i = SENDERS - KEPT; i < SENDERS; i++)
-		expect_delivered(s[i].peer, LEN);
+		expect_delivered(s[i].peer, len);
 	await_no_bytes();
 }
 
-TEST_F(closed, user_who_holds_most_loses)
+TEST_F_TIMEOUT(closed, user_who_holds_most_loses, 120)
 {
+	const int len = many(3 * MIB), other_len = len - len / 6;
 	struct sender other, s[3];
 
-	must_eq(0, knob_write("8388608\n"));
-	other = sender_start(5 * MIB / 2, SOMEBODY);
+	must_eq(0, knob_write(number(len * 8 / 3)));
+	other = sender_start(other_len, SOMEBODY);
 	for (int i = 0; i < 3; i++)
-		s[i] = sender_start(3 * MIB, NOBODY);
+		s[i] = sender_start(len, NOBODY);
 	sender_kill(&other);
 	for (int i = 0; i < 3; i++)
 		sender_kill(&s[i]);
 	await_given_up(2, 2);
 	expect_reset(s[0].peer);
 	expect_reset(s[1].peer);
-	expect_delivered(s[2].peer, 3 * MIB);
-	expect_delivered(other.peer, 5 * MIB / 2);
+	expect_delivered(s[2].peer, len);
+	expect_delivered(other.peer, other_len);
 	await_no_bytes();
 }
 
-TEST_F(closed, shared_body_counts_once)
+TEST_F_TIMEOUT(closed, shared_body_counts_once, 120)
 {
 	enum { LEN = 2 * MIB };
-	const int n = many(64);
+	const int n = at_speed(64);
 	int pub, peer[64];
 	struct addr addr;
 
@@ -261,7 +266,7 @@ TEST_F(closed, shared_body_counts_once)
 	pub = sp_listener(SOCK_PUB, &addr);
 	sol_set(pub, SO_SNDBUF, 32768);
 	for (int i = 0; i < n; i++) {
-		peer[i] = raw_connect_narrow(&addr);
+		peer[i] = raw_connect_small(&addr);
 		raw_greet(peer[i], SOCK_SUB);
 		raw_expect_greeting(peer[i], SOCK_PUB);
 	}
@@ -278,11 +283,11 @@ TEST_F(closed, shared_body_counts_once)
 }
 
 /* Not their bytes, but what else they take. */
-TEST_F(closed, empty_messages_count)
+TEST_F_TIMEOUT(closed, empty_messages_count, 120)
 {
 	const int n = 100;
 	struct addr addr;
-	int pub = sp_listener(SOCK_PUB, &addr), peer = raw_connect_narrow(&addr);
+	int pub = sp_listener(SOCK_PUB, &addr), peer = raw_connect_small(&addr);
 
 	sol_set(pub, SO_SNDBUF, 32768);
 	raw_greet(peer, SOCK_SUB);
@@ -299,7 +304,7 @@ TEST_F(closed, empty_messages_count)
 	await_no_bytes();
 }
 
-TEST_F(closed, many_small_ones_go_as_far_as_needed)
+TEST_F_TIMEOUT(closed, many_small_ones_go_as_far_as_needed, 120)
 {
 	enum { LEN = 256 << 10, MOST = 2 * MIB };
 	const int n = many(40);
@@ -310,7 +315,7 @@ TEST_F(closed, many_small_ones_go_as_far_as_needed)
 	for (int i = 0; i < n; i++) {
 		pub[i] = sp_listener(SOCK_PUB, &addr);
 		sol_set(pub[i], SO_SNDBUF, 16384);
-		peer[i] = raw_connect_narrow(&addr);
+		peer[i] = raw_connect_small(&addr);
 		raw_greet(peer[i], SOCK_SUB);
 		raw_expect_greeting(peer[i], SOCK_PUB);
 		await_peers(pub[i], 1);
@@ -335,7 +340,7 @@ static int publish(int *peer)
 	int pub = sp_listener(SOCK_PUB, &addr);
 
 	sol_set(pub, SO_SNDBUF, 32768);
-	*peer = raw_connect_narrow(&addr);
+	*peer = raw_connect_small(&addr);
 	raw_greet(*peer, SOCK_SUB);
 	raw_expect_greeting(*peer, SOCK_PUB);
 	await_peers(pub, 1);
@@ -343,7 +348,7 @@ static int publish(int *peer)
 	return pub;
 }
 
-TEST_F(closed, nothing_is_kept_where_nothing_may_be)
+TEST_F_TIMEOUT(closed, nothing_is_kept_where_nothing_may_be, 120)
 {
 	int peer, pub = publish(&peer);
 
@@ -354,7 +359,7 @@ TEST_F(closed, nothing_is_kept_where_nothing_may_be)
 	await_no_bytes();
 }
 
-TEST_F(closed, lingering_ends_when_it_is_given_up)
+TEST_F_TIMEOUT(closed, lingering_ends_when_it_is_given_up, 120)
 {
 	struct linger linger = { .l_onoff = 1, .l_linger = 20 };
 	int peer, pub = publish(&peer);
@@ -371,7 +376,7 @@ TEST_F(closed, lingering_ends_when_it_is_given_up)
 }
 
 /* A request that waits to be sent again outlives its program no less. */
-TEST_F(closed, request_counts_once_and_goes_with_its_socket)
+TEST_F_TIMEOUT(closed, request_counts_once_and_goes_with_its_socket, 120)
 {
 	struct addr addr;
 	int l = raw_listen(&addr), req = sp_dialer(SOCK_REQ, &addr), fd;
@@ -389,7 +394,7 @@ TEST_F(closed, request_counts_once_and_goes_with_its_socket)
 	await_no_bytes();
 }
 
-TEST_F(closed, bound_is_each_namespaces_own)
+TEST_F_TIMEOUT(closed, bound_is_each_namespaces_own, 120)
 {
 	int peer, pub;
 

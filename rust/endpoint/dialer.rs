@@ -11,6 +11,7 @@ use super::backoff::Backoff;
 use super::pace::{
     Failing,
     Pace,
+    LOOK_AGAIN,
     SETTLED, //
 };
 use crate::address::Address;
@@ -31,12 +32,15 @@ pub(crate) struct Dialer<U: Upper> {
     pub(crate) tcp: TcpSocket,
     /// The pipe on `tcp`, until it is noticed here that it is over.
     pub(crate) pipe: Option<Arc<Pipe<U>>>,
-    /// When to dial next, in milliseconds, if there is no pipe.
+    /// When to dial next, in milliseconds, if there is no pipe, and others do not keep it waiting.
     pub(crate) next: Option<u64>,
     /// How often it dialed again.
     pub(crate) retries: u64,
     backoff: Backoff,
     failing: Option<Failing>,
+    /// When the last pipe was found to be over, in milliseconds, and what is drawn for the wait since.
+    since: u64,
+    draw: u32,
 }
 
 impl<U: Upper> Dialer<U> {
@@ -56,6 +60,8 @@ impl<U: Upper> Dialer<U> {
             retries: 0,
             backoff: Backoff::new(),
             failing: None,
+            since: 0,
+            draw: 0,
         }
     }
 
@@ -75,7 +81,27 @@ impl<U: Upper> Dialer<U> {
         }
         self.failing.get_or_insert_with(|| Failing::new(pace));
         let wait = u64::from(self.backoff.next(interval, max, work::random()));
-        self.next = Some(now.saturating_add(wait.max(pace.wait(work::random()))));
+        self.next = Some(now.saturating_add(wait));
+        (self.since, self.draw) = (now, work::random());
+    }
+
+    /// When it is going to dial, as things are now.
+    fn due(&self, pace: &Pace) -> Option<u64> {
+        let own = self.next?;
+        Some(match self.failing {
+            Some(_) => own.max(self.since.saturating_add(pace.wait(self.draw))),
+            None => own,
+        })
+    }
+
+    pub(crate) fn is_due(&self, now: u64, pace: &Pace) -> bool {
+        self.due(pace).is_some_and(|due| due <= now)
+    }
+
+    /// When to ask [`Self::is_due`] again: others that keep it waiting may cease to fail.
+    pub(crate) fn look_again(&self, now: u64, pace: &Pace) -> Option<u64> {
+        let own = self.next?;
+        Some(self.due(pace)?.min(own.max(now.saturating_add(LOOK_AGAIN))))
     }
 
     /// Counts as failing no more once the pipe has been up for a while. Returns when that is going to be.

@@ -19,11 +19,16 @@ use kernel::sync::Arc;
 /// For how long a connection must have been up, in milliseconds, for its dialer to be counted no more.
 pub(crate) const SETTLED: u64 = 1000;
 
-/// The dials of a user are that many microseconds apart, on average and at least, ...
+/// The dials of a user are that many microseconds apart, on average, ...
 const STEP: u64 = 4000;
 
-/// ... or that many times what one takes: where TCP has to look through all ports, that is milliseconds.
+/// ... or, for those beyond a few, that many times what one takes: where TCP has to look through all ports,
+/// that is milliseconds.
 const COST: u64 = 4;
+const FEW: u64 = 25;
+
+/// How soon a dialer that waits because of others looks again whether it still has to, in milliseconds.
+pub(crate) const LOOK_AGAIN: u64 = 5000;
 
 /// A dial that seems to take longer, in microseconds, was interrupted.
 const COST_MAX: u64 = 50_000;
@@ -56,17 +61,18 @@ impl Pace {
         self.cost.store(mean, Relaxed);
     }
 
-    /// How long a dialer that fails has to wait at least, in milliseconds. `random` is 32 random bits.
+    /// How long a dialer that fails has to wait now, in milliseconds. `random` is 32 random bits, the same for
+    /// one wait.
     ///
-    /// Those that fail one after the other get times one after the other; the draw, from a quarter more,
-    /// spreads those that fail in step.
+    /// It draws from a range as long as its mean, so that those that fail in step are spread evenly.
     pub(crate) fn wait(&self, random: u32) -> u64 {
+        let failing = u64::from(self.failing.load(Relaxed));
+        let few = failing.min(FEW).saturating_mul(STEP);
         let step = STEP.max(self.cost.load(Relaxed).saturating_mul(COST));
-        let least = u64::from(self.failing.load(Relaxed)).saturating_mul(step) / 1000;
-        let choices = (least / 4).saturating_add(1);
-        // `choices` is at least 1.
-        let drawn = u64::from(random).checked_rem(choices).unwrap_or(0);
-        least.saturating_add(drawn)
+        let others = failing.saturating_sub(FEW).saturating_mul(step);
+        let mean = few.saturating_add(others) / 1000;
+        let drawn = mean.saturating_mul(u64::from(random)) >> 32;
+        (mean / 2).saturating_add(drawn)
     }
 }
 
@@ -91,28 +97,33 @@ impl Drop for Failing {
 mod tests {
     use super::*;
 
-    #[test]
-    fn few_failing_wait_less_than_the_default_interval() -> Result {
+    /// A user so many of whose dialers fail.
+    fn failing(n: usize) -> Result<(Arc<Pace>, KVec<Failing>)> {
         let pace = Pace::new()?;
         let mut failing = KVec::new();
-        for _ in 0..10 {
+        for _ in 0..n {
             failing.push(Failing::new(&pace), GFP_KERNEL)?;
         }
-        assert!(pace.wait(0) >= 40);
-        assert!(pace.wait(u32::MAX) <= 50);
+        Ok((pace, failing))
+    }
+
+    #[test]
+    fn few_failing_wait_less_than_the_default_interval() -> Result {
+        let (pace, _failing) = failing(16)?;
+        for _ in 0..100 {
+            pace.spent(10_000);
+        }
+        assert_eq!(pace.wait(0), 32);
+        assert!(pace.wait(u32::MAX) < 100);
         Ok(())
     }
 
     #[test]
     fn many_failing_keep_to_the_rate() -> Result {
-        let pace = Pace::new()?;
-        let mut failing = KVec::new();
-        for _ in 0..1000 {
-            failing.push(Failing::new(&pace), GFP_KERNEL)?;
-        }
-        for random in [0, 1, 77_777, u32::MAX] {
-            assert!((4000..=5000).contains(&pace.wait(random)));
-        }
+        let (pace, failing) = failing(1000)?;
+        assert_eq!(pace.wait(0), 2000);
+        assert_eq!(pace.wait(1 << 31), 4000);
+        assert_eq!(pace.wait(u32::MAX), 5999);
         drop(failing);
         assert_eq!(pace.wait(u32::MAX), 0);
         Ok(())
@@ -120,16 +131,16 @@ mod tests {
 
     #[test]
     fn dials_that_take_long_are_rare() -> Result {
-        let pace = Pace::new()?;
-        let _failing = Failing::new(&pace);
+        let (pace, _failing) = failing(125)?;
         for _ in 0..100 {
             pace.spent(10_000);
         }
-        assert!((39..=40).contains(&pace.wait(0)));
+        // 25 of 4 ms, 100 of 40 ms.
+        assert!((4090..=4100).contains(&pace.wait(1 << 31)));
         for _ in 0..100 {
             pace.spent(20);
         }
-        assert_eq!(pace.wait(0), 4);
+        assert_eq!(pace.wait(1 << 31), 500);
         Ok(())
     }
 }

@@ -587,7 +587,7 @@ impl Socket {
                 dialer.ended(now, self.options.reconnect(), &self.user.pace);
                 left = left.saturating_sub(ATTEND_LEAST);
             }
-            if dialer.next.is_some_and(|time| time <= now) {
+            if dialer.is_due(now, &self.user.pace) {
                 let start = work::now_us();
                 count(&mut self.state.lock().stats.reconnects);
                 count(&mut dialer.retries);
@@ -599,7 +599,8 @@ impl Socket {
                 self.user.pace.spent(spent);
                 left = left.saturating_sub(spent.max(ATTEND_LEAST));
             }
-            for time in [dialer.next, dialer.settle(now)].into_iter().flatten() {
+            let look = dialer.look_again(now, &self.user.pace);
+            for time in [look, dialer.settle(now)].into_iter().flatten() {
                 next = Some(next.map_or(time, |n| n.min(time)));
             }
         }
