@@ -233,7 +233,24 @@ static void read_proc(int s)
 	close(fd);
 }
 
-#define EXPECT_IN_TIME(...) EXPECT_GE(slow_ms(10) * 1000, delay_by(__VA_ARGS__))
+/* What the machine does to it by itself, which is no call's fault. */
+static void compute(int s)
+{
+	static volatile unsigned int n;
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		n += (unsigned int)s;
+}
+
+static int64_t bound_us;
+
+static void bound_make(void)
+{
+	bound_us = slow_ms(10) * 1000 + delay_by("nothing", 5, compute, 1);
+}
+
+#define EXPECT_IN_TIME(...) EXPECT_GE(bound_us, delay_by(__VA_ARGS__))
 
 FIXTURE(fanout)
 {
@@ -256,15 +273,18 @@ FIXTURE_TEARDOWN(fanout)
 
 TEST_F_TIMEOUT(fanout, nobody_waits_for_a_walk, 90)
 {
+	/* Fewer only where it would take minutes: a short walk shows nothing. */
+	const int idle = at_speed(50000) < 10000 ? at_speed(50000) : 10000;
 	/* TCP's memory does not suffice for more that are stuck. */
-	const int idle = at_speed(10000), stuck = idle * 3 / 10;
+	const int stuck = idle * 6 / 10;
 	uint64_t before, sends;
 	int i;
 
 	audience_join(&audience, idle, &self->addr, true);
 	await_peers(self->pub, idle);
-	printf("# %d peers, bound %d ms\n", idle, slow_ms(10));
+	printf("# %d peers\n", idle);
 	watch_start();
+	bound_make();
 	EXPECT_IN_TIME("getpeername()", 5, ask_peer, self->pub);
 	EXPECT_IN_TIME("SP_INFO", 5, ask_info, self->pub);
 	EXPECT_IN_TIME("SIOCOUTQ", 5, ask_unsent, self->pub);
@@ -331,14 +351,14 @@ TEST_F_TIMEOUT(crowded, the_only_peer_among_many_connections, 90)
 			audience.fd[audience.n++] = raw_connect(&addr[i]);
 	only = raw_peer(SOCK_PUB, &addr[0]);
 	await_peers(sub, 1);
-	printf("# %u connections, %u peer, bound %d ms\n",
-	       counter(sub, sp_handshaking), counter(sub, sp_pipes),
-	       slow_ms(10));
+	printf("# %u connections, %u peer\n", counter(sub, sp_handshaking),
+	       counter(sub, sp_pipes));
 	must(getpeername(sub, &peer.sa, &peer.len));
 	must(getsockname(only, &local.sa, &local.len));
 	EXPECT_EQ(port_of(&local), port_of(&peer));
 
 	watch_start();
+	bound_make();
 	EXPECT_IN_TIME("getpeername()", 9, ask_peer, sub);
 	EXPECT_IN_TIME("SP_INFO", 5, ask_info, sub);
 	EXPECT_IN_TIME("SIOCOUTQ", 5, ask_unsent, sub);
