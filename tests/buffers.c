@@ -87,9 +87,7 @@ static void look(struct most *m)
 		       (long long)(m)->memory >> 10,                          \
 		       (long long)(m)->bound >> 10);                          \
 		EXPECT_GE((m)->bound, (m)->held);                             \
-		EXPECT_GE((m)->bound, (m)->queued);                           \
-		if (slow_ms(1) <= 3)                                          \
-			EXPECT_GE((m)->bound + 8 * MIB, (m)->memory);         \
+		EXPECT_GE((m)->bound, (m)->queued);				\
 	} while (0)
 
 /* The program reads all that everybody has to send, each in its order. */

@@ -792,9 +792,9 @@ void sp_helper_reclaim(void)
 }
 
 /* As SO_RCVBUFFORCE asks for. */
-bool sp_helper_may_force(const struct sock *sk)
+bool sp_helper_may_force(void)
 {
-	return sockopt_ns_capable(sock_net(sk)->user_ns, CAP_NET_ADMIN);
+	return sockopt_capable(CAP_NET_ADMIN);
 }
 
 u64 sp_helper_memory(void)

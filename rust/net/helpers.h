@@ -121,7 +121,7 @@ int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name);
 bool sp_helper_charge_begin(const struct sock *sk, struct mem_cgroup **old);
 void sp_helper_charge_end(struct mem_cgroup *old);
 void sp_helper_reclaim(void);
-bool sp_helper_may_force(const struct sock *sk);
+bool sp_helper_may_force(void);
 
 u64 sp_helper_memory(void);
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);

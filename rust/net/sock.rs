@@ -122,6 +122,12 @@ pub(crate) fn user() -> u64 {
     unsafe { bindings::sp_helper_user() }
 }
 
+/// Whether the calling task may go beyond what the system's administrator allows everybody.
+pub(crate) fn may_force() -> bool {
+    // SAFETY: No requirements.
+    unsafe { bindings::sp_helper_may_force() }
+}
+
 /// Who sleeps, or is to be woken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiters {
@@ -226,12 +232,6 @@ impl SkRef {
     pub(crate) fn reclaim(&self) {
         // SAFETY: The caller may sleep.
         self.charged(GFP_KERNEL, |_| unsafe { bindings::sp_helper_reclaim() });
-    }
-
-    /// Whether the calling task may go beyond what the system's administrator allows everybody.
-    pub(crate) fn may_force(&self) -> bool {
-        // SAFETY: By the type invariant the sock is live.
-        unsafe { bindings::sp_helper_may_force(self.as_ptr()) }
     }
 
     /// The buffer sizes that the program has asked for, send and receive, 0 where it has not.

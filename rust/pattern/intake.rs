@@ -206,6 +206,11 @@ impl Intake {
         self.held >= self.limits.rcvbuf
     }
 
+    /// The same, what is reserved included.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.held.saturating_add(self.reserved) >= self.limits.rcvbuf
+    }
+
     /// Whether a frame of `len` bytes may be begun: one that is `whole` in TCP, or else by its first byte.
     /// If not, the pipe waits.
     pub(crate) fn ask(

@@ -25,6 +25,7 @@ pub(crate) mod trie;
 use crate::address::Address;
 use crate::error::Refusal;
 use crate::mem::{
+    accounted,
     Arc,
     NoMemory,
     NO_SLEEP, //
@@ -236,11 +237,12 @@ impl<H: Handle> Peers<H> {
 
     fn reserve_places(&mut self, id: u32, priorities: Priorities) -> Result<(), NoMemory> {
         let Priorities { send, receive } = priorities;
-        self.piped.reserve(id, NO_SLEEP)?;
-        self.ups.reserve(id, NO_SLEEP)?;
-        self.writable.reserve(id, send, NO_SLEEP)?;
-        self.readable.reserve(id, receive, NO_SLEEP)?;
-        self.intake.reserve(id, receive, NO_SLEEP)
+        let flags = accounted(NO_SLEEP);
+        self.piped.reserve(id, flags)?;
+        self.ups.reserve(id, flags)?;
+        self.writable.reserve(id, send, flags)?;
+        self.readable.reserve(id, receive, flags)?;
+        self.intake.reserve(id, receive, flags)
     }
 
     /// Gives a reserved place its pipe.
@@ -347,7 +349,7 @@ impl<H: Handle> Peers<H> {
 
     /// Whether there are enough pipes that only wait for the program to read.
     pub(crate) fn crowded(&self) -> bool {
-        self.lost > LOST_MAX && self.intake.is_full()
+        self.lost > LOST_MAX && self.intake.is_loaded()
     }
 
     /// Forgets the pipe; its received messages stay readable.

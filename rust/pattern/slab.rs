@@ -16,6 +16,7 @@
 use core::mem;
 
 use crate::mem::{
+    accounted,
     KVec,
     NoMemory,
     NO_SLEEP, //
@@ -137,11 +138,13 @@ impl<T> Slab<T> {
             return Ok(());
         }
         if chunk.entries.capacity() == 0 && number != 0 {
-            chunk.entries = KVec::with_capacity(index(room), NO_SLEEP)?;
+            chunk.entries = KVec::with_capacity(index(room), accounted(NO_SLEEP))?;
         }
         // INVARIANT: Nothing was vacant, so there are `used` entries, fewer than `room` as the
         // chunk is an open one. This adds the one vacant entry.
-        chunk.entries.push(Entry::Vacant { next: NIL }, NO_SLEEP)?;
+        chunk
+            .entries
+            .push(Entry::Vacant { next: NIL }, accounted(NO_SLEEP))?;
         chunk.vacant = chunk.used;
         Ok(())
     }
@@ -220,13 +223,13 @@ impl<T> Slab<T> {
         }
         let directory = index(number >> DIRECTORY_SHIFT);
         if directory >= self.directories.len() {
-            self.directories.push(KVec::new(), NO_SLEEP)?;
+            self.directories.push(KVec::new(), accounted(NO_SLEEP))?;
         }
         // If this fails, the empty directory waits for the next attempt.
         self.directories
             .get_mut(directory)
             .ok_or(NoMemory)?
-            .push(Chunk::new(), NO_SLEEP)?;
+            .push(Chunk::new(), accounted(NO_SLEEP))?;
         // INVARIANT: The new chunk is the only one with room.
         self.chunks = number.saturating_add(1);
         self.open = number;

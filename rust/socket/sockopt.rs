@@ -8,7 +8,10 @@ use super::{
 };
 use crate::endpoint::Endpoints;
 use crate::net::family::OptionValue;
-use crate::net::sock::Setting;
+use crate::net::sock::{
+    may_force,
+    Setting, //
+};
 use crate::net::stream::Stream;
 use crate::options::{
     is_privileged,
@@ -147,7 +150,7 @@ impl Socket {
 
     /// Sets an integer option and tells whom it concerns.
     fn set_integer(self: &Arc<Self>, name: u32, value: i32) -> Result {
-        if is_privileged(name, value) && !self.sk.may_force() {
+        if is_privileged(name, value) && !may_force() {
             return Err(EPERM);
         }
         self.options.set(name, value)?;
