@@ -166,7 +166,8 @@
  *
  * Unit: bytes, as on the wire, so the tags of SOCK_REQ and SOCK_REP count.
  * Default: 1048576 (1 MiB). Range: -1 to 2147479552; -1 stands for 2147479552
- * (0x7ffff000). A peer that announces a larger one is disconnected.
+ * (0x7ffff000). More than 64 MiB takes CAP_NET_ADMIN, else EPERM. A peer that
+ * announces a larger one is disconnected.
  */
 #define SP_RCVMAXSIZE		6
 
@@ -174,7 +175,8 @@
  * define SP_SNDMAXSIZE - Largest message that send() takes
  *
  * Unit: bytes. Default: 16777216 (16 MiB). Range: -1 to 2147479552; -1 stands
- * for 2147479552. Above it send() gives EMSGSIZE.
+ * for 2147479552. More than 64 MiB takes CAP_NET_ADMIN, else EPERM. Above it
+ * send() gives EMSGSIZE.
  */
 #define SP_SNDMAXSIZE		7
 
@@ -265,7 +267,7 @@
  * @sp_tx_queued: bytes now waiting for TCP to take them
  * @sp_rx_filtered: not delivered: no topic matched
  * @sp_rx_stale: not delivered: a reply to a request that is over
- * @sp_rx_malformed: not delivered: missing or broken tags
+ * @sp_rx_malformed: not delivered: missing or broken tags, or urgent data
  * @sp_rx_ttl: not delivered: more tags than %SP_MAXTTL
  * @sp_rx_oversize: not delivered: larger than %SP_RCVMAXSIZE
  * @sp_rx_partial: not delivered: arrived in part only, or too slowly
