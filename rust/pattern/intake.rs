@@ -505,7 +505,10 @@ mod tests {
     };
     use crate::message::Msg;
 
-    const RCVBUF: usize = 100_000;
+    const RCVBUF: usize = 20_000;
+
+    /// How long the messages are, whatever their frames claim: to make them takes its time.
+    const BODY: usize = 808;
 
     /// What [`Limits::cap`] is for the frames of these tests.
     const CAP: usize = CAP_MIN;
@@ -538,8 +541,8 @@ mod tests {
 
         /// The frame that was admitted becomes a message of `len` bytes, and is queued.
         fn arrive(&mut self, id: usize, len: usize) -> Result<(), NoMemory> {
-            static ZEROES: [u8; SMALL] = [0; SMALL];
-            let mut msg = message(&[], &ZEROES[..len.min(SMALL)])?;
+            static ZEROES: [u8; BODY] = [0; BODY];
+            let mut msg = message(&[], &ZEROES[..len.min(BODY)])?;
             let (_, share, queue) = &mut self.of[id];
             self.intake.arrived(id as u32, share, &mut msg);
             self.intake.queued(share, &mut msg);
@@ -602,35 +605,35 @@ mod tests {
     #[test]
     fn alone_fills_the_buffer_and_goes_on_at_half() -> Result<(), NoMemory> {
         let mut pipes = Pipes::new(&[8])?;
-        for _ in 0..fill(808) {
-            assert!(pipes.small(0, 808)?);
+        for _ in 0..fill(BODY) {
+            assert!(pipes.small(0, BODY)?);
         }
         // Something of it is queued, so there is no slot for it.
-        assert!(!pipes.small(0, 808)?);
+        assert!(!pipes.small(0, BODY)?);
         assert_eq!(pipes.next(), None);
-        for _ in 0..fill(808) / 2 - 1 {
+        for _ in 0..fill(BODY) / 2 - 1 {
             assert!(pipes.take(0));
             assert_eq!(pipes.next(), None);
         }
         assert!(pipes.take(0));
         assert_eq!(pipes.next(), Some(0));
         assert_eq!(pipes.next(), None);
-        assert!(pipes.small(0, 808)?);
+        assert!(pipes.small(0, BODY)?);
         Ok(())
     }
 
     #[test]
     fn full_others_are_heard_one_at_a_time() -> Result<(), NoMemory> {
         let mut pipes = Pipes::new(&[8, 8, 8])?;
-        while pipes.small(0, 808)? {}
+        while pipes.small(0, BODY)? {}
         assert!(pipes.small(1, SMALL)?);
-        assert!(!pipes.small(2, 808)?);
-        assert!(!pipes.small(1, 808)?);
+        assert!(!pipes.small(2, BODY)?);
+        assert!(!pipes.small(1, BODY)?);
         assert_eq!(pipes.next(), None);
         // Its message is taken, so the next one's turn has come; the flood is to wait for its share.
         assert!(pipes.take(1));
         assert_eq!(pipes.next(), Some(1));
-        assert!(pipes.small(1, 808)?);
+        assert!(pipes.small(1, BODY)?);
         assert!(pipes.take(0) && pipes.take(0));
         assert_eq!(pipes.next(), Some(2));
         Ok(())
@@ -639,10 +642,10 @@ mod tests {
     #[test]
     fn full_a_better_rank_is_heard_behind_a_worse_one() -> Result<(), NoMemory> {
         let mut pipes = Pipes::new(&[8, 8, 1, 1])?;
-        while pipes.small(0, 808)? {}
-        assert!(pipes.small(1, 808)?);
-        assert!(pipes.small(2, 808)?);
-        assert!(!pipes.small(3, 808)?);
+        while pipes.small(0, BODY)? {}
+        assert!(pipes.small(1, BODY)?);
+        assert!(pipes.small(2, BODY)?);
+        assert!(!pipes.small(3, BODY)?);
         assert!(pipes.take(2));
         assert_eq!(pipes.next(), Some(3));
         Ok(())
@@ -651,15 +654,15 @@ mod tests {
     #[test]
     fn others_wait_each_has_its_share() -> Result<(), NoMemory> {
         let mut pipes = Pipes::new(&[8, 8])?;
-        while pipes.small(0, 808)? {}
-        assert!(pipes.small(1, 808)?);
-        assert!(!pipes.small(1, 808)?);
+        while pipes.small(0, BODY)? {}
+        assert!(pipes.small(1, BODY)?);
+        assert!(!pipes.small(1, BODY)?);
         // From each in turn, and both always have more.
-        for _ in 0..300 {
+        for _ in 0..60 {
             for id in [0, 1] {
                 assert!(pipes.take(id));
                 while let Some(next) = pipes.next() {
-                    while pipes.small(next, 808)? {}
+                    while pipes.small(next, BODY)? {}
                 }
             }
         }
@@ -723,15 +726,15 @@ mod tests {
         let mut pipes = Pipes::new(&[8, 8])?;
         assert!(pipes.ask(0, SMALL + 1, false));
         assert!(pipes.holds(0, SMALL + 1));
-        pipes.arrive(0, SMALL)?;
-        assert!(pipes.holds(SMALL + OVERHEAD, 0));
-        while pipes.small(1, 808)? {}
+        pipes.arrive(0, BODY)?;
+        assert!(pipes.holds(BODY + OVERHEAD, 0));
+        while pipes.small(1, BODY)? {}
         let held = pipes.intake.held;
         assert!(pipes.ask(0, SMALL + 1, false));
-        pipes.arrive(0, SMALL)?;
+        pipes.arrive(0, BODY)?;
         assert!(pipes.holds(held, SMALL + 1));
         assert!(pipes.take(0) && pipes.take(0));
-        assert!(pipes.holds(held - SMALL - OVERHEAD, 0));
+        assert!(pipes.holds(held - BODY - OVERHEAD, 0));
         Ok(())
     }
 
@@ -760,7 +763,7 @@ mod tests {
         let mut random = 0x9e37_79b9_u32;
         // What is asked for and was not admitted yet.
         let mut wants: [Option<(usize, bool)>; PIPES] = [None; PIPES];
-        for _ in 0..3000 {
+        for _ in 0..600 {
             random ^= random << 13;
             random ^= random >> 17;
             random ^= random << 5;
