@@ -120,6 +120,9 @@ pub(crate) const TURN: Budget = Budget {
     bytes: 256 << 10,
 };
 
+/// How often [`Pipe::resume`] reads at most, each time what has come since: a window's worth.
+const RESUME_TURNS: usize = 4;
+
 /// Why a pipe ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -247,6 +250,8 @@ struct Rx {
     mark: Option<Mark>,
     /// The work is to look whether enough has come since.
     judge: bool,
+    /// There is room that the peer is to be told of.
+    tell: bool,
 }
 
 /// What had arrived of the message under way, at the first of some looks.
@@ -363,6 +368,7 @@ impl<U: Upper> Pipe<U> {
                     since: None,
                     mark: None,
                     judge: false,
+                    tell: false,
                 }, "sp_pipe_rx"),
                 tx <- new_bhlock!(Tx {
                     phase: Phase::Greeting,
@@ -638,7 +644,7 @@ impl<U: Upper> Pipe<U> {
         if !core::mem::replace(&mut rx.judge, false) || rx.held || rx.behind {
             return false;
         }
-        let Some(Mark { spell, .. }) = rx.mark else {
+        let Some(Mark { spell, .. }) = rx.mark.filter(|_| !tcp.is_short()) else {
             return false;
         };
         let trips = tcp.round_trip().saturating_mul(4) / LOOK_INTERVAL;
@@ -647,9 +653,17 @@ impl<U: Upper> Pipe<U> {
 
     /// Goes on reading after [`Upper::admit`] refused, within a budget. In task context.
     pub(crate) fn resume(self: &Arc<Self>, budget: &mut Budget) {
-        let mut tcp = self.stream.lock();
-        if !self.rx.lock().behind {
+        for _ in 0..RESUME_TURNS {
+            let mut tcp = self.stream.lock();
+            if self.rx.lock().behind {
+                return;
+            }
             self.read(&mut tcp, budget);
+            drop(tcp);
+            // What came meanwhile was read as the lock was released.
+            if !self.rx.lock().tell {
+                return;
+            }
         }
     }
 
@@ -681,8 +695,12 @@ impl<U: Upper> Pipe<U> {
             Stop::Hungry => {
                 if tcp.at_end() {
                     self.end(End::Disconnected);
-                } else if begun && tcp.tell_window() {
-                    self.kick();
+                } else if begun {
+                    let later = tcp.tell_window();
+                    self.rx.lock().tell = later;
+                    if later {
+                        self.kick();
+                    }
                 }
             }
             Stop::Held => {
@@ -721,6 +739,7 @@ impl<U: Upper> Pipe<U> {
     fn note(self: &Arc<Self>, stop: Stop) -> bool {
         let mut rx = self.rx.lock();
         let begun = rx.decoder.begun();
+        rx.tell = false;
         rx.behind = stop == Stop::Spent;
         rx.short = stop == Stop::NoMemory;
         let mut check_in = None;

@@ -74,7 +74,7 @@ kunit() {
 in_guest() {
 	local guest=$1 kernel=(--kernel "$1") status=0
 	shift
-	[[ $guest != counted ]] || kernel=(--kernel release --icount)
+	[[ $guest != counted ]] || kernel=(--kernel release --icount --mem 2048)
 	"$scripts/vm.sh" "${kernel[@]}" --timeout 1800 --log "$top/build/test-$guest.log" \
 		--file "$top/build/tests:/root/tests" --file "$top/build/userspace:/root/bin" \
 		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" "${around[@]}" \

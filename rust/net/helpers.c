@@ -476,6 +476,11 @@ bool sp_helper_tcp_tell_window(struct sock *sk)
 	return false;
 }
 
+bool sp_helper_tcp_short(const struct sock *sk)
+{
+	return tcp_under_memory_pressure(sk);
+}
+
 bool sp_helper_tcp_urgent(const struct sock *sk)
 {
 	return tcp_sk(sk)->urg_data;

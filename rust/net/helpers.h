@@ -95,6 +95,7 @@ bool sp_helper_tcp_unacked(const struct sock *sk);
 int sp_helper_tcp_unread(struct sock *sk);
 bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
 bool sp_helper_tcp_tell_window(struct sock *sk);
+bool sp_helper_tcp_short(const struct sock *sk);
 bool sp_helper_tcp_urgent(const struct sock *sk);
 unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_state(const struct sock *sk);

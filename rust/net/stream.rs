@@ -288,6 +288,12 @@ impl TcpLocked<'_> {
         unsafe { bindings::sp_helper_tcp_urgent(self.sk.as_ptr()) }
     }
 
+    /// Whether TCP is short of memory, so that what a peer sends may be dropped.
+    pub(crate) fn is_short(&self) -> bool {
+        // SAFETY: By the type invariant the sock is live and locked.
+        unsafe { bindings::sp_helper_tcp_short(self.sk.as_ptr()) }
+    }
+
     /// How long a round trip takes, in milliseconds.
     pub(crate) fn round_trip(&self) -> u64 {
         // SAFETY: By the type invariant the sock is live and locked.

@@ -14,7 +14,8 @@
 //! 3. Who was refused goes on when nothing of it is queued, or when half of its share is free. Hence each
 //!    that is held back has something queued, and its own turn lets it go on: nobody is forgotten.
 //! 4. A longer frame, or one that TCP has no room for, *reserves* its length at its first byte, within the
-//!    *cap*: twice the longest frame, 8 MiB at least. Half of the cap is for lengths up to a 16th of it.
+//!    *cap*: twice the longest frame, 8 MiB at least; and beyond that within what SO_RCVBUF has room for,
+//!    which then counts as used. Half of the cap is for lengths up to a 16th of it.
 //! 5. Those that wait for that stand in line: by rank, then who has nothing queued, then who has delivered
 //!    a reserved one before, then in turn. None passes the first. A line moves because a holder that is
 //!    slow while others wait is ended (`pipe/` does that, see [`Intake::holder_from`]).
@@ -201,9 +202,18 @@ impl Intake {
         self.held
     }
 
+    /// What counts for SO_RCVBUF, with what is reserved beyond the cap, in bytes.
+    fn used(&self) -> usize {
+        self.held.saturating_add(self.beyond_cap(self.reserved))
+    }
+
+    fn beyond_cap(&self, reserved: usize) -> usize {
+        reserved.saturating_sub(self.limits.cap())
+    }
+
     /// Whether SO_RCVBUF is reached.
-    pub(crate) fn is_full(&self) -> bool {
-        self.held >= self.limits.rcvbuf
+    fn is_full(&self) -> bool {
+        self.used() >= self.limits.rcvbuf
     }
 
     /// The same, what is reserved included.
@@ -266,14 +276,15 @@ impl Intake {
     }
 
     fn slot_open(&self, rank: Priority) -> bool {
-        self.held < self.limits.rcvbuf.saturating_add(SMALL)
+        self.used() < self.limits.rcvbuf.saturating_add(SMALL)
             && self.slot.is_none_or(|(_, holder)| rank < holder)
     }
 
     fn fits(&self, len: usize) -> bool {
         let cap = self.limits.cap();
         let long = self.long.saturating_add(len);
-        self.reserved.saturating_add(len) <= cap && (!self.is_long(len) || long <= cap / 2)
+        let room = cap.saturating_add(self.limits.rcvbuf.saturating_sub(self.held));
+        self.reserved.saturating_add(len) <= room && (!self.is_long(len) || long <= cap / 2)
     }
 
     fn is_long(&self, len: usize) -> bool {
@@ -365,8 +376,12 @@ impl Intake {
     /// A message was queued.
     pub(crate) fn queued(&mut self, share: &mut Share, msg: &mut Message) {
         let charge = msg.charge();
-        if msg.reserved.is_some() && self.held.saturating_add(charge) <= self.limits.rcvbuf {
-            self.release(msg);
+        if let Some(Reserved { bytes, .. }) = msg.reserved {
+            let others = self.beyond_cap(self.reserved.saturating_sub(bytes));
+            let used = self.held.saturating_add(others).saturating_add(charge);
+            if used <= self.limits.rcvbuf {
+                self.release(msg);
+            }
         }
         if msg.reserved.is_none() {
             self.add(share, charge);
@@ -689,8 +704,13 @@ mod tests {
             assert!(pipes.ask(id, CAP / 16, false));
         }
         assert!(pipes.holds(0, CAP));
-        assert!(!pipes.ask(13, SMALL + 1, false));
+        assert!(!pipes.ask(13, CAP / 16, false));
         assert_eq!(pipes.next(), None);
+        // What the buffer has room for can be reserved, too, and is not there for others then.
+        let (_, share, _) = &mut pipes.of[13];
+        pipes.intake.abandon(13, share);
+        assert!(pipes.ask(14, RCVBUF, false));
+        assert!(pipes.small(15, BODY)? && !pipes.small(16, BODY)?);
         Ok(())
     }
 
@@ -794,7 +814,9 @@ mod tests {
                 }
             }
             assert!(pipes.intake.held <= RCVBUF + 2 * (SMALL + OVERHEAD));
-            assert!(pipes.intake.reserved <= CAP && pipes.intake.long <= CAP / 2);
+            let all = pipes.intake.held + pipes.intake.reserved;
+            assert!(all <= RCVBUF + CAP + 2 * (SMALL + OVERHEAD));
+            assert!(pipes.intake.long <= CAP / 2);
             let held: usize = pipes.of.iter().map(|(_, share, _)| share.held).sum();
             assert_eq!(held, pipes.intake.held);
             // Who waits and is not called has something queued, or room is short.

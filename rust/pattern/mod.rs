@@ -338,13 +338,22 @@ impl<H: Handle> Peers<H> {
         }
     }
 
-    /// The peer is gone, and its pipe has yet to read what it has sent.
-    pub(crate) fn lose(&mut self, id: PipeId) {
-        if let Some(peer) = self.slab.get_mut(id.0) {
-            if peer.handle.is_some() && !core::mem::replace(&mut peer.lost, true) {
-                self.lost = self.lost.saturating_add(1);
-            }
+    /// A peer that is up is gone, and its pipe has yet to read what it has sent: nothing can be sent to it,
+    /// and the pattern is told when that is read. Tells whether it was up.
+    pub(crate) fn lose(&mut self, id: PipeId) -> bool {
+        if !self.is_up(id) {
+            return false;
         }
+        self.down(id);
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            peer.lost = true;
+            self.lost = self.lost.saturating_add(1);
+        }
+        true
+    }
+
+    pub(crate) fn is_lost(&self, id: PipeId) -> bool {
+        self.slab.get(id.0).is_some_and(|peer| peer.lost)
     }
 
     /// Whether there are enough pipes that only wait for the program to read.

@@ -166,15 +166,10 @@ impl Upper for Socket {
     }
 
     fn lost(this: &Arc<Self>, id: PipeId) {
-        let todo = {
-            let mut state = this.state.lock();
-            state.peers.lose(id);
-            match state.peers.is_up(id) {
-                true => this.down(&mut state, id),
-                false => return,
-            }
-        };
-        this.perform(todo, Context::Callback);
+        let mut state = this.state.lock();
+        if state.peers.lose(id) {
+            count(&mut state.stats.pipe_downs);
+        }
     }
 
     fn opened(this: &Arc<Self>, id: PipeId) {
@@ -266,7 +261,8 @@ impl Upper for Socket {
                 | End::Closed
                 | End::Aborted => {}
             }
-            let todo = match state.peers.is_up(pipe.id()) {
+            let lost = state.peers.is_lost(pipe.id());
+            let todo = match lost || state.peers.is_up(pipe.id()) {
                 true => Some(this.down(&mut state, pipe.id())),
                 false => None,
             };

@@ -695,6 +695,7 @@ impl Socket {
         let mut state = self.state.lock();
         state.peers.set_limits(limits);
         self.let_go_on(&state);
+        self.take_connections(&mut state);
     }
 
     /// Lets pipes read on that were refused, as many as may and within a budget; what is left to be done
@@ -710,14 +711,16 @@ impl Socket {
                 }
             };
             let Some(pipe) = next else {
-                return;
+                break;
             };
             pipe.resume(&mut budget);
             if budget.frames == 0 || budget.bytes == 0 {
                 break;
             }
         }
-        self.let_go_on(&self.state.lock());
+        let mut state = self.state.lock();
+        self.let_go_on(&state);
+        self.take_connections(&mut state);
     }
 
     /// Has the work let pipes go on that were refused, if some may, and empty the trash. Under the
@@ -792,8 +795,10 @@ impl Socket {
     /// A peer that was up is lost to the pattern. Under the socket's lock.
     fn down(self: &Arc<Self>, state: &mut State, id: PipeId) -> Todo {
         let now = work::now_ms();
-        state.peers.down(id);
-        count(&mut state.stats.pipe_downs);
+        if state.peers.is_up(id) {
+            state.peers.down(id);
+            count(&mut state.stats.pipe_downs);
+        }
         let effects = state.with(now, |machine, world| machine.closed(world, id));
         self.arm(state, now);
         state.todo(effects.unwrap_or(Effects::NONE))
