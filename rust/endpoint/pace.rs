@@ -61,8 +61,8 @@ impl Pace {
         self.cost.store(mean, Relaxed);
     }
 
-    /// How long a dialer that fails has to wait now, in milliseconds. `random` is 32 random bits, the same for
-    /// one wait.
+    /// How long a dialer that fails has to wait, as things are now, in milliseconds. `random` is 32 random
+    /// bits, the same for one wait.
     ///
     /// It draws from a range as long as its mean, so that those that fail in step are spread evenly.
     pub(crate) fn wait(&self, random: u32) -> u64 {
