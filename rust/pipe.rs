@@ -107,6 +107,9 @@ const PACE: usize = 64 << 10;
 /// machine that is too busy for the peer the looks come late as well.
 const PACE_LOOKS: u64 = 4;
 
+/// A round trip that is believed, in milliseconds: a peer can make TCP measure any time.
+const ROUND_TRIP_MAX: u64 = 1000;
+
 /// How long it is from one look to the next, in milliseconds.
 pub(crate) const LOOK_INTERVAL: u64 = 125;
 
@@ -541,7 +544,10 @@ impl<U: Upper> Pipe<U> {
             rx.decoder.abandon()
         };
         drop(msg);
-        U::abandoned(&self.upper, self.id);
+        if !dead {
+            // Else the id may be another pipe's by now.
+            U::abandoned(&self.upper, self.id);
+        }
         U::check_in(&self.upper, timeout);
         if dead {
             // The end may have looked for it before it was there. Closing sleeps: not under the lock.
@@ -603,7 +609,7 @@ impl<U: Upper> Pipe<U> {
                 self.end(end);
             }
         }
-        if let Some(at) = self.message_deadline() {
+        if let Some(at) = self.message_deadline(now) {
             if due(at) {
                 self.end_if(End::MessageTimeout, |phase| phase == Phase::Up);
             }
@@ -612,10 +618,15 @@ impl<U: Upper> Pipe<U> {
     }
 
     /// When the message under way must be whole.
-    fn message_deadline(&self) -> Option<u64> {
+    fn message_deadline(&self, now: u64) -> Option<u64> {
         let rx = self.rx.lock();
         let len = rx.decoder.begun()?;
-        Some(rx.since?.saturating_add(time_for(len)))
+        let at = rx.since?.saturating_add(time_for(len));
+        // What has arrived is read first.
+        Some(match rx.behind {
+            true => at.max(now.saturating_add(LOOK_INTERVAL)),
+            false => at,
+        })
     }
 
     /// Somebody waits for what this pipe has reserved: ends it if it has been slow. `spell` tells one such
@@ -647,7 +658,7 @@ impl<U: Upper> Pipe<U> {
         let Some(Mark { spell, .. }) = rx.mark.filter(|_| !tcp.is_short()) else {
             return false;
         };
-        let trips = tcp.round_trip().saturating_mul(4) / LOOK_INTERVAL;
+        let trips = tcp.round_trip().min(ROUND_TRIP_MAX).saturating_mul(4) / LOOK_INTERVAL;
         rx.looks(spell) > PACE_LOOKS.saturating_add(trips)
     }
 
@@ -674,7 +685,10 @@ impl<U: Upper> Pipe<U> {
             Phase::Greeting | Phase::Up => {}
             // Nobody wants it, but unread bytes would make closing a reset, which throws away what we
             // still send.
-            Phase::Closing => return tcp.read(|segment| segment.skip()),
+            Phase::Closing => {
+                self.rx.lock().behind = false;
+                return tcp.read(|segment| segment.skip());
+            }
             // A dialer's connection may carry its next pipe by now.
             Phase::Dead => return,
         }
@@ -752,11 +766,11 @@ impl<U: Upper> Pipe<U> {
                 Some(_) | None => {}
             },
             // It is us who keep the peer waiting.
-            Stop::Held | Stop::NoMemory | Stop::Spent => {
+            Stop::Held | Stop::NoMemory => {
                 rx.since = None;
                 rx.mark = None;
             }
-            Stop::Violated(_) => {}
+            Stop::Spent | Stop::Violated(_) => {}
         }
         drop(rx);
         if let Some(ms) = check_in {

@@ -281,8 +281,7 @@ TEST_F_TIMEOUT(memcg, is_the_bound, 90)
 	       cgroup_get(&self->group, "memory.current") / 1024,
 	       cgroup_stat(&self->group, "memory.events", "max"));
 	fflush(stdout);
-	EXPECT_GE(limit + n * OF_TCP + SLACK,
-		  cgroup_get(&self->group, "memory.peak"));
+	/* Meanwhile TCP has as much as it likes: see tcp_rmem in tcp(7). */
 	EXPECT_GE(limit / 4, cgroup_get(&self->group, "memory.current"));
 	must_not_have_run_out(&self->group);
 	meet_tell(&self->go);

@@ -459,7 +459,10 @@ bool sp_helper_tcp_tell_window(struct sock *sk)
 
 	if (tcp_full_space(sk) < want && !(sk->sk_userlocks & SOCK_RCVBUF_LOCK) &&
 	    !tcp_under_memory_pressure(sk)) {
-		WRITE_ONCE(sk->sk_rcvbuf, max(sk->sk_rcvbuf, tcp_space_from_win(sk, want)));
+		int space = min(tcp_space_from_win(sk, want),
+				READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_rmem[2]));
+
+		WRITE_ONCE(sk->sk_rcvbuf, max(sk->sk_rcvbuf, space));
 		if (tp->window_clamp < want)
 			WRITE_ONCE(tp->window_clamp, want);
 		tp->rcv_ssthresh = max_t(u32, tp->rcv_ssthresh, want);

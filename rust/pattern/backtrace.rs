@@ -19,6 +19,7 @@
 //! Pure. [`Tags::parse`] may allocate, without sleeping, for a stack that came through devices.
 
 use crate::mem::{
+    accounted,
     KVec,
     NoMemory,
     NO_SLEEP, //
@@ -127,7 +128,7 @@ impl Tags {
             return Ok(Tags(Stack::Inline { len, bytes }));
         }
         let mut bytes = KVec::new();
-        bytes.extend_from_slice(from, NO_SLEEP)?;
+        bytes.extend_from_slice(from, accounted(NO_SLEEP))?;
         Ok(Tags(Stack::Spilled(bytes)))
     }
 }

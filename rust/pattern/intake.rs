@@ -263,7 +263,8 @@ impl Intake {
     fn ask_part(&mut self, id: u32, rank: Priority, share: &mut Share, len: usize) -> bool {
         let class = share.class(rank);
         let first = self.line.best().is_none_or(|best| class < best);
-        if first && self.fits(len) {
+        // Where there are many small ones, what belongs to a message is most of it.
+        if first && self.fits(len) && !(len <= SMALL && share.queued > 0 && self.is_full()) {
             self.grant(id, share, len);
             return true;
         }
@@ -281,6 +282,7 @@ impl Intake {
     }
 
     fn fits(&self, len: usize) -> bool {
+        let len = bytes_for(len);
         let cap = self.limits.cap();
         let long = self.long.saturating_add(len);
         let room = cap.saturating_add(self.limits.rcvbuf.saturating_sub(self.held));
@@ -291,8 +293,9 @@ impl Intake {
         len > self.limits.cap() / 16
     }
 
-    fn grant(&mut self, id: u32, share: &mut Share, bytes: usize) {
-        let long = self.is_long(bytes);
+    fn grant(&mut self, id: u32, share: &mut Share, len: usize) {
+        let long = self.is_long(len);
+        let bytes = bytes_for(len);
         share.grant = Grant::Part(Reserved { bytes, long });
         self.reserved = self.reserved.saturating_add(bytes);
         if long {
@@ -481,7 +484,9 @@ impl Intake {
 
     fn may_enter(&self, share: &Share) -> bool {
         match share.wait {
-            Wait::Part(len) => len > self.limits.longest || self.fits(len),
+            Wait::Part(len) if len > self.limits.longest => true,
+            Wait::Part(len) if len <= SMALL && share.queued > 0 && self.is_full() => false,
+            Wait::Part(len) => self.fits(len),
             Wait::Nothing | Wait::Whole => false,
         }
     }
@@ -506,6 +511,15 @@ impl Intake {
     /// The first pipe at or after `from` whose frame under way has reserved.
     pub(crate) fn holder_from(&self, from: u32) -> Option<u32> {
         self.holders.first_from(from)
+    }
+}
+
+/// What a frame of this length reserves, in bytes: a short one also what belongs to its message. A long one
+/// does not, so that half of the cap is enough for the longest.
+fn bytes_for(len: usize) -> usize {
+    match len <= SMALL {
+        true => len.saturating_add(OVERHEAD),
+        false => len,
     }
 }
 

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::error::Refusal;
 use crate::mem::{
+    accounted,
     Arc,
     KVec,
     NO_SLEEP, //
@@ -81,7 +82,7 @@ impl Pattern for Pub {
             };
             next = to.0.saturating_add(1);
             let copy = match w.peers.is_writable(to) {
-                true => Message::sharing(body.clone(), Tags::new(), NO_SLEEP).ok(),
+                true => Message::sharing(body.clone(), Tags::new(), accounted(NO_SLEEP)).ok(),
                 false => None,
             };
             match copy {

@@ -36,6 +36,7 @@ use super::{
 };
 use crate::error::Refusal;
 use crate::mem::{
+    accounted,
     Arc,
     NO_SLEEP, //
 };
@@ -110,7 +111,7 @@ impl Req {
             return Effects::NONE;
         }
         let tags = Tags::request(request.id);
-        let Ok(copy) = Message::sharing(request.body.clone(), tags, NO_SLEEP) else {
+        let Ok(copy) = Message::sharing(request.body.clone(), tags, accounted(NO_SLEEP)) else {
             request.resend = Some(w.now.after(NO_MEMORY_DELAY));
             return Effects::NONE;
         };

@@ -77,6 +77,8 @@ impl Socket {
                 count(&mut state.stats.tx_msgs);
                 state.stats.tx_bytes = state.stats.tx_bytes.wrapping_add(bytes);
                 self.arm(&mut state, now);
+                // It may have replaced a reply that others waited for the end of.
+                self.let_go_on(&state);
                 Some(Ok(state.todo(effects)))
             }
             Err(refused) => {

@@ -137,10 +137,12 @@ impl Socket {
 
     /// Nothing more is delivered. Returns at once; the pipes end soon.
     fn give_up(self: &Arc<Self>) {
-        if core::mem::replace(&mut self.state.lock().given_up, true) {
+        let again = core::mem::replace(&mut self.state.lock().given_up, true);
+        // Also when found again: it may have been put on the second list meanwhile.
+        self.strike();
+        if again {
             return;
         }
-        self.strike();
         self.ledger.write_off();
         self.net.count_given_up();
         self.tick_in(0);

@@ -151,6 +151,10 @@ impl Upper for Socket {
     fn admit(this: &Arc<Self>, id: PipeId, len: usize, whole: bool) -> bool {
         let mut state = this.state.lock();
         let admitted = state.peers.admit(id, len, whole);
+        if !admitted {
+            // The limits may be others than when its length was compared.
+            this.let_go_on(&state);
+        }
         if !admitted && state.peers.contended().is_some() && !state.pressing {
             // Those whom it waits for are looked at now, and then again and again.
             state.pressing = true;

@@ -688,11 +688,12 @@ impl Socket {
 
     /// SO_RCVBUF or SP_RCVMAXSIZE may have changed.
     fn limits_changed(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        // Read under the lock, so that of two changes the later one stays.
         let limits = Limits {
             rcvbuf: self.sk.rcvbuf(),
             longest: self.options.rcvmaxsize(),
         };
-        let mut state = self.state.lock();
         state.peers.set_limits(limits);
         self.let_go_on(&state);
         self.take_connections(&mut state);
