@@ -751,4 +751,98 @@ TEST_F_TIMEOUT(liars, keep_nobody_waiting, 90)
 	EXPECT_EQ(0, counter(self->s, sp_rx_queued));
 }
 
+/* As much as is taken; returns how much of it is left. */
+static size_t push(int fd, const unsigned char *at, size_t len)
+{
+	int64_t moved = now_ms();
+
+	while (len && now_ms() - moved < 2 * quiet_ms()) {
+		ssize_t n = send(fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n > 0) {
+			at += n;
+			len -= (size_t)n;
+			moved = now_ms();
+		} else {
+			pass_ms(5);
+		}
+	}
+	return len;
+}
+
+/*
+ * A reply that nobody has taken keeps its room until the next request replaces
+ * it; who waits for that room goes on then.
+ */
+TEST(a_new_request_makes_room_for_those_who_wait)
+{
+	enum { LEN = 3 << 20, SERVERS = 2 };
+	struct addr addr[SERVERS];
+	int req = sp_open(SOCK_REQ), l[SERVERS], s[SERVERS], i;
+	unsigned char *body = filler(LEN, 1);
+	size_t left;
+	uint32_t id;
+
+	sp_set(req, SP_RCVMAXSIZE, 4 << 20);
+	sp_set(req, SP_REQ_RESEND_IVL, 300);
+	for (i = 0; i < SERVERS; i++) {
+		l[i] = raw_listen(&addr[i]);
+		sp_connect(req, &addr[i]);
+		s[i] = raw_peer_accept(SOCK_REP, l[i]);
+		await_peers(req, i + 1);
+	}
+	sp_send(req, LIT("Q"));
+	/* One has it, and the other when it is sent again. */
+	id = raw_expect_request(s[0], LIT("Q"));
+	ASSERT_EQ(id, raw_expect_request(s[1], LIT("Q")));
+	sp_set(req, SP_REQ_RESEND_IVL, 0);
+	for (i = 0; i < SERVERS; i++) {
+		uint32_t tag = htonl(id);
+
+		raw_header(s[i], LEN + sizeof(tag));
+		raw_write(s[i], &tag, sizeof(tag));
+		left = push(s[i], body, LEN);
+		EXPECT_EQ(i > 0, left > 0);
+	}
+	sp_send(req, LIT("R"));
+	EXPECT_EQ(0, push(s[1], body + LEN - left, left));
+	await_counter(req, sp_rx_stale, 1);
+	for (i = 0; i < SERVERS; i++) {
+		close(s[i]);
+		close(l[i]);
+	}
+	close(req);
+	free(body);
+}
+
+/*
+ * Where TCP has no room for more than a few bytes, frames of two are taken in
+ * byte by byte: each counts for what belongs to a message.
+ */
+TEST(tiny_frames_in_a_tiny_buffer_are_bounded)
+{
+	const int one = 1, narrow = 4608;
+	struct addr addr;
+	int s = sp_open(SOCK_SUB), fd, i;
+	unsigned char rest[] = { 'y', 0, 0, 0, 0, 0, 0, 0, 2, 'x' };
+
+	sol_set(s, SO_RCVBUF, 1);
+	subscribe(s, LIT(""));
+	addr = sp_bind(s, AF_INET);
+	fd = raw_peer(SOCK_PUB, &addr);
+	must(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &narrow, sizeof(narrow)));
+	await_peers(s, 1);
+	raw_write(fd, rest + 1, sizeof(rest) - 1);
+	for (i = 0; i < 20000; i++)
+		if (push(fd, rest, sizeof(rest)))
+			break;
+	TH_LOG("%d sent, %d taken in", i,
+	       (int)(counter(s, sp_rx_queued) / 2));
+	/* The buffer, and what may be beyond it. */
+	EXPECT_GT(400, counter(s, sp_rx_queued) / 2);
+	close(fd);
+	close(s);
+}
+
 SP_TEST_MAIN
