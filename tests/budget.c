@@ -69,7 +69,7 @@ FIXTURE(junk)
 	struct addr addr;
 	int s, spouts, rcvbuf;
 	struct spout *good, *bad;
-	int64_t longest_us, late_us;
+	int64_t work_us, longest_us, late_us;
 };
 
 FIXTURE_VARIANT(junk)
@@ -141,15 +141,29 @@ static void fill_up(FIXTURE_DATA(junk) *j)
 	expect_in(j->s);
 }
 
-/* One call, timed. */
+static int64_t worked_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/*
+ * One call, timed: what it worked, which is what it is judged by, and how long
+ * it took, when others had work to do on the same CPU.
+ */
 #define timed(j, call)                                                        \
 	({                                                                    \
-		int64_t begun_ = now_us(), took_;                             \
+		int64_t begun_ = now_us(), worked_ = worked_us();             \
 		long result_ = (call);                                        \
 									      \
-		took_ = now_us() - begun_;                                    \
-		(j)->longest_us =                                             \
-			took_ > (j)->longest_us ? took_ : (j)->longest_us;    \
+		worked_ = worked_us() - worked_;                              \
+		begun_ = now_us() - begun_;                                   \
+		(j)->work_us = worked_ > (j)->work_us ? worked_ :             \
+							(j)->work_us;         \
+		(j)->longest_us = begun_ > (j)->longest_us ? begun_ :         \
+							     (j)->longest_us; \
 		result_;                                                      \
 	})
 
@@ -159,7 +173,7 @@ static void fill_up(FIXTURE_DATA(junk) *j)
  * few rounds counts; where time is work, the first does.
  */
 #define ROUNDS (time_is_work() ? 1 : 3)
-#define CALL_US (slow_ms(time_is_work() ? 2 : 100) * 1000LL)
+#define WORK_US (slow_ms(time_is_work() ? 2 : 100) * 1000LL)
 #define LATE_US (slow_ms(time_is_work() ? 2 : 200) * 1000LL)
 
 static bool round_of(FIXTURE_DATA(junk) *j, int round,
@@ -170,17 +184,18 @@ static bool round_of(FIXTURE_DATA(junk) *j, int round,
 
 	fill_up(j);
 	before = refused(j->s);
-	j->longest_us = 0;
+	j->work_us = j->longest_us = 0;
 	late_start(&late, 0);
 	make_room(j, round);
 	/* What is left to be done is done now. */
 	pass_ms(100);
 	j->late_us = late_stop_us(&late);
-	printf("# longest call %lld us, timer late by %lld us, "
-	       "%llu frames discarded\n", (long long)j->longest_us,
+	printf("# a call worked up to %lld us and took up to %lld us, "
+	       "timer late by %lld us, %llu frames discarded\n",
+	       (long long)j->work_us, (long long)j->longest_us,
 	       (long long)j->late_us,
 	       (unsigned long long)(refused(j->s) - before));
-	return j->longest_us <= CALL_US && j->late_us <= LATE_US;
+	return j->work_us <= WORK_US && j->late_us <= LATE_US;
 }
 
 static void still_works(FIXTURE_DATA(junk) *j, int type)
@@ -222,9 +237,9 @@ static void still_works(FIXTURE_DATA(junk) *j, int type)
 		int round_ = 0;                                               \
 									      \
 		while (!round_of((j), round_, (make_room)) &&                 \
-		       ++round_ < ROUNDS && (j)->longest_us < 1000000)        \
+		       ++round_ < ROUNDS && (j)->work_us < 1000000)           \
 			;                                                     \
-		EXPECT_GE(CALL_US, (j)->longest_us);                          \
+		EXPECT_GE(WORK_US, (j)->work_us);                             \
 		EXPECT_GE(LATE_US, (j)->late_us);                             \
 	} while (0)
 

@@ -98,7 +98,9 @@ static void look(struct most *m)
 		       (long long)(m)->memory >> 10,                          \
 		       (long long)(m)->bound >> 10);                          \
 		EXPECT_GE((m)->bound, (m)->held);                             \
-		EXPECT_GE((m)->bound, (m)->queued);				\
+		EXPECT_GE((m)->bound, (m)->queued);                           \
+		if (time_is_work())                                           \
+			EXPECT_GE((m)->bound + 8 * MIB, (m)->memory);         \
 	} while (0)
 
 /* The program reads all that everybody has to send, each in its order. */

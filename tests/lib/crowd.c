@@ -332,24 +332,31 @@ int64_t crowd_held_(struct crowd *c)
 	return held;
 }
 
-static int64_t number_after(const char *path, const char *word)
+/* The sum of the numbers that come after this word; or the first of them. */
+static int64_t numbers_after(const char *path, const char *word, bool all)
 {
 	char line[256];
-	long long n = -1;
+	int64_t sum = -1;
 	FILE *f = fopen(path, "r");
 
 	if (!f)
 		die("fopen(%s): %s", path, strerrorname_np(errno));
-	while (n < 0 && fgets(line, sizeof(line), f)) {
+	while ((all || sum < 0) && fgets(line, sizeof(line), f)) {
 		char *at = strstr(line, word);
+		long long n;
 
-		if (at)
-			sscanf(at + strlen(word), "%lld", &n);
+		if (at && sscanf(at + strlen(word), "%lld", &n) == 1)
+			sum = n + (sum < 0 ? 0 : sum);
 	}
 	fclose(f);
-	if (n < 0)
+	if (sum < 0)
 		die("%s does not tell %s", path, word);
-	return n;
+	return sum;
+}
+
+static int64_t number_after(const char *path, const char *word)
+{
+	return numbers_after(path, word, false);
 }
 
 int64_t memory_beyond_tcp_(void)
@@ -359,6 +366,8 @@ int64_t memory_beyond_tcp_(void)
 		     number_after("/proc/meminfo", "Cached:") -
 		     number_after("/proc/meminfo", "AnonPages:");
 
-	return kb * 1024 - number_after("/proc/net/sockstat", " mem ") *
-			   sysconf(_SC_PAGESIZE);
+	/* Pages that are free, but each with a CPU, are not in MemFree. */
+	return kb * 1024 - sysconf(_SC_PAGESIZE) *
+		(number_after("/proc/net/sockstat", " mem ") +
+		 numbers_after("/proc/zoneinfo", " count:", true));
 }
