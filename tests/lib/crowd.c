@@ -88,8 +88,10 @@ void crowd_leave(struct crowd *c)
 {
 	int i;
 
+	/* What they had still to send must not burden whoever comes next. */
 	for (i = 0; i < c->n; i++)
-		close(c->of[i].fd);
+		if (c->of[i].fd >= 0)
+			raw_reset(c->of[i].fd);
 	free(c->of);
 	free(c->sea);
 	free(c->room);

@@ -62,6 +62,7 @@ void crowd_init_(struct crowd *c, int type,
  */
 #define crowd_join(c, to, n, sndbuf) AT(crowd_join_((c), (to), (n), (sndbuf)))
 void crowd_join_(struct crowd *c, const struct addr *to, int n, int sndbuf);
+/* Resets those that are there. */
 void crowd_leave(struct crowd *c);
 
 /* How many members have been disconnected, as far as sending told. */
