@@ -382,6 +382,44 @@ TEST(a_buffer_that_grows_is_filled)
 	close(s);
 }
 
+/*
+ * What may be held beyond SO_RCVBUF is for everybody to be heard. One peer's
+ * messages, large ones too, fill the buffer and are one more at most.
+ */
+static const size_t lengths[] = { 9000, 16384, 16385, 60000, 1000000 };
+
+TEST(one_peer_fills_the_buffer_and_no_more)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
+		struct raw_flood flood = { .type = SOCK_PUB, .len = lengths[i] };
+		struct addr addr;
+		int s = sp_open(SOCK_SUB);
+		uint64_t most = 0, queued;
+
+		sol_set(s, SO_RCVBUF, 32768);
+		subscribe(s, LIT(""));
+		addr = sp_bind(s, AF_INET);
+		flood.fd = raw_peer(SOCK_PUB, &addr);
+		sol_set(flood.fd, SO_SNDBUF, 32768);
+		await_peers(s, 1);
+		raw_flood_until_stuck(&flood, 400);
+		queued = counter(s, sp_rx_queued);
+		while (recv(s, NULL, 0, MSG_DONTWAIT) == 0) {
+			most = queued > most ? queued : most;
+			queued = counter(s, sp_rx_queued);
+		}
+		TH_LOG("messages of %zu: %llu bytes queued", lengths[i],
+		       (unsigned long long)most);
+		EXPECT_LT(0, most);
+		EXPECT_GE(65536 + lengths[i], most);
+		free(flood.frame);
+		close(flood.fd);
+		close(s);
+	}
+}
+
 /* A better rank goes before those of a worse one that have waited longer. */
 TEST(large_messages_wait_by_rank)
 {

@@ -15,7 +15,9 @@
 //!    that is held back has something queued, and its own turn lets it go on: nobody is forgotten.
 //! 4. A longer frame, or one that TCP has no room for, *reserves* its length at its first byte, within the
 //!    *cap*: twice the longest frame, 8 MiB at least; and beyond that within what SO_RCVBUF has room for,
-//!    which then counts as used. Half of the cap is for lengths up to a 16th of it.
+//!    which then counts as used. Half of the cap is for lengths up to a 16th of it. A pipe of which
+//!    something is queued reserves only while all that is held and reserved is less than SO_RCVBUF: the cap
+//!    is there to let everybody be heard, not to make one's buffer larger.
 //! 5. Those that wait for that stand in line: by rank, then who has nothing queued, then who has delivered
 //!    a reserved one before, then in turn. None passes the first. A line moves because a holder that is
 //!    slow while others wait is ended (`pipe/` does that, see [`Intake::holder_from`]).
@@ -263,8 +265,7 @@ impl Intake {
     fn ask_part(&mut self, id: u32, rank: Priority, share: &mut Share, len: usize) -> bool {
         let class = share.class(rank);
         let first = self.line.best().is_none_or(|best| class < best);
-        // Where there are many small ones, what belongs to a message is most of it.
-        if first && self.fits(len) && !(len <= SMALL && share.queued > 0 && self.is_full()) {
+        if first && self.fits(len) && !self.has_enough(share) {
             self.grant(id, share, len);
             return true;
         }
@@ -287,6 +288,11 @@ impl Intake {
         let long = self.long.saturating_add(len);
         let room = cap.saturating_add(self.limits.rcvbuf.saturating_sub(self.held));
         self.reserved.saturating_add(len) <= room && (!self.is_long(len) || long <= cap / 2)
+    }
+
+    /// Whether a pipe has to wait until what is queued of it, or of others, is taken.
+    fn has_enough(&self, share: &Share) -> bool {
+        share.queued > 0 && self.is_loaded()
     }
 
     fn is_long(&self, len: usize) -> bool {
@@ -485,8 +491,7 @@ impl Intake {
     fn may_enter(&self, share: &Share) -> bool {
         match share.wait {
             Wait::Part(len) if len > self.limits.longest => true,
-            Wait::Part(len) if len <= SMALL && share.queued > 0 && self.is_full() => false,
-            Wait::Part(len) => self.fits(len),
+            Wait::Part(len) => self.fits(len) && !self.has_enough(share),
             Wait::Nothing | Wait::Whole => false,
         }
     }
@@ -503,9 +508,12 @@ impl Intake {
         whole || first.is_some_and(|share| self.may_enter(share))
     }
 
-    /// While somebody waits for a reservation, a number that tells this wait from earlier ones.
-    pub(crate) fn contended(&self) -> Option<u32> {
-        (!self.line.is_empty()).then_some(self.spell)
+    /// While somebody waits for what others have reserved, a number that tells this wait from earlier ones;
+    /// `first` is the share of the first in line. Who waits for the program to read is in nobody's way.
+    pub(crate) fn contended(&self, first: Option<&Share>) -> Option<u32> {
+        first
+            .filter(|share| !self.has_enough(share))
+            .map(|_| self.spell)
     }
 
     /// The first pipe at or after `from` whose frame under way has reserved.
@@ -621,6 +629,12 @@ mod tests {
             next.filter(|_| moves)
         }
 
+        fn contended(&self) -> bool {
+            let first = self.intake.first_in_line();
+            let first = first.map(|id| &self.of[id as usize].1);
+            self.intake.contended(first).is_some()
+        }
+
         fn holds(&self, held: usize, reserved: usize) -> bool {
             self.intake.held == held && self.intake.reserved == reserved
         }
@@ -729,6 +743,30 @@ mod tests {
     }
 
     #[test]
+    fn alone_reserves_no_more_than_the_buffer_and_one() -> Result<(), NoMemory> {
+        for len in [SMALL, SMALL + 1, RCVBUF, 1 << 20] {
+            let mut pipes = Pipes::new(&[8, 8])?;
+            let all = |pipes: &Pipes| pipes.intake.held + pipes.intake.reserved;
+            while pipes.ask(0, len, false) {
+                assert!(all(&pipes) <= RCVBUF + bytes_for(len));
+                pipes.arrive(0, len)?;
+                if pipes.of[0].2.len() > RCVBUF / BODY {
+                    break;
+                }
+            }
+            // Nobody is in its way, and it is in nobody's.
+            assert!(!pipes.contended());
+            assert!(all(&pipes) >= RCVBUF);
+            assert!(pipes.ask(1, len, false));
+            while pipes.next().is_none() {
+                assert!(pipes.take(0));
+            }
+            assert!(pipes.ask(0, len, false));
+        }
+        Ok(())
+    }
+
+    #[test]
     fn line_is_by_rank_then_who_has_nothing_then_who_delivered() -> Result<(), NoMemory> {
         const LEN: usize = 1 << 20;
         let mut pipes = Pipes::new(&[8; 8])?;
@@ -746,10 +784,11 @@ mod tests {
         for id in [5, 6, 4, 7] {
             assert!(!pipes.ask(id, LEN, false));
         }
-        for (done, next) in [(0, 7), (1, 4), (2, 6), (3, 5)] {
+        for (done, next) in [(0, Some(7)), (1, Some(4)), (2, Some(6)), (3, None)] {
+            assert_eq!(pipes.contended(), next.is_some());
             let (_, share, _) = &mut pipes.of[done];
             pipes.intake.abandon(done as u32, share);
-            assert_eq!(pipes.next(), Some(next));
+            assert_eq!(pipes.next(), next);
             assert_eq!(pipes.next(), None);
         }
         Ok(())
@@ -757,17 +796,17 @@ mod tests {
 
     #[test]
     fn reserved_whole_counts_as_queued_where_it_fits() -> Result<(), NoMemory> {
-        let mut pipes = Pipes::new(&[8, 8])?;
+        let mut pipes = Pipes::new(&[8, 8, 8])?;
         assert!(pipes.ask(0, SMALL + 1, false));
         assert!(pipes.holds(0, SMALL + 1));
         pipes.arrive(0, BODY)?;
         assert!(pipes.holds(BODY + OVERHEAD, 0));
         while pipes.small(1, BODY)? {}
         let held = pipes.intake.held;
-        assert!(pipes.ask(0, SMALL + 1, false));
-        pipes.arrive(0, BODY)?;
+        assert!(pipes.ask(2, SMALL + 1, false));
+        pipes.arrive(2, BODY)?;
         assert!(pipes.holds(held, SMALL + 1));
-        assert!(pipes.take(0) && pipes.take(0));
+        assert!(pipes.take(2) && pipes.take(0));
         assert!(pipes.holds(held - BODY - OVERHEAD, 0));
         Ok(())
     }

@@ -427,9 +427,12 @@ impl<H: Handle> Peers<H> {
 
     /// Whether somebody who was refused may go on.
     pub(crate) fn moves(&self) -> bool {
-        let first = self.intake.first_in_line();
-        let first = first.and_then(|id| self.slab.get(id));
-        self.intake.moves(first.map(|peer| &peer.share))
+        self.intake.moves(self.first_in_line())
+    }
+
+    fn first_in_line(&self) -> Option<&Share> {
+        let id = self.intake.first_in_line()?;
+        self.slab.get(id).map(|peer| &peer.share)
     }
 
     /// A pipe that was refused and whose turn it is to go on.
@@ -449,7 +452,7 @@ impl<H: Handle> Peers<H> {
 
     /// As [`Intake::contended`].
     pub(crate) fn contended(&self) -> Option<u32> {
-        self.intake.contended()
+        self.intake.contended(self.first_in_line())
     }
 
     /// The first pipe at or after `from` that has a reservation for the frame under way.

@@ -110,6 +110,7 @@ impl Socket {
                 count(&mut state.stats.rx_msgs);
                 state.stats.rx_bytes = state.stats.rx_bytes.wrapping_add(bytes);
                 self.take_connections(&mut state);
+                self.press_on(&mut state);
                 Some(Ok(Some((msg, state.peers.moves()))))
             }
             Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),

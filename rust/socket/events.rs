@@ -154,11 +154,7 @@ impl Upper for Socket {
         if !admitted {
             // The limits may be others than when its length was compared.
             this.let_go_on(&state);
-        }
-        if !admitted && state.peers.contended().is_some() && !state.pressing {
-            // Those whom it waits for are looked at now, and then again and again.
-            state.pressing = true;
-            this.arm_in(&mut state, 0);
+            this.press_on(&mut state);
         }
         admitted
     }

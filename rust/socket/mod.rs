@@ -686,6 +686,15 @@ impl Socket {
         }
     }
 
+    /// Has those looked at whose reservations others wait for, from now on and again and again. Under the
+    /// socket's lock.
+    fn press_on(self: &Arc<Self>, state: &mut State) {
+        if !state.pressing && !state.closing && state.peers.contended().is_some() {
+            state.pressing = true;
+            self.arm_in(state, 0);
+        }
+    }
+
     /// SO_RCVBUF or SP_RCVMAXSIZE may have changed.
     fn limits_changed(self: &Arc<Self>) {
         let mut state = self.state.lock();
@@ -721,6 +730,7 @@ impl Socket {
         }
         let mut state = self.state.lock();
         self.let_go_on(&state);
+        self.press_on(&mut state);
         self.take_connections(&mut state);
     }
 
