@@ -20,6 +20,8 @@ pub(crate) enum Refusal {
     Cancelled,
     /// The request is not resent and the pipe that carried it is gone.
     Reset,
+    /// The reply is longer than the program takes.
+    TooLong,
     /// Out of memory.
     NoMemory,
 }
@@ -32,6 +34,7 @@ impl From<Refusal> for Error {
             Refusal::Direction => code::EOPNOTSUPP,
             Refusal::Cancelled => code::ECANCELED,
             Refusal::Reset => code::ECONNRESET,
+            Refusal::TooLong => code::EMSGSIZE,
             Refusal::NoMemory => code::ENOMEM,
         }
     }
@@ -51,6 +54,7 @@ mod tests {
             (Refusal::Direction, code::EOPNOTSUPP),
             (Refusal::Cancelled, code::ECANCELED),
             (Refusal::Reset, code::ECONNRESET),
+            (Refusal::TooLong, code::EMSGSIZE),
             (Refusal::NoMemory, code::ENOMEM),
         ] {
             assert_eq!(Error::from(refusal), errno);

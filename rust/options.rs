@@ -49,12 +49,12 @@ const SPECS: [Spec; 8] = [
         max: 3_600_000,
         default: 0,
     },
-    // Bytes, tags included, -1: no limit. The default is nanomsg's.
+    // Bytes, -1: no limit. By default what is sent is also received.
     Spec {
         name: uapi::SP_RCVMAXSIZE,
         min: -1,
         max: UNLIMITED,
-        default: 1 << 20,
+        default: 16 << 20,
     },
     // Bytes, -1: no limit.
     Spec {
@@ -134,7 +134,7 @@ impl Options {
         usize::try_from(self.value(name)).unwrap_or(UNLIMITED.unsigned_abs() as usize)
     }
 
-    /// The longest message taken from a peer, tags included, in bytes.
+    /// The longest message taken from a peer, without its tags, in bytes.
     pub(crate) fn rcvmaxsize(&self) -> usize {
         self.size(uapi::SP_RCVMAXSIZE)
     }

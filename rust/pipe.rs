@@ -58,6 +58,7 @@ use crate::net::work::{
     Lane, //
 };
 use crate::pattern::{
+    backtrace::TAG,
     Handle,
     PipeId,
     Room, //
@@ -148,8 +149,11 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// The endpoint type in our greeting, and the one that the peer must have.
     fn types(&self) -> (u16, u16);
 
-    /// The longest message that is accepted, tags included, in bytes.
+    /// The longest frame that is accepted, in bytes.
     fn limit(&self) -> u64;
+
+    /// Whether [`Self::too_long`] is to be called with the first tag of a longer one.
+    fn wants_tag(&self) -> bool;
 
     /// How long a closing pipe goes on delivering, in milliseconds.
     fn close_timeout(&self) -> u64;
@@ -176,8 +180,15 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// Both greetings are exchanged. Under the TCP lock and `rx`.
     fn opened(this: &Arc<Self>, id: PipeId);
 
-    /// A message arrived; false if the peer must not send it. Under the TCP lock and `rx`.
-    fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> bool;
+    /// A message arrived. Under the TCP lock and `rx`.
+    ///
+    /// # Errors
+    ///
+    /// What the peer did wrong by sending it; the pipe ends.
+    fn received(this: &Arc<Self>, id: PipeId, msg: Msg) -> Result<(), Violation>;
+
+    /// A message that is too long begins with this tag; the pipe ends. Under the TCP lock and `rx`.
+    fn too_long(this: &Arc<Self>, tag: [u8; TAG]);
 
     /// The pipe was full and may not be any more. In task context.
     fn writable(this: &Arc<Self>, pipe: &Pipe<Self>);
@@ -1067,7 +1078,15 @@ impl<U: Upper> Sink for Up<'_, U> {
         U::admit(&self.pipe.upper, self.pipe.id, len, whole)
     }
 
-    fn message(&mut self, mut msg: Msg) -> bool {
+    fn wants_tag(&self) -> bool {
+        self.pipe.upper.wants_tag()
+    }
+
+    fn too_long(&mut self, tag: [u8; TAG]) {
+        U::too_long(&self.pipe.upper, tag);
+    }
+
+    fn message(&mut self, mut msg: Msg) -> Result<(), Violation> {
         *self.since = None;
         count(self.messages);
         msg.from = self.pipe.peer;

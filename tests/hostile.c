@@ -393,7 +393,7 @@ TEST(large_replies_to_requests_that_are_over)
 	int req = sp_listener(SOCK_REQ, &addr), peer, i;
 	uint32_t id[2], be;
 
-	sp_set(req, SP_RCVMAXSIZE, LEN + 4);
+	sp_set(req, SP_RCVMAXSIZE, LEN);
 	peer = raw_peer(SOCK_REP, &addr);
 	await_peers(req, 1);
 	for (i = 0; i < TIMES; i++) {

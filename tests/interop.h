@@ -108,7 +108,7 @@ static void await_news(FIXTURE_DATA(interop) *self, int type)
 }
 
 /*
- * The libraries' limit is 1 MiB, as ours, and counts the four bytes of the id.
+ * The libraries' limit is 1 MiB, and counts the four bytes of the id.
  * The largest comes last: nanomsg publishes nothing while it still sends.
  */
 static const size_t sizes[] = { 0, 1, 2, 100, 65536, (1 << 20) - 4 };

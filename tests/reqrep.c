@@ -350,10 +350,9 @@ FIXTURE_VARIANT(large)
 FIXTURE_VARIANT_ADD(large, empty) { 0, 0 };
 FIXTURE_VARIANT_ADD(large, one_byte) { 1, 0 };
 FIXTURE_VARIANT_ADD(large, kib_64) { 65536, 0 };
-/* The id counts: four bytes less than the default limit. */
-FIXTURE_VARIANT_ADD(large, just_under_1_mib) { (1 << 20) - 4, 0 };
-FIXTURE_VARIANT_ADD(large, just_over_1_mib) { (1 << 20) + 1, 16 << 20 };
-FIXTURE_VARIANT_ADD(large, mib_3) { 3 << 20, -1 };
+FIXTURE_VARIANT_ADD(large, at_the_limit) { 1 << 20, 1 << 20 };
+FIXTURE_VARIANT_ADD(large, at_the_default_limit) { 16 << 20, 0 };
+FIXTURE_VARIANT_ADD(large, without_limit) { (16 << 20) + 1, -1 };
 
 FIXTURE_SETUP(large)
 {
@@ -364,6 +363,8 @@ FIXTURE_SETUP(large)
 	if (variant->limit) {
 		sp_set(self->rep, SP_RCVMAXSIZE, variant->limit);
 		sp_set(self->req, SP_RCVMAXSIZE, variant->limit);
+		sp_set(self->rep, SP_SNDMAXSIZE, variant->limit);
+		sp_set(self->req, SP_SNDMAXSIZE, variant->limit);
 	}
 }
 
@@ -390,7 +391,8 @@ TEST(request_over_the_limit)
 	int other;
 
 	must(getsockname(p.bound, &addr.sa, &addr.len));
-	sp_send_filled(p.connected, (1 << 20) - 3, 1);
+	sp_set(p.bound, SP_RCVMAXSIZE, 1 << 20);
+	sp_send_filled(p.connected, (1 << 20) + 1, 1);
 	await_counter(p.bound, sp_rx_oversize, 1);
 	/* It would come back and try again, for ever. */
 	must(connect(p.connected, &unspec, sizeof(unspec)));
@@ -398,6 +400,45 @@ TEST(request_over_the_limit)
 	sp_expect_nothing(p.bound);
 	other = sp_dialer(SOCK_REQ, &addr);
 	sp_round_trip(other, p.bound);
+}
+
+/*
+ * There is no use in asking again for a reply that is too long, so the program
+ * learns of it.
+ */
+TEST(reply_over_the_limit)
+{
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	uint64_t resends;
+	char body[8];
+	int i;
+
+	sp_set(p.connected, SP_RCVMAXSIZE, 1 << 20);
+	sp_set(p.connected, SP_REQ_RESEND_IVL, 50);
+	sp_set(p.connected, SP_RECONNECT_IVL, 1);
+	for (i = 1; i <= 3; i++) {
+		sp_send(p.connected, LIT("Q"));
+		sp_expect(p.bound, LIT("Q"));
+		sp_send_filled(p.bound, (1 << 20) + 1, 1);
+		await_in(p.connected);
+		must_fail(EMSGSIZE, recv(p.connected, body, 8, MSG_PEEK));
+		must_fail(EMSGSIZE, recv(p.connected, body, 8, 0));
+		expect_not_in(p.connected);
+		must_fail(EBADFD, recv(p.connected, body, 8, 0));
+		/* As ever it costs the connection, and nobody asks again. */
+		await_counter(p.connected, sp_rx_oversize, i);
+		await_counter(p.connected, sp_pipe_ups, i + 1);
+		resends = counter(p.connected, sp_resends);
+		pass_ms(200);
+		EXPECT_EQ(resends, counter(p.connected, sp_resends));
+		/* Only before there was the reply. */
+		while (recv(p.bound, body, 8, MSG_DONTWAIT) == 1)
+			;
+	}
+	sp_send(p.connected, LIT("Q"));
+	sp_expect(p.bound, LIT("Q"));
+	sp_send_filled(p.bound, 1 << 20, 2);
+	sp_expect_filled(p.connected, 1 << 20, 2);
 }
 
 SP_TEST_MAIN

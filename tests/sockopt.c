@@ -26,7 +26,7 @@ static const struct int_option {
 	  { 1, 3600000, 50 }, { 0, -1, 3600001, INT_MIN }, 3, 4 },
 	{ "SP_RECONNECT_IVL_MAX", SP_RECONNECT_IVL_MAX, SOCK_SUB, 0,
 	  { 0, 3600000, 7 }, { -1, 3600001, INT_MAX }, 3, 3 },
-	{ "SP_RCVMAXSIZE", SP_RCVMAXSIZE, SOCK_REP, 1 << 20,
+	{ "SP_RCVMAXSIZE", SP_RCVMAXSIZE, SOCK_REP, 16 << 20,
 	  { 0, 8, 0x7ffff000 }, { -2, INT_MIN, 0x7ffff001, INT_MAX }, 3, 4 },
 	{ "SP_SNDMAXSIZE", SP_SNDMAXSIZE, SOCK_PUB, 16 << 20,
 	  { 0, 8, 0x7ffff000 }, { -2, INT_MIN, 0x7ffff001, INT_MAX }, 3, 4 },

@@ -115,6 +115,50 @@ TEST(case_21_bad_replies_are_ignored)
 	EXPECT_EQ(1, sp_get(req, SP_PEERS));
 }
 
+TEST(reply_too_long_is_known_by_its_tag)
+{
+	int peer[3], req = req_with(peer, 3), i;
+	uint32_t id, be;
+	char c;
+
+	sp_set(req, SP_RCVMAXSIZE, 8);
+	sp_send(req, LIT("Q"));
+	i = who_got_it(peer, 3);
+	id = raw_expect_request(peer[i], LIT("Q"));
+	/* As long as can be. */
+	raw_reply(peer[i], id, LIT("12345678"));
+	sp_expect(req, LIT("12345678"));
+
+	sp_send(req, LIT("Q"));
+	i = who_got_it(peer, 3);
+	id = raw_expect_request(peer[i], LIT("Q"));
+	/* Not ours: another connection is gone, no more. */
+	be = htonl(id + 1);
+	raw_header(peer[(i + 1) % 3], 13);
+	raw_write(peer[(i + 1) % 3], &be, 4);
+	raw_expect_closed(peer[(i + 1) % 3]);
+	await_counter(req, sp_rx_oversize, 1);
+	must_fail(EAGAIN, recv(req, &c, 1, MSG_DONTWAIT));
+	/* The end of its connection is not the news, that it is too long is. */
+	sp_set(req, SP_REQ_RESEND_IVL, 0);
+	be = htonl(id);
+	raw_header(peer[i], UINT64_MAX);
+	raw_write(peer[i], &be, 3);
+	raw_await_acked(peer[i]);
+	must_fail(EAGAIN, recv(req, &c, 1, MSG_DONTWAIT));
+	raw_write(peer[i], (char *)&be + 3, 1);
+	raw_expect_closed(peer[i]);
+	must_fail(EMSGSIZE, recv(req, &c, 1, 0));
+	must_fail(EBADFD, recv(req, &c, 1, 0));
+	EXPECT_EQ(2, counter(req, sp_rx_oversize));
+	EXPECT_EQ(0, counter(req, sp_rx_partial));
+
+	sp_send(req, LIT("Q"));
+	i = who_got_it(peer, 3);
+	raw_reply(peer[i], raw_expect_request(peer[i], LIT("Q")), LIT("R"));
+	sp_expect(req, LIT("R"));
+}
+
 TEST(case_22_unread_reply_stands)
 {
 	int peer, req = req_with(&peer, 1);

@@ -9,6 +9,8 @@
 #include "sptest.h"
 
 #define I "\x80\0\0\1"
+/* A device's tag. */
+#define CH "\0\0\0\7"
 #define ZMTP "\xff\0\0\0\0\0\0\0\1\x7f"
 
 static const int types[] = { SOCK_REQ, SOCK_REP, SOCK_PUB, SOCK_SUB };
@@ -246,20 +248,54 @@ TEST(case_12_sub_limit_counts_before_the_body)
 	sp_expect_nothing(sub);
 }
 
-TEST(case_13_rep_limit_counts_tags)
+TEST(case_13_rep_limit_is_that_of_the_body)
 {
 	struct addr addr;
 	int rep = sp_listener(SOCK_REP, &addr);
 	int fd;
 
 	sp_set(rep, SP_RCVMAXSIZE, 8);
+	sp_set(rep, SP_MAXTTL, 3);
 	fd = raw_peer(SOCK_REQ, &addr);
-	raw_frame(fd, LIT(I "abcd"));
-	sp_expect(rep, LIT("abcd"));
-	raw_header(fd, 9);
+	raw_frame(fd, LIT(I "12345678"));
+	sp_expect(rep, LIT("12345678"));
+	raw_frame(fd, LIT(CH CH I "12345678"));
+	sp_expect(rep, LIT("12345678"));
+	/* Not with any tags: refused by its length. */
+	raw_header(fd, 8 + 3 * 4 + 1);
 	raw_expect_closed(fd);
 	await_counter(rep, sp_rx_oversize, 1);
-	sp_expect_nothing(rep);
+	/* With three it would do. */
+	fd = raw_peer(SOCK_REQ, &addr);
+	raw_frame(fd, LIT(CH I "123456789"));
+	raw_expect_closed(fd);
+	await_counter(rep, sp_rx_oversize, 2);
+	/* Who came through too many devices is not too long. */
+	fd = raw_peer(SOCK_REQ, &addr);
+	raw_frame(fd, LIT(CH CH CH I "1234"));
+	await_counter(rep, sp_rx_ttl, 1);
+	raw_frame(fd, LIT(I "last"));
+	sp_expect(rep, LIT("last"));
+	EXPECT_EQ(2, counter(rep, sp_rx_oversize));
+}
+
+TEST(case_13_limit_changes_with_the_ttl)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	int fd = raw_peer(SOCK_REQ, &addr);
+
+	sp_set(rep, SP_RCVMAXSIZE, 8);
+	sp_set(rep, SP_MAXTTL, 1);
+	sp_set(rep, SP_MAXTTL, 255);
+	raw_header(fd, 8 + 255 * 4);
+	raw_await_acked(fd);
+	await_peers(rep, 1);
+	sp_set(rep, SP_MAXTTL, 254);
+	/* The rest does not matter any more. */
+	raw_write(fd, LIT(CH));
+	raw_expect_closed(fd);
+	await_counter(rep, sp_rx_oversize, 1);
 }
 
 TEST(case_14_sub_huge_lengths)
@@ -267,7 +303,7 @@ TEST(case_14_sub_huge_lengths)
 	static const uint64_t lengths[] = {
 		1ULL << 63,	    UINT64_MAX,	      UINT64_MAX - 7,
 		(1ULL << 63) - 1,   1ULL << 32,	      1ULL << 31,
-		(1ULL << 31) - 1,   (1ULL << 20) + 1,
+		(1ULL << 31) - 1,   (16ULL << 20) + 1,
 	};
 	struct addr addr;
 	int sub = sub_to_all(&addr);

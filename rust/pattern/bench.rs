@@ -12,6 +12,7 @@
 
 use core::cell::Cell;
 
+use super::backtrace::TAG;
 use super::{
     Effects,
     Handle,
@@ -76,6 +77,7 @@ pub(crate) enum Fate {
     Kept(Wake),
     Discarded,
     Fatal,
+    TooLong,
 }
 
 /// Bytes that are all there.
@@ -274,7 +276,9 @@ impl<P: Pattern> Bench<P> {
             }
             // Whether these are readable depends on who asks.
             Err(why @ Refusal::Cancelled) => Err(Fault::Refused(why)),
-            Err(why @ (Refusal::Reset | Refusal::NoMemory)) if told => Err(Fault::Refused(why)),
+            Err(why @ (Refusal::Reset | Refusal::TooLong | Refusal::NoMemory)) if told => {
+                Err(Fault::Refused(why))
+            }
             Ok(_) | Err(_) => Err(Fault::Readiness),
         }
     }
@@ -312,11 +316,18 @@ impl<P: Pattern> Bench<P> {
             Received::Kept(wake) => return Ok(Fate::Kept(wake)),
             Received::Discarded(msg) => (Fate::Discarded, msg),
             Received::Fatal(msg) => (Fate::Fatal, msg),
+            Received::TooLong(msg) => (Fate::TooLong, msg),
         };
         match holds(msg.bytes(), 0, tags, body) {
             true => Ok(fate),
             false => Err(Fault::Changed),
         }
+    }
+
+    /// A message begins to arrive that is too long.
+    pub(crate) fn too_long(&mut self, tag: [u8; TAG]) -> Result<(), Fault> {
+        self.effects = self.with(|machine, world| machine.too_long(world, tag));
+        self.sound()
     }
 
     /// Whether these frames, each a pipe, its tags and its body, went out since the last call, in this

@@ -37,7 +37,10 @@ use crate::message::{
     Queue, //
 };
 use crate::stats::Counters;
-use backtrace::RequestId;
+use backtrace::{
+    RequestId,
+    TAG, //
+};
 use intake::{
     Intake,
     Limits,
@@ -141,6 +144,8 @@ pub(crate) enum Received {
     Discarded(Msg),
     /// The peer must not send this: close its pipe.
     Fatal(Msg),
+    /// It is longer than the program takes: close its pipe.
+    TooLong(Msg),
 }
 
 /// A refused send hands the message back.
@@ -599,6 +604,12 @@ pub(crate) trait Pattern {
     /// A message arrived on a pipe that is up.
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received;
 
+    /// A message that is longer than the program takes arrived on a pipe that is up, and begins with `tag`.
+    /// The pipe is closed next.
+    fn too_long<H: Handle>(&mut self, _w: &mut World<'_, H>, _tag: [u8; TAG]) -> Effects {
+        Effects::NONE
+    }
+
     /// A pipe is up, or has room again.
     fn writable<H: Handle>(&mut self, _w: &mut World<'_, H>) -> Effects {
         Effects::NONE
@@ -674,6 +685,10 @@ impl Pattern for Machine {
 
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
         each!(self, m => m.received(w, from, msg))
+    }
+
+    fn too_long<H: Handle>(&mut self, w: &mut World<'_, H>, tag: [u8; TAG]) -> Effects {
+        each!(self, m => m.too_long(w, tag))
     }
 
     fn writable<H: Handle>(&mut self, w: &mut World<'_, H>) -> Effects {

@@ -47,19 +47,23 @@ pub(crate) struct Rep {
     request: Option<Request>,
     /// The longest backtrace taken, in tags.
     max_ttl: u8,
+    /// The longest body taken, in bytes.
+    longest: usize,
 }
 
 impl Rep {
-    pub(crate) fn new(max_ttl: u8) -> Self {
+    pub(crate) fn new(max_ttl: u8, longest: usize) -> Self {
         Rep {
             request: None,
             max_ttl,
+            longest,
         }
     }
 
-    /// Sets how many tags a request may have, its id included.
-    pub(crate) fn set_max_ttl(&mut self, max_ttl: u8) {
+    /// Sets how many tags a request may have, its id included, and how long it may be without them.
+    pub(crate) fn set_limits(&mut self, max_ttl: u8, longest: usize) {
         self.max_ttl = max_ttl;
+        self.longest = longest;
     }
 }
 
@@ -119,6 +123,9 @@ impl Pattern for Rep {
         match Tags::parse(msg.bytes().head(), self.max_ttl) {
             Ok((tags, len)) => {
                 msg.skip_tags(len);
+                if msg.user_len() > self.longest {
+                    return Received::TooLong(msg);
+                }
                 msg.tags = tags;
                 w.peers.enqueue(from, msg);
                 Received::Kept(Wake::One)
@@ -165,8 +172,11 @@ mod tests {
     /// The most tags that any limit allows, and one more.
     const TAGS: usize = 256;
 
+    /// The longest body that a [`bench`] takes.
+    const LONGEST: usize = 5000;
+
     fn bench() -> Result<Bench<Rep>, Fault> {
-        Bench::new(Rep::new(8))
+        Bench::new(Rep::new(8, LONGEST))
     }
 
     /// As many tags, the first of them outermost; `count` is not zero.
@@ -360,7 +370,7 @@ mod tests {
         let pipe = bench.open(9)?;
         let mut dropped = 0;
         for (limit, count) in [(8, 8), (1, 1), (2, 2), (255, 255)] {
-            bench.machine.set_max_ttl(limit);
+            bench.machine.set_limits(limit, LONGEST);
             let fits = stack(count);
             let fate = bench.arrives(pipe, &fits[..count * TAG], b"x")?;
             assert_eq!(fate, Fate::Kept(Wake::One));
@@ -373,6 +383,26 @@ mod tests {
             assert_eq!(bench.recv().err(), refused(Refusal::Again));
         }
         assert_eq!(bench.stats.rx_malformed, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn any_state_request_arrived_has_a_body_up_to_the_limit() -> Result<(), Fault> {
+        // Conformance case 13: whatever tags it has.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        for (count, longest) in [(1, LONGEST), (8, LONGEST), (3, 0), (1, 1)] {
+            bench.machine.set_limits(8, longest);
+            let stack = stack(count);
+            let tags = &stack[..count * TAG];
+            let body = [7; LONGEST + 1];
+            let fate = bench.arrives(pipe, tags, &body[..longest])?;
+            assert_eq!(fate, Fate::Kept(Wake::One));
+            assert!(bench.gets(&body[..longest]));
+            let fate = bench.arrives(pipe, tags, &body[..longest + 1])?;
+            assert_eq!(fate, Fate::TooLong);
+            assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        }
         Ok(())
     }
 

@@ -5,9 +5,12 @@
 //! | state     | send       | recv               | matching reply | carrying pipe dies       | resend time |
 //! |-----------|------------|--------------------|----------------|--------------------------|-------------|
 //! | `Idle`    | `Awaiting` | refused            | ignored        | -                        | -           |
-//! | `Awaiting`| new request| wait               | `Replied`      | send again, or `Lost`    | send again  |
+//! | `Awaiting`| new request| wait               | `Replied`      | send again, or `Failed`  | send again  |
 //! | `Replied` | new request| the reply, `Idle`  | ignored        | -                        | -           |
-//! | `Lost`    | new request| reset once, `Idle` | ignored        | -                        | -           |
+//! | `Failed`  | new request| why once, `Idle`   | ignored        | -                        | -           |
+//!
+//! A matching reply that is longer than the program takes makes it `Failed` too: asking again would have
+//! the same answer.
 //!
 //! A request goes to one peer that has room, in turn. While it waits for its reply the body is kept, so
 //! that it can go out again with the same id: at each resend interval, and at once when its pipe dies.
@@ -18,7 +21,8 @@ use super::backtrace::{
     parse_reply,
     ReplyError,
     RequestId,
-    Tags, //
+    Tags,
+    TAG, //
 };
 use super::{
     Effects,
@@ -64,8 +68,8 @@ enum State {
     Idle,
     Awaiting(Request),
     Replied(RequestId, Msg),
-    /// Not resent, and its pipe is gone.
-    Lost(RequestId),
+    /// There will be no reply.
+    Failed(RequestId, Refusal),
 }
 
 pub(crate) struct Req {
@@ -96,7 +100,7 @@ impl Req {
         match &self.state {
             State::Idle => None,
             State::Awaiting(request) => Some(request.id),
-            State::Replied(id, _) | State::Lost(id) => Some(*id),
+            State::Replied(id, _) | State::Failed(id, _) => Some(*id),
         }
     }
 
@@ -152,7 +156,7 @@ impl Pattern for Req {
         // Who waited for the old request has to learn that it is gone.
         let readers = match replaced {
             State::Idle => Wake::Nobody,
-            State::Awaiting(_) | State::Lost(_) => Wake::All,
+            State::Awaiting(_) | State::Failed(..) => Wake::All,
             State::Replied(_, mut reply) => {
                 w.peers.release(&mut reply);
                 w.trash.push(reply);
@@ -186,7 +190,7 @@ impl Pattern for Req {
                 w.peers.release(&mut reply);
                 Ok(reply)
             }
-            State::Lost(_) => Err(Refusal::Reset),
+            State::Failed(_, why) => Err(why),
             State::Idle => Err(Refusal::State),
             awaiting @ State::Awaiting(_) => {
                 self.state = awaiting;
@@ -203,7 +207,7 @@ impl Pattern for Req {
             State::Idle => Err(Refusal::State),
             State::Awaiting(_) => Err(Refusal::Again),
             State::Replied(_, reply) => Ok(reply),
-            State::Lost(_) => Err(Refusal::Reset),
+            State::Failed(_, why) => Err(*why),
         }
     }
 
@@ -214,7 +218,7 @@ impl Pattern for Req {
     fn can_recv<H: Handle>(&self, _peers: &Peers<H>) -> bool {
         match self.state {
             State::Idle | State::Awaiting(_) => false,
-            State::Replied(..) | State::Lost(_) => true,
+            State::Replied(..) | State::Failed(..) => true,
         }
     }
 
@@ -243,17 +247,29 @@ impl Pattern for Req {
                 // All: of several receivers one gets the reply and the others learn that it is gone.
                 Received::Kept(Wake::All)
             }
-            State::Idle | State::Awaiting(_) | State::Replied(..) | State::Lost(_) => {
+            State::Idle | State::Awaiting(_) | State::Replied(..) | State::Failed(..) => {
                 count(&mut w.stats.rx_stale);
                 Received::Discarded(msg)
             }
         }
     }
 
+    fn too_long<H: Handle>(&mut self, _w: &mut World<'_, H>, tag: [u8; TAG]) -> Effects {
+        match (&self.state, parse_reply(&tag)) {
+            (State::Awaiting(request), Ok((id, _))) if request.id == id => {
+                self.state = State::Failed(id, Refusal::TooLong);
+                Effects::wake(Wake::All)
+            }
+            _ => Effects::NONE,
+        }
+    }
+
     fn writable<H: Handle>(&mut self, w: &mut World<'_, H>) -> Effects {
         match &self.state {
             State::Awaiting(request) if request.carrier.is_none() => self.resend(w),
-            State::Idle | State::Awaiting(_) | State::Replied(..) | State::Lost(_) => Effects::NONE,
+            State::Idle | State::Awaiting(_) | State::Replied(..) | State::Failed(..) => {
+                Effects::NONE
+            }
         }
     }
 
@@ -263,10 +279,12 @@ impl Pattern for Req {
                 if request.resend.is_some() {
                     return self.resend(w);
                 }
-                self.state = State::Lost(request.id);
+                self.state = State::Failed(request.id, Refusal::Reset);
                 Effects::wake(Wake::All)
             }
-            State::Idle | State::Awaiting(_) | State::Replied(..) | State::Lost(_) => Effects::NONE,
+            State::Idle | State::Awaiting(_) | State::Replied(..) | State::Failed(..) => {
+                Effects::NONE
+            }
         }
     }
 
@@ -280,7 +298,7 @@ impl Pattern for Req {
     fn deadline(&self) -> Option<Now> {
         match &self.state {
             State::Awaiting(request) => request.resend,
-            State::Idle | State::Replied(..) | State::Lost(_) => None,
+            State::Idle | State::Replied(..) | State::Failed(..) => None,
         }
     }
 }
@@ -672,6 +690,34 @@ mod tests {
         bench.drain(second, 9)?;
         assert!(bench.sent(&[]));
         assert_eq!(bench.stats.resends, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_reply_too_long_fails_once() -> Result<(), Fault> {
+        for interval in [None, Some(IVL)] {
+            let (mut bench, [pipe, other]) = awaiting(interval)?;
+            // Of another request, or of none.
+            for tag in [id(0), id(2), [0, 0, 0, 1]] {
+                bench.too_long(tag)?;
+                assert_eq!(bench.effects, Effects::NONE);
+                assert_eq!(bench.recv().err(), refused(Refusal::Again));
+            }
+            bench.too_long(id(1))?;
+            assert_eq!(bench.effects, Effects::wake(Wake::All));
+            // Its pipe's end is no reason to ask again, nor to say something else.
+            bench.close(pipe)?;
+            assert_eq!(bench.effects, Effects::NONE);
+            assert_eq!(bench.machine.deadline(), None);
+            assert_eq!(bench.arrives(other, &id(1), b"R")?, Fate::Discarded);
+            assert_eq!(bench.peek().err(), refused(Refusal::TooLong));
+            assert_eq!(bench.recv().err(), refused(Refusal::TooLong));
+            assert_eq!(bench.recv().err(), refused(Refusal::State));
+            bench.too_long(id(1))?;
+            assert_eq!(bench.recv().err(), refused(Refusal::State));
+            bench.send(b"next")?;
+            assert!(bench.sent(&[(other, &id(2), b"next")]));
+        }
         Ok(())
     }
 

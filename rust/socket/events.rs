@@ -4,6 +4,7 @@
 
 use super::{
     Context,
+    Role,
     Socket,
     SocketPipe, //
 };
@@ -23,6 +24,7 @@ use crate::net::sock::Waiters;
 use crate::net::stream::TcpSocket;
 use crate::net::work;
 use crate::pattern::{
+    backtrace::TAG,
     Effects,
     Pattern,
     PipeId,
@@ -129,7 +131,11 @@ impl Upper for Socket {
     }
 
     fn limit(&self) -> u64 {
-        u64::try_from(self.options.rcvmaxsize()).unwrap_or(u64::MAX)
+        u64::try_from(self.longest_frame()).unwrap_or(u64::MAX)
+    }
+
+    fn wants_tag(&self) -> bool {
+        self.role == Role::Req
     }
 
     fn close_timeout(&self) -> u64 {
@@ -189,28 +195,35 @@ impl Upper for Socket {
         this.perform(todo, Context::Callback);
     }
 
-    fn received(this: &Arc<Self>, id: PipeId, mut msg: Msg) -> bool {
+    fn received(this: &Arc<Self>, id: PipeId, mut msg: Msg) -> Result<(), Violation> {
         let mut guard = this.state.lock();
         let state = &mut *guard;
         state.peers.arrived(id, &mut msg);
         let received = state.with(0, |machine, world| machine.received(world, id, msg));
         state.peers.settled(id);
-        let (welcome, readers) = match received {
-            Some(Received::Kept(readers)) => (true, readers),
-            Some(Received::Discarded(msg)) => {
-                state.discard(msg);
-                (true, Wake::Nobody)
-            }
-            Some(Received::Fatal(msg)) => {
-                state.discard(msg);
-                (false, Wake::Nobody)
-            }
-            None => (true, Wake::Nobody),
+        let (result, discarded) = match received {
+            Some(Received::Kept(readers)) => (Ok(readers), None),
+            Some(Received::Discarded(msg)) => (Ok(Wake::Nobody), Some(msg)),
+            Some(Received::Fatal(msg)) => (Err(Violation::Message), Some(msg)),
+            Some(Received::TooLong(msg)) => (Err(Violation::Oversize), Some(msg)),
+            None => (Ok(Wake::Nobody), None),
         };
+        if let Some(msg) = discarded {
+            state.discard(msg);
+        }
         this.let_go_on(state);
         drop(guard);
-        this.wake_readers(readers);
-        welcome
+        this.wake_readers(result?);
+        Ok(())
+    }
+
+    fn too_long(this: &Arc<Self>, tag: [u8; TAG]) {
+        let todo = {
+            let mut state = this.state.lock();
+            let effects = state.with(0, |machine, world| machine.too_long(world, tag));
+            state.todo(effects.unwrap_or(Effects::NONE))
+        };
+        this.perform(todo, Context::Callback);
     }
 
     fn writable(this: &Arc<Self>, pipe: &Pipe<Self>) {

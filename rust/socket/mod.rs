@@ -57,6 +57,7 @@ use crate::net::work::{
 };
 use crate::options::Options;
 use crate::pattern::{
+    backtrace::TAG,
     intake::Limits,
     pubsub,
     rep::Rep,
@@ -171,9 +172,18 @@ impl Role {
     fn machine(self, options: &Options) -> Machine {
         match self {
             Role::Req => Machine::Req(Req::new(work::random(), options.resend_interval())),
-            Role::Rep => Machine::Rep(Rep::new(options.max_ttl())),
+            Role::Rep => Machine::Rep(Rep::new(options.max_ttl(), options.rcvmaxsize())),
             Role::Pub => Machine::Pub(pubsub::Pub::new()),
             Role::Sub => Machine::Sub(pubsub::Sub::new()),
+        }
+    }
+
+    /// How many tags may be in front of the body that the program sees.
+    fn tags(self, options: &Options) -> usize {
+        match self {
+            Role::Req => 1,
+            Role::Rep => usize::from(options.max_ttl()),
+            Role::Pub | Role::Sub => 0,
         }
     }
 
@@ -695,13 +705,19 @@ impl Socket {
         }
     }
 
-    /// SO_RCVBUF or SP_RCVMAXSIZE may have changed.
+    /// How long a message can be with its tags, in bytes.
+    fn longest_frame(&self) -> usize {
+        let tags = self.role.tags(&self.options).saturating_mul(TAG);
+        self.options.rcvmaxsize().saturating_add(tags)
+    }
+
+    /// SO_RCVBUF, SP_RCVMAXSIZE or SP_MAXTTL may have changed.
     fn limits_changed(self: &Arc<Self>) {
         let mut state = self.state.lock();
         // Read under the lock, so that of two changes the later one stays.
         let limits = Limits {
             rcvbuf: self.sk.rcvbuf(),
-            longest: self.options.rcvmaxsize(),
+            longest: self.longest_frame(),
         };
         state.peers.set_limits(limits);
         self.let_go_on(&state);

@@ -154,13 +154,13 @@ impl Socket {
             return Err(EPERM);
         }
         self.options.set(name, value)?;
-        if name == uapi::SP_RCVMAXSIZE {
-            self.limits_changed();
-        }
         match &mut self.state.lock().machine {
             Machine::Req(req) => req.set_interval(self.options.resend_interval()),
-            Machine::Rep(rep) => rep.set_max_ttl(self.options.max_ttl()),
+            Machine::Rep(rep) => rep.set_limits(self.options.max_ttl(), self.options.rcvmaxsize()),
             Machine::Pub(_) | Machine::Sub(_) => {}
+        }
+        if matches!(name, uapi::SP_RCVMAXSIZE | uapi::SP_MAXTTL) {
+            self.limits_changed();
         }
         Ok(())
     }

@@ -13,7 +13,8 @@
 //! most eight bytes of a header, or a message under way. It stops for four reasons that are no fault of
 //! the peer's (no more bytes, no admission, no memory, enough done) and for those that are. A length is
 //! only a claim: it is compared with the limit at once, a short frame is left where it is until it is
-//! whole, and memory is taken as bytes arrive.
+//! whole, and memory is taken as bytes arrive. Of a frame that is too long only the tag is read, by those
+//! who want to know what it answers.
 
 use super::header::{
     self,
@@ -31,6 +32,9 @@ use crate::message::{
     Source,
     SMALL, //
 };
+
+/// Bytes of a tag, the first of those that begin a frame.
+const TAG: usize = crate::pattern::backtrace::TAG;
 
 /// Bytes that have arrived.
 pub(crate) trait Input: Source {
@@ -52,15 +56,25 @@ pub(crate) trait Sink {
     /// The peer's greeting is good. Frames may be decoded now, or not yet.
     fn greeted(&mut self) -> bool;
 
-    /// The longest message that is accepted now, tags included, in bytes.
+    /// The longest frame that is accepted now, in bytes.
     fn limit(&mut self) -> u64;
+
+    /// Whether [`Self::too_long`] is to be called with the first tag of a frame that is longer.
+    fn wants_tag(&self) -> bool;
+
+    /// A frame that is longer begins with these bytes. The connection is of no more use.
+    fn too_long(&mut self, tag: [u8; TAG]);
 
     /// Whether a message of so many bytes may be begun, which is `whole` there or in part. If not, the
     /// decoder asks again when it is fed the next time.
     fn admit(&mut self, len: usize, whole: bool) -> bool;
 
-    /// A whole message. Returns false if the peer must not send this.
-    fn message(&mut self, msg: Msg) -> bool;
+    /// A whole message.
+    ///
+    /// # Errors
+    ///
+    /// What the peer did wrong by sending this.
+    fn message(&mut self, msg: Msg) -> Result<(), Violation>;
 }
 
 /// What a peer did wrong.
@@ -117,6 +131,11 @@ enum State {
         len: usize,
         msg: Option<Msg>,
     },
+    /// A length above the limit was read, and the sink wants the tag behind it.
+    TooLong {
+        tag: [u8; TAG],
+        have: usize,
+    },
     Violated(Violation),
     /// Nobody wants more.
     Abandoned,
@@ -141,10 +160,10 @@ impl Decoder {
     }
 
     /// The length of the frame that is under way, from the first byte of its header on; 0 as long as that
-    /// is not whole.
+    /// is not whole, and if it is too long.
     pub(crate) fn begun(&self) -> Option<usize> {
         match &self.state {
-            State::Length { have: 1.., .. } => Some(0),
+            State::Length { have: 1.., .. } | State::TooLong { .. } => Some(0),
             State::Waiting { len } | State::Body { len, .. } => Some(*len),
             State::Greeting { .. }
             | State::Ready
@@ -227,15 +246,26 @@ impl Decoder {
                 let len = header::frame_len(*bytes)
                     .ok()
                     .filter(|len| *len <= sink.limit())
-                    .and_then(|len| usize::try_from(len).ok())
-                    .ok_or(Stop::Violated(Violation::Oversize))?;
-                self.state = State::Waiting { len };
+                    .and_then(|len| usize::try_from(len).ok());
+                self.state = match len {
+                    Some(len) => State::Waiting { len },
+                    None => Self::too_long(sink)?,
+                };
+            }
+            State::TooLong { tag, have } => {
+                fill(tag, have, input);
+                if *have < tag.len() {
+                    return Err(Stop::Hungry);
+                }
+                sink.too_long(*tag);
+                return Err(Stop::Violated(Violation::Oversize));
             }
             State::Waiting { len } => {
                 let len = *len;
                 // It may be another one since the length was read.
                 if u64::try_from(len).map_or(true, |len| len > sink.limit()) {
-                    return Err(Stop::Violated(Violation::Oversize));
+                    self.state = Self::too_long(sink)?;
+                    return Ok(());
                 }
                 let there = input.available();
                 let missing = len.saturating_sub(there);
@@ -252,9 +282,7 @@ impl Decoder {
                 let whole = Self::body(*len, msg, input, budget, flags)?;
                 self.state = Self::next_frame();
                 budget.frames = budget.frames.saturating_sub(1);
-                if !sink.message(whole) {
-                    return Err(Stop::Violated(Violation::Message));
-                }
+                sink.message(whole).map_err(Stop::Violated)?;
             }
             State::Abandoned => return Err(Stop::Held),
             State::Violated(violation) => return Err(Stop::Violated(*violation)),
@@ -292,6 +320,17 @@ impl Decoder {
         slot.take().ok_or(Stop::NoMemory)
     }
 
+    /// What to do about a frame that is longer than the limit.
+    fn too_long(sink: &impl Sink) -> Result<State, Stop> {
+        match sink.wants_tag() {
+            true => Ok(State::TooLong {
+                tag: [0; TAG],
+                have: 0,
+            }),
+            false => Err(Stop::Violated(Violation::Oversize)),
+        }
+    }
+
     const fn next_frame() -> State {
         State::Length {
             bytes: [0; 8],
@@ -300,8 +339,8 @@ impl Decoder {
     }
 }
 
-/// Goes on filling a header of which `have` bytes are there.
-fn fill(bytes: &mut [u8; 8], have: &mut usize, input: &mut impl Input) {
+/// Goes on filling what `have` bytes are there of.
+fn fill(bytes: &mut [u8], have: &mut usize, input: &mut impl Input) {
     let rest = bytes.get_mut(*have..).unwrap_or(&mut []);
     *have = have.saturating_add(input.read(rest));
 }
@@ -359,6 +398,9 @@ mod tests {
         room: bool,
         ready: bool,
         welcome: bool,
+        /// Whether the tag of a frame that is too long is wanted, and which one came.
+        wants_tag: bool,
+        tag: Option<[u8; TAG]>,
     }
 
     impl Log {
@@ -372,6 +414,8 @@ mod tests {
                 room: true,
                 ready: true,
                 welcome: true,
+                wants_tag: false,
+                tag: None,
             }
         }
     }
@@ -385,18 +429,26 @@ mod tests {
             self.limit
         }
 
+        fn wants_tag(&self) -> bool {
+            self.wants_tag
+        }
+
+        fn too_long(&mut self, tag: [u8; TAG]) {
+            self.tag = Some(tag);
+        }
+
         fn admit(&mut self, len: usize, whole: bool) -> bool {
             self.admitted = self.room.then_some((len, whole));
             self.room
         }
 
-        fn message(&mut self, msg: Msg) -> bool {
+        fn message(&mut self, msg: Msg) -> Result<(), Violation> {
             self.messages += 1;
             let _ = self.seen.push(msg.bytes().len() as u8, GFP_KERNEL);
             for chunk in msg.bytes().chunks_from(0) {
                 let _ = self.seen.extend_from_slice(chunk, GFP_KERNEL);
             }
-            self.welcome
+            self.welcome.then_some(()).ok_or(Violation::Message)
         }
     }
 
@@ -468,6 +520,26 @@ mod tests {
             };
             assert_eq!(stop, wanted);
             assert_eq!(decoder.have(), 0);
+        }
+    }
+
+    #[test]
+    fn length_above_limit_shows_the_tag_to_who_wants_it() {
+        const TOO_LONG: &[u8] = b"\0SP\0\0\x30\0\0\
+            \xff\0\0\0\0\0\0\x09\x80\0\0\x01rest";
+        for cut in 0..=TOO_LONG.len() {
+            let mut decoder = Decoder::new(REQ);
+            let mut log = Log::new(8);
+            log.wants_tag = true;
+            let (now, later) = TOO_LONG.split_at(cut);
+            let stop = feed(&mut decoder, &mut Slice(now), &mut log);
+            assert!((stop == Stop::Hungry) == (cut < 20));
+            assert_eq!(log.tag.is_some(), cut >= 20);
+            assert_eq!(decoder.begun(), (9..20).contains(&cut).then_some(0));
+            let stop = feed(&mut decoder, &mut Slice(later), &mut log);
+            assert_eq!(stop, Stop::Violated(Violation::Oversize));
+            assert_eq!(log.tag, Some([0x80, 0, 0, 1]));
+            assert_eq!((decoder.begun(), log.messages), (None, 0));
         }
     }
 

@@ -164,10 +164,11 @@
 /**
  * define SP_RCVMAXSIZE - Largest message accepted from a peer
  *
- * Unit: bytes, as on the wire, so the tags of SOCK_REQ and SOCK_REP count.
- * Default: 1048576 (1 MiB). Range: -1 to 2147479552; -1 stands for 2147479552
- * (0x7ffff000). More than 64 MiB takes CAP_NET_ADMIN, else EPERM. A peer that
- * announces a larger one is disconnected.
+ * Unit: bytes, as recv() gives them: tags do not count. Default: 16777216
+ * (16 MiB). Range: -1 to 2147479552; -1 stands for 2147479552 (0x7ffff000).
+ * More than 64 MiB takes CAP_NET_ADMIN, else EPERM. A peer that sends a larger
+ * one is disconnected; if that was the reply that a SOCK_REQ waits for, recv()
+ * gives EMSGSIZE once.
  */
 #define SP_RCVMAXSIZE		6
 
