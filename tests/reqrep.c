@@ -441,4 +441,78 @@ TEST(reply_over_the_limit)
 	sp_expect_filled(p.connected, 1 << 20, 2);
 }
 
+/*
+ * What stopped the second message of a recvmmsg() is kept for the next call,
+ * which has nothing to do with it.
+ */
+FIXTURE(batches)
+{
+	struct pair p;
+	struct mmsghdr m[2];
+	struct iovec iov[2];
+	char body[2][8];
+};
+
+FIXTURE_SETUP(batches)
+{
+	int i;
+
+	self->p = sp_pair(SOCK_REP, SOCK_REQ);
+	for (i = 0; i < 2; i++) {
+		self->iov[i] = (struct iovec){ self->body[i], 8 };
+		self->m[i].msg_hdr.msg_iov = &self->iov[i];
+		self->m[i].msg_hdr.msg_iovlen = 1;
+	}
+}
+
+FIXTURE_TEARDOWN(batches)
+{
+	close(self->p.bound);
+	close(self->p.connected);
+}
+
+static int error_of(int s)
+{
+	int error;
+	socklen_t len = sizeof(error);
+
+	must(getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &len));
+	return error;
+}
+
+TEST_F(batches, of_replies_one_by_one)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		sp_send(self->p.connected, LIT("Q"));
+		sp_expect(self->p.bound, LIT("Q"));
+		sp_send(self->p.bound, LIT("R"));
+		must_eq(1, recvmmsg(self->p.connected, self->m, 2, 0, NULL));
+		must_eq(1, self->m[0].msg_len);
+	}
+	/* Nobody has asked since, so it can be seen. */
+	EXPECT_EQ(EBADFD, error_of(self->p.connected));
+	EXPECT_EQ(0, error_of(self->p.connected));
+}
+
+TEST_F(batches, left_an_error_before_the_reply_came)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		sp_send(self->p.connected, LIT("Q"));
+		sp_expect(self->p.bound, LIT("Q"));
+		sp_send(self->p.bound, LIT("R"));
+		await_in(self->p.connected);
+		must_eq(1, recvmmsg(self->p.connected, self->m, 2, 0, NULL));
+	}
+	/* What poll says is what the next call does. */
+	expect_not_in(self->p.connected);
+	must_fail(EBADFD, recvmmsg(self->p.connected, self->m, 2, 0, NULL));
+	sp_send(self->p.connected, LIT("Q"));
+	must_fail(EAGAIN, recvmmsg(self->p.connected, self->m, 2, MSG_DONTWAIT,
+				   NULL));
+}
+
 SP_TEST_MAIN

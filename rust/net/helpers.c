@@ -114,6 +114,11 @@ int sp_helper_sndbuf(const struct sock *sk)
 	return READ_ONCE(sk->sk_sndbuf);
 }
 
+void sp_helper_forget_error(struct sock *sk)
+{
+	sock_error(sk);
+}
+
 int sp_helper_rcvbuf(const struct sock *sk)
 {
 	return READ_ONCE(sk->sk_rcvbuf);

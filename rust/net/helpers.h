@@ -50,6 +50,7 @@ void sp_helper_worker_end(unsigned int flags);
 unsigned int sp_helper_callback_begin(void);
 void sp_helper_callback_end(unsigned int flags);
 int sp_helper_sndbuf(const struct sock *sk);
+void sp_helper_forget_error(struct sock *sk);
 int sp_helper_rcvbuf(const struct sock *sk);
 void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf);
 bool sp_helper_linger(const struct sock *sk, unsigned long *time);

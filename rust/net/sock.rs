@@ -210,6 +210,13 @@ impl SkRef {
         usize::try_from(unsafe { bindings::sp_helper_rcvbuf(self.as_ptr()) }).unwrap_or(0)
     }
 
+    /// Forgets what recvmmsg(2) keeps for its next call: why it could not go on, which need not be so any
+    /// more. From any context.
+    pub(crate) fn forget_error(&self) {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_forget_error(self.as_ptr()) };
+    }
+
     /// Runs `f` so that what it allocates with [`accounted`] flags is charged to the control group of this
     /// socket, whoever the current task is; it gets `flags`, made such if there is a group to charge. From
     /// any context.

@@ -314,6 +314,7 @@ impl Family for Socket {
     }
 
     fn poll(this: ArcBorrow<'_, Self>) -> u32 {
+        this.sk.forget_error();
         let state = this.state.lock();
         let mut mask = 0;
         if this.role.receives() && state.receive_shut {
@@ -340,6 +341,7 @@ impl Family for Socket {
         if call.has_address() {
             return Err(EISCONN);
         }
+        this.sk.forget_error();
         let len = call.len();
         if len > this.options.sndmaxsize() {
             return Err(EMSGSIZE);

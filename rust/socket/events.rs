@@ -213,7 +213,11 @@ impl Upper for Socket {
         }
         this.let_go_on(state);
         drop(guard);
-        this.wake_readers(result?);
+        let readers = result?;
+        if readers != Wake::Nobody {
+            this.sk.forget_error();
+            this.wake_readers(readers);
+        }
         Ok(())
     }
 
