@@ -531,8 +531,7 @@ impl<U: Upper> Pipe<U> {
     /// exchanged yet. `tcp` is its connection if a dialer had it. In task context.
     pub(crate) fn close(self: &Arc<Self>, tcp: Option<TcpSocket>) {
         if let Some(tcp) = tcp {
-            let none = self.tcp.lock().replace(tcp);
-            drop(none);
+            self.adopt(tcp);
         }
         let timeout = self.upper.close_timeout();
         let mut tx = self.tx.lock();
@@ -560,6 +559,14 @@ impl<U: Upper> Pipe<U> {
             U::abandoned(&self.upper, self.id);
         }
         U::check_in(&self.upper, timeout);
+        self.kick();
+    }
+
+    /// Takes over the connection from its dialer. In task context.
+    pub(crate) fn adopt(&self, tcp: TcpSocket) {
+        let none = self.tcp.lock().replace(tcp);
+        drop(none);
+        let dead = self.tx.lock().phase == Phase::Dead;
         if dead {
             // The end may have looked for it before it was there. Closing sleeps: not under the lock.
             let tcp = self.tcp.lock().take();
@@ -567,7 +574,14 @@ impl<U: Upper> Pipe<U> {
                 self.hang_up(tcp, false);
             }
         }
-        self.kick();
+    }
+
+    /// Has [`Upper::admit`] asked again if it refused. From any context.
+    pub(crate) fn ask_again(self: &Arc<Self>) {
+        let held = self.rx.lock().held;
+        if held {
+            self.kick();
+        }
     }
 
     /// Compares what is held unsent with SO_SNDBUF again, and tells whether there is room. The owner

@@ -44,6 +44,13 @@ reqrep_server_and_client() {
 	expect 'the sum is 6' "$said"
 }
 
+reqrep_leaving() {
+	begin "$examples/reqrep_leaving"
+	said=$("$here/sppeer" req connect 5578 Hello) &&
+		kill $background && wait $background &&
+		expect Hello "$said" && expect 'served 1' "$(cat "$out/background")"
+}
+
 # sp_pubsub(7)
 pubsub_publisher_and_subscriber() {
 	begin "$examples/pubsub_subscriber"
@@ -53,13 +60,13 @@ pubsub_publisher_and_subscriber() {
 
 # An example that is not among these would be one that nobody has run.
 every_example() {
-	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_server)" \
+	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_server)" \
 		"$(ls "$examples")"
 }
 
 ktap_print_header
-ktap_set_plan 4
-for test in every_example hello reqrep_server_and_client pubsub_publisher_and_subscriber; do
+ktap_set_plan 5
+for test in every_example hello reqrep_server_and_client reqrep_leaving pubsub_publisher_and_subscriber; do
 	ktap_test_result "$test" "$test"
 done
 ktap_finished

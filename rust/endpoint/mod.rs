@@ -38,6 +38,8 @@ pub(crate) struct Endpoints<S: Accepts + Upper> {
     pub(crate) template: Template,
     /// The socket is closed: no more pipes.
     pub(crate) closed: bool,
+    /// It receives no more: likewise.
+    pub(crate) shut: bool,
     next: u64,
 }
 
@@ -51,6 +53,7 @@ impl<S: Accepts + Upper> Endpoints<S> {
             backlog: BACKLOG,
             template: Template::new(),
             closed: false,
+            shut: false,
             next: 0,
         }
     }
@@ -59,8 +62,11 @@ impl<S: Accepts + Upper> Endpoints<S> {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if there are as many as may be.
+    /// `ENOSPC` if there are as many as may be, `EINVAL` if there are to be no more.
     pub(crate) fn number(&mut self) -> Result<u64> {
+        if self.shut {
+            return Err(EINVAL);
+        }
         let count = self.dialers.len().saturating_add(self.listeners.len());
         // CAST: A small constant.
         if count >= uapi::SP_ENDPOINTS_MAX as usize {

@@ -523,6 +523,15 @@ void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *e
 	remove_wait_queue(&listener->wq.wait, entry);
 }
 
+/* Ends listening; the port stays taken, also one that bind() has chosen. */
+void sp_helper_listen_stop(struct socket *listener)
+{
+	lock_sock(listener->sk);
+	listener->sk->sk_userlocks |= SOCK_BINDPORT_LOCK;
+	release_sock(listener->sk);
+	kernel_sock_shutdown(listener, SHUT_RD);
+}
+
 /*
  * As listen() for one that listens. For one that was closed (SOCK_DESTROY), that
  * would bring it back, but with the shutdown that it was closed with, which its

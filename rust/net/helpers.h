@@ -104,6 +104,7 @@ bool sp_helper_tcp_eof(const struct sock *sk);
 void sp_helper_listen_wait(struct socket *listener, struct wait_queue_entry *entry,
 			   wait_queue_func_t func, void *data);
 void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *entry);
+void sp_helper_listen_stop(struct socket *listener);
 int sp_helper_listen(struct sock *sk, int backlog);
 int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 			 const struct sock *owner, const struct sp_callbacks *callbacks);

@@ -863,6 +863,12 @@ impl<E: ListenEvents> TcpListener<E> {
         to_result(unsafe { bindings::sp_helper_listen(self.tcp.stream.sk.as_ptr(), backlog) })
     }
 
+    /// Listens no more; connections that wait are reset. The port is kept. Task context.
+    pub(crate) fn stop(&self) {
+        // SAFETY: The socket is live, and not locked by us.
+        unsafe { bindings::sp_helper_listen_stop(self.tcp.socket.as_ptr()) };
+    }
+
     /// Whether it still listens: an administrator can close it (SOCK_DESTROY), and it stays so.
     pub(crate) fn is_listening(&self) -> bool {
         // SAFETY: The sock is live.

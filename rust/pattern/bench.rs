@@ -365,6 +365,7 @@ pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
                 || peers.readable.contains(id)
                 || peers.piped.contains(id)
                 || peers.ups.contains(id)
+                || peers.leaving.contains(id)
             {
                 return false;
             }
@@ -377,6 +378,9 @@ pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
             return false;
         }
         if peers.piped.contains(id) != peer.handle.is_some() || peers.ups.contains(id) != peer.up {
+            return false;
+        }
+        if peers.leaving.contains(id) && peer.handle.is_none() {
             return false;
         }
         if peer.handle.is_none() && peer.queue.is_empty() {

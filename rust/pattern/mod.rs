@@ -187,7 +187,7 @@ struct Peer<H> {
 ///
 /// # Invariants
 ///
-/// `piped` are the ids of peers that have a pipe, `ups` of those that are up. `writable` holds only ids of
+/// `piped` are the ids of peers that have a pipe, `ups` of those that are up; `leaving` have a pipe. `writable` holds only ids of
 /// peers that are up; `readable` exactly those whose queue is not empty; `intake` lets only those wait that
 /// have a pipe. `bytes` is the sum over all queues. A peer without a handle has a queue that is not empty,
 /// or is a place that was reserved and has not got its pipe yet.
@@ -198,6 +198,8 @@ pub(crate) struct Peers<H> {
     writable: Ranks,
     readable: Ranks,
     intake: Intake,
+    /// Those that have sent more than is received any more.
+    leaving: Rota,
     up: u32,
     lost: u32,
     bytes: usize,
@@ -212,6 +214,7 @@ impl<H: Handle> Peers<H> {
             writable: Ranks::new(),
             readable: Ranks::new(),
             intake: Intake::new(),
+            leaving: Rota::new(),
             up: 0,
             lost: 0,
             bytes: 0,
@@ -245,6 +248,7 @@ impl<H: Handle> Peers<H> {
         let flags = accounted(NO_SLEEP);
         self.piped.reserve(id, flags)?;
         self.ups.reserve(id, flags)?;
+        self.leaving.reserve(id, flags)?;
         self.writable.reserve(id, send, flags)?;
         self.readable.reserve(id, receive, flags)?;
         self.intake.reserve(id, receive, flags)
@@ -361,6 +365,30 @@ impl<H: Handle> Peers<H> {
         self.slab.get(id.0).is_some_and(|peer| peer.lost)
     }
 
+    /// Nothing more is received, and this pipe has more: it is to end when nothing of it is left.
+    pub(crate) fn leave(&mut self, id: PipeId) {
+        if self.handle(id).is_some() {
+            self.leaving.insert(id.0);
+        }
+    }
+
+    /// It is being ended.
+    pub(crate) fn left(&mut self, id: PipeId) {
+        self.leaving.remove(id.0);
+    }
+
+    pub(crate) fn some_leave(&self) -> bool {
+        self.leaving.first_from(0).is_some()
+    }
+
+    /// The first pipe at or after `from` that is to end, and whether the program has yet to take something
+    /// of it.
+    pub(crate) fn leaving_from(&self, from: u32) -> Option<(PipeId, &H, bool)> {
+        let id = PipeId(self.leaving.first_from(from)?);
+        let queued = self.slab.get(id.0).is_some_and(|p| !p.queue.is_empty());
+        Some((id, self.handle(id)?, queued))
+    }
+
     /// Whether there are enough pipes that only wait for the program to read.
     pub(crate) fn crowded(&self) -> bool {
         self.lost > LOST_MAX && self.intake.is_loaded()
@@ -376,6 +404,7 @@ impl<H: Handle> Peers<H> {
         }
         let handle = peer.handle.take();
         self.piped.remove(id.0);
+        self.leaving.remove(id.0);
         if peer.queue.is_empty() {
             self.slab.remove(id.0);
         }
@@ -615,6 +644,11 @@ pub(crate) trait Pattern {
         Effects::NONE
     }
 
+    /// Whether the program has a request in hand that came through this pipe, which is up.
+    fn in_hand(&self, _id: PipeId) -> bool {
+        false
+    }
+
     /// A pipe is gone, or closing; it is not up any more.
     fn closed<H: Handle>(&mut self, _w: &mut World<'_, H>, _id: PipeId) -> Effects {
         Effects::NONE
@@ -693,6 +727,10 @@ impl Pattern for Machine {
 
     fn writable<H: Handle>(&mut self, w: &mut World<'_, H>) -> Effects {
         each!(self, m => m.writable(w))
+    }
+
+    fn in_hand(&self, id: PipeId) -> bool {
+        each!(self, m => m.in_hand(id))
     }
 
     fn closed<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {
@@ -896,6 +934,31 @@ mod tests {
         assert!(is_sound(&bench.peers, 0));
         assert_eq!(bench.peers.charge(), 0);
         assert!(bench.peers.dequeue().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn leaving_is_wanted_while_something_is_queued() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let (pipe, other) = (bench.open(1)?, bench.open(1)?);
+        let looks = |bench: &Bench<Sub>, from| {
+            let next = bench.peers.leaving_from(from);
+            next.map(|(id, _, queued)| (id, queued))
+        };
+        assert!(!bench.peers.some_leave());
+        bench.peers.enqueue(other, message(b"", b"1")?);
+        bench.peers.leave(other);
+        bench.peers.leave(pipe);
+        assert_eq!(looks(&bench, 0), Some((pipe, false)));
+        assert_eq!(looks(&bench, pipe.0 + 1), Some((other, true)));
+        assert_eq!(take(&mut bench.peers), Some(b'1'));
+        assert_eq!(looks(&bench, pipe.0 + 1), Some((other, false)));
+        bench.peers.left(other);
+        bench.close(pipe)?;
+        assert!(!bench.peers.some_leave());
+        // Nobody is there any more.
+        bench.peers.leave(pipe);
+        assert!(!bench.peers.some_leave() && is_sound(&bench.peers, 0));
         Ok(())
     }
 

@@ -143,6 +143,10 @@ impl Pattern for Rep {
         }
     }
 
+    fn in_hand(&self, id: PipeId) -> bool {
+        self.request.as_ref().is_some_and(|r| r.pipe == Some(id))
+    }
+
     fn closed<H: Handle>(&mut self, _w: &mut World<'_, H>, id: PipeId) -> Effects {
         if let Some(request) = &mut self.request {
             if request.pipe == Some(id) {
@@ -303,6 +307,20 @@ mod tests {
         bench.send(b"r")?;
         assert!(bench.sent(&[]));
         assert_eq!(bench.stats.tx_no_peer, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn request_is_in_hand_until_it_is_answered() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let (pipe, other) = (bench.open(9)?, bench.open(9)?);
+        let held = |bench: &Bench<Rep>| [pipe, other].map(|id| bench.machine.in_hand(id));
+        bench.arrives(pipe, ID, b"one")?;
+        assert_eq!(held(&bench), [false, false]);
+        assert!(bench.gets(b"one"));
+        assert_eq!(held(&bench), [true, false]);
+        bench.send(b"r")?;
+        assert_eq!(held(&bench), [false, false]);
         Ok(())
     }
 

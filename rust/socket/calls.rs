@@ -79,6 +79,7 @@ impl Socket {
                 self.arm(&mut state, now);
                 // It may have replaced a reply that others waited for the end of.
                 self.let_go_on(&state);
+                self.see_off_soon(&mut state);
                 Some(Ok(state.todo(effects)))
             }
             Err(refused) => {
@@ -111,6 +112,7 @@ impl Socket {
                 state.stats.rx_bytes = state.stats.rx_bytes.wrapping_add(bytes);
                 self.take_connections(&mut state);
                 self.press_on(&mut state);
+                self.see_off_soon(&mut state);
                 Some(Ok(Some((msg, state.peers.moves()))))
             }
             Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
@@ -286,10 +288,14 @@ impl Family for Socket {
     }
 
     fn shutdown(this: ArcBorrow<'_, Self>, receive: bool, send: bool) -> Result {
+        let this = Arc::from(this);
         {
             let mut state = this.state.lock();
             state.receive_shut |= receive;
             state.send_shut |= send;
+        }
+        if receive && this.role.receives() {
+            this.turn_deaf();
         }
         this.sk.wake_everybody();
         Ok(())

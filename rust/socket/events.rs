@@ -156,6 +156,10 @@ impl Upper for Socket {
 
     fn admit(this: &Arc<Self>, id: PipeId, len: usize, whole: bool) -> bool {
         let mut state = this.state.lock();
+        if this.is_deaf(&state) {
+            this.leave(&mut state, id);
+            return false;
+        }
         let admitted = state.peers.admit(id, len, whole);
         if !admitted {
             // The limits may be others than when its length was compared.
@@ -199,7 +203,15 @@ impl Upper for Socket {
         let mut guard = this.state.lock();
         let state = &mut *guard;
         state.peers.arrived(id, &mut msg);
-        let received = state.with(0, |machine, world| machine.received(world, id, msg));
+        let received = match this.is_deaf(state) {
+            // It was under way.
+            true => {
+                count(&mut state.stats.rx_partial);
+                this.leave(state, id);
+                Some(Received::Discarded(msg))
+            }
+            false => state.with(0, |machine, world| machine.received(world, id, msg)),
+        };
         state.peers.settled(id);
         let (result, discarded) = match received {
             Some(Received::Kept(readers)) => (Ok(readers), None),

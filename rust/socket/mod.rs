@@ -115,6 +115,9 @@ const ATTEND_TIME: u64 = 2000;
 /// ... where a dialer counts for this many at least.
 const ATTEND_LEAST: u64 = 100;
 
+/// How long to wait before pipes that are to end are looked at again, in milliseconds.
+const LEAVE_INTERVAL: u64 = 250;
+
 /// How many pipes go on reading in one call, and in one turn of the work that continues it.
 const RESUME_BATCH: usize = 4;
 
@@ -556,6 +559,7 @@ impl Socket {
             }
         }
         at(self.press(now));
+        at(self.see_off(now));
 
         if let Some(time) = next {
             self.tick_in(time.saturating_sub(now));
@@ -770,6 +774,72 @@ impl Socket {
         if state.turned_away && !state.peers.crowded() {
             state.turned_away = false;
             self.attend_soon(state, 0);
+        }
+    }
+
+    /// Whether nothing more is received. Under the socket's lock.
+    fn is_deaf(&self, state: &State) -> bool {
+        state.receive_shut && self.role.receives()
+    }
+
+    /// Receives no more than has arrived: no connection is taken, none is made, and those through which more
+    /// arrives are to end.
+    fn turn_deaf(self: &Arc<Self>) {
+        let mut endpoints = self.endpoints.lock();
+        endpoints.shut = true;
+        for listener in &endpoints.listeners {
+            listener.tcp.stop();
+        }
+        while let Some(dialer) = endpoints.dialers.pop() {
+            if let Some(pipe) = dialer.pipe {
+                pipe.adopt(dialer.tcp);
+            }
+        }
+        drop(endpoints);
+        self.each_pipe(|pipe| {
+            pipe.end_greeting(End::Closed);
+            pipe.ask_again();
+        });
+    }
+
+    /// A pipe has more, and nothing more is received. Under the socket's lock.
+    fn leave(self: &Arc<Self>, state: &mut State, id: PipeId) {
+        state.peers.leave(id);
+        self.arm_in(state, 0);
+    }
+
+    /// The program has taken or answered something, so a pipe that is to end may do so. Under the socket's
+    /// lock.
+    fn see_off_soon(self: &Arc<Self>, state: &mut State) {
+        if state.receive_shut && state.peers.some_leave() {
+            self.arm_in(state, 0);
+        }
+    }
+
+    /// Closes the pipes that are to end and of which nothing is queued or in hand; what they have to send
+    /// they deliver. Returns when to look again if there are others: who had a request in hand may have died.
+    fn see_off(self: &Arc<Self>, now: u64) -> Option<u64> {
+        let (mut from, mut again) = (0, None);
+        loop {
+            let (id, pipe, wanted) = {
+                let mut state = self.state.lock();
+                let Some((id, pipe, queued)) = state.peers.leaving_from(from) else {
+                    return again;
+                };
+                let (pipe, wanted) = (pipe.clone(), queued || state.machine.in_hand(id));
+                if !wanted {
+                    state.peers.left(id);
+                }
+                (id, pipe, wanted)
+            };
+            match wanted {
+                true => again = Some(now.saturating_add(LEAVE_INTERVAL)),
+                false => {
+                    pipe.close(None);
+                    self.forget(&pipe);
+                }
+            }
+            from = id.0.saturating_add(1);
         }
     }
 
