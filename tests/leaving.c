@@ -287,21 +287,22 @@ TEST(an_empty_message_is_not_the_end)
 TEST(many_connections)
 {
 	enum { PEERS = 200 };
+	const int peers = many(PEERS);
 	struct addr addr;
 	int rep = sp_listener(SOCK_REP, &addr), fd[PEERS], i;
 	char c;
 
-	for (i = 0; i < PEERS; i++) {
+	for (i = 0; i < peers; i++) {
 		fd[i] = raw_peer(SOCK_REQ, &addr);
 		raw_frame(fd[i], LIT(I "Q"));
 	}
-	await_counter(rep, sp_rx_queued, PEERS);
+	await_counter(rep, sp_rx_queued, peers);
 	must(shutdown(rep, SHUT_RD));
-	for (i = 0; i < PEERS; i++)
+	for (i = 0; i < peers; i++)
 		raw_frame(fd[i], LIT("\x80\0\0\2" "late"));
 	while (must(recv(rep, &c, 1, 0)) == 1)
 		sp_send(rep, LIT("R"));
-	for (i = 0; i < PEERS; i++) {
+	for (i = 0; i < peers; i++) {
 		raw_expect_frame(fd[i], LIT(I "R"));
 		raw_expect_closed(fd[i]);
 		close(fd[i]);
