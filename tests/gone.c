@@ -368,12 +368,14 @@ TEST_F_TIMEOUT(gone, are_bounded_and_heard, 90)
 TEST(format_of_the_list)
 {
 	char line[8] = "";
+	int version;
 	FILE *f = fopen("/proc/self/net/sp", "r");
 
 	ASSERT_NE(NULL, f);
 	ASSERT_NE(NULL, fgets(line, sizeof(line), f));
 	fclose(f);
-	EXPECT_EQ(0, strncmp(line, "sp 2 ", 5)) TH_LOG("%s", line);
+	ASSERT_EQ(1, sscanf(line, "sp %d ", &version)) TH_LOG("%s", line);
+	EXPECT_LE(2, version);
 }
 
 SP_TEST_MAIN

@@ -58,9 +58,10 @@ pubsub_publisher_and_subscriber() {
 		expect "$(printf 'count 3\ncount 2\ncount 1\nlift-off')" "$(cat "$out/background")"
 }
 
-# An example that is not among these would be one that nobody has run.
+# An example that is not among these would be one that nobody has run; sp(7)'s
+# command is run by proc.c.
 every_example() {
-	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_server)" \
+	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_server who_is_slow)" \
 		"$(ls "$examples")"
 }
 

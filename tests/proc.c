@@ -7,19 +7,20 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sched.h>
 #include <sys/stat.h>
 
 static const char header[] =
-	"sp 2"
+	"sp 3"
 	" | closed: bytes given_up"
 	" | socket: inode type uid state listeners dialers pipes handshaking"
 	" rx_msgs rx_bytes tx_msgs tx_bytes rx_queued tx_queued"
 	" rx_filtered rx_stale rx_malformed rx_ttl rx_oversize rx_partial"
 	" tx_dropped tx_no_peer resends bad_greetings pipe_ups pipe_downs"
 	" reconnects"
-	" | endpoint: role local remote state rx_queued tx_queued rx_msgs"
-	" tx_msgs retries\n"
+	" | endpoint: role local remote state rx_queued tx_queued arrived sent"
+	" retries dropped\n"
 	"closed 0 0\n";
 
 /* The whole file, read in pieces of at most @piece bytes; to be freed. */
@@ -158,20 +159,20 @@ TEST(endpoint_and_pipe_lines)
 	char text[160];
 
 	snprintf(text, sizeof(text),
-		 "\n  listener 127.0.0.1:%d - listening 0 0 0 0 0\n",
+		 "\n  listener 127.0.0.1:%d - listening 0 0 0 0 0 0\n",
 		 port_of(&addr));
 	await_text(rep, text);
 
 	sp_set(rep, SP_RECONNECT_IVL, 3600000);
 	sp_connect(rep, &none);
-	snprintf(text, sizeof(text), "\n  dialer - 127.0.0.1:%d waiting 0 0 0 0 0\n",
+	snprintf(text, sizeof(text), "\n  dialer - 127.0.0.1:%d waiting 0 0 0 0 0 0\n",
 		 port_of(&none));
 	await_text(rep, text);
 
 	peer = raw_connect(&addr);
 	must(getsockname(peer, &local.sa, &local.len));
 	snprintf(text, sizeof(text),
-		 "\n  pipe 127.0.0.1:%d 127.0.0.1:%d greeting 0 0 0 0 0\n",
+		 "\n  pipe 127.0.0.1:%d 127.0.0.1:%d greeting 0 0 0 0 0 0\n",
 		 port_of(&addr), port_of(&local));
 	await_text(rep, text);
 
@@ -180,13 +181,13 @@ TEST(endpoint_and_pipe_lines)
 	raw_frame(peer, LIT("\x80\0\0\1hello"));
 	raw_frame(peer, LIT("\x80\0\0\2!"));
 	snprintf(text, sizeof(text),
-		 "\n  pipe 127.0.0.1:%d 127.0.0.1:%d up 6 0 2 0 0\n",
+		 "\n  pipe 127.0.0.1:%d 127.0.0.1:%d up 6 0 2 0 0 0\n",
 		 port_of(&addr), port_of(&local));
 	await_text(rep, text);
 	sp_expect(rep, LIT("hello"));
 	sp_send(rep, LIT("reply"));
 	snprintf(text, sizeof(text),
-		 "\n  pipe 127.0.0.1:%d 127.0.0.1:%d up 1 0 2 1 0\n",
+		 "\n  pipe 127.0.0.1:%d 127.0.0.1:%d up 1 0 2 1 0 0\n",
 		 port_of(&addr), port_of(&local));
 	await_text(rep, text);
 }
@@ -201,13 +202,13 @@ TEST(dialer_lines)
 	sp_set(req, SP_RECONNECT_IVL, 1);
 	sp_connect(req, &addr);
 	silent = raw_accept(l);
-	snprintf(text, sizeof(text), "\n  dialer - 127.0.0.1:%d dialing 0 0 0 0 0\n",
+	snprintf(text, sizeof(text), "\n  dialer - 127.0.0.1:%d dialing 0 0 0 0 0 0\n",
 		 port_of(&addr));
 	await_text(req, text);
 	close(silent);
 	peer = raw_peer_accept(SOCK_REP, l);
 	snprintf(text, sizeof(text),
-		 "\n  dialer - 127.0.0.1:%d connected 0 0 0 0 1\n",
+		 "\n  dialer - 127.0.0.1:%d connected 0 0 0 0 1 0\n",
 		 port_of(&addr));
 	await_text(req, text);
 	close(peer);
@@ -233,6 +234,133 @@ TEST(unsent_bytes_are_the_pipe_s)
 	EXPECT_LE(20000, tx);
 	EXPECT_EQ(counter(pub, sp_tx_queued), tx);
 	free(lines);
+}
+
+/* A subscriber that reads nothing; its address is where it connected from. */
+static int slow_subscriber(int pub, const struct addr *addr, struct addr *self)
+{
+	int peer = raw_connect_narrow(addr), before = sp_get(pub, SP_PEERS);
+
+	raw_greet(peer, SOCK_SUB);
+	raw_expect_greeting(peer, SOCK_PUB);
+	await_peers(pub, before + 1);
+	self->len = sizeof(self->storage);
+	must(getsockname(peer, &self->sa, &self->len));
+	return peer;
+}
+
+static void take_frame(int peer)
+{
+	static unsigned char body[20000];
+
+	must_eq(sizeof(body), raw_read_frame(peer, body, sizeof(body)));
+}
+
+struct pipe_line {
+	unsigned long long tx_queued, sent, dropped;
+};
+
+/* What is told of the pipe to this address of the loopback. */
+static struct pipe_line pipe_to(int s, const struct addr *to)
+{
+	char *lines = lines_of(inode_of(s)), key[40], *line;
+	struct pipe_line p = { 0 };
+
+	snprintf(key, sizeof(key), " 127.0.0.1:%d ", port_of(to));
+	line = lines ? strstr(lines, key) : NULL;
+	if (!line ||
+	    sscanf(line, "%*s %*s %*s %llu %*s %llu %*s %llu\n", &p.tx_queued,
+		   &p.sent, &p.dropped) != 3)
+		die("no pipe to%sin\n%s", key, lines);
+	free(lines);
+	return p;
+}
+
+TEST(dropped_publications_are_those_of_slow_pipes)
+{
+	struct addr addr, where[3];
+	int pub = sp_listener(SOCK_PUB, &addr), fast, i, sends[2] = { 0 };
+	struct pipe_line slow, other;
+
+	fast = raw_peer(SOCK_SUB, &addr);
+	where[2].len = sizeof(where[2].storage);
+	must(getsockname(fast, &where[2].sa, &where[2].len));
+	slow_subscriber(pub, &addr, &where[0]);
+	while (counter(pub, sp_tx_dropped) < 3) {
+		sp_send_filled(pub, 20000, 1);
+		take_frame(fast);
+		sends[0]++;
+	}
+	slow = pipe_to(pub, &where[0]);
+	EXPECT_EQ(3, slow.dropped);
+	/* Nobody drops but who is slow, from when it came. */
+	slow_subscriber(pub, &addr, &where[1]);
+	for (; pipe_to(pub, &where[1]).dropped < 2; sends[1]++) {
+		sp_send_filled(pub, 20000, 1);
+		take_frame(fast);
+	}
+	slow = pipe_to(pub, &where[0]);
+	other = pipe_to(pub, &where[1]);
+	EXPECT_EQ(3 + sends[1], slow.dropped);
+	EXPECT_EQ(2, other.dropped);
+	EXPECT_LE(20000, slow.tx_queued);
+	EXPECT_EQ(counter(pub, sp_tx_dropped), slow.dropped + other.dropped);
+	other = pipe_to(pub, &where[2]);
+	EXPECT_EQ(0, other.dropped);
+	EXPECT_EQ(sends[0] + sends[1], other.sent);
+	/* All that a peer missed and all that it got is all there was. */
+	for (i = 0; i < 2; i++)
+		EXPECT_GE(sends[0] + sends[1], pipe_to(pub, &where[i]).sent);
+}
+
+TEST(dropped_replies_are_those_of_a_full_pipe)
+{
+	struct addr addr, self = { .len = sizeof(self.storage) };
+	int rep = sp_listener(SOCK_REP, &addr), peer, i;
+
+	peer = raw_connect_narrow(&addr);
+	raw_greet(peer, SOCK_REQ);
+	raw_expect_greeting(peer, SOCK_REP);
+	must(getsockname(peer, &self.sa, &self.len));
+	sol_set(rep, SO_SNDBUF, 32768);
+	for (i = 0; counter(rep, sp_tx_dropped) < 2; i++) {
+		raw_reply(peer, 0x80000000u + (uint32_t)i, LIT("more"));
+		sp_expect(rep, LIT("more"));
+		sp_send_filled(rep, 20000, 1);
+	}
+	EXPECT_EQ(2, pipe_to(rep, &self).dropped);
+}
+
+/* The command that sp(7) gives, as the Makefile has cut it out. */
+TEST(the_manual_s_command_tells_who_is_slow)
+{
+	struct addr addr, slow;
+	int pub = sp_listener(SOCK_PUB, &addr), fast;
+	char expected[128], line[256] = "", path[PATH_MAX] = "", *base;
+	struct pipe_line p;
+	FILE *out;
+
+	fast = raw_peer(SOCK_SUB, &addr);
+	slow_subscriber(pub, &addr, &slow);
+	while (counter(pub, sp_tx_dropped) < 3) {
+		sp_send_filled(pub, 20000, 1);
+		take_frame(fast);
+	}
+	p = pipe_to(pub, &slow);
+	must(readlink("/proc/self/exe", path, sizeof(path) - 1));
+	base = strrchr(path, '/') + 1;
+	snprintf(base, sizeof(path) - (size_t)(base - path),
+		 "manual/who_is_slow");
+	if (access(path, R_OK))
+		SKIP(return, "the manual's commands are not here");
+	snprintf(expected, sizeof(expected),
+		 "127.0.0.1:%d missed 3 messages; %llu bytes wait for it\n",
+		 port_of(&slow), p.tx_queued);
+	out = popen(path, "r");
+	must_be(out && fgets(line, sizeof(line), out));
+	EXPECT_STREQ(expected, line);
+	EXPECT_EQ(NULL, fgets(line, sizeof(line), out));
+	EXPECT_EQ(0, pclose(out));
 }
 
 TEST(addresses_of_ipv6)

@@ -36,7 +36,10 @@ use crate::message::{
     Msg,
     Queue, //
 };
-use crate::stats::Counters;
+use crate::stats::{
+    count,
+    Counters, //
+};
 use backtrace::{
     RequestId,
     TAG, //
@@ -181,6 +184,8 @@ struct Peer<H> {
     priorities: Priorities,
     queue: Queue,
     share: Share,
+    /// How many messages were not given to its pipe, because that was full.
+    dropped: u64,
 }
 
 /// The peers of one socket: who can take a message, who holds one.
@@ -234,6 +239,7 @@ impl<H: Handle> Peers<H> {
             priorities,
             queue: Queue::new(),
             share: Share::new(),
+            dropped: 0,
         };
         let id = self.slab.insert(peer).map_err(|_| NoMemory)?;
         let reserved = self.reserve_places(id, priorities);
@@ -309,6 +315,11 @@ impl<H: Handle> Peers<H> {
     /// What the program would see of one queue, in bytes.
     pub(crate) fn queued(&self, id: PipeId) -> usize {
         self.slab.get(id.0).map_or(0, |peer| peer.queue.bytes())
+    }
+
+    /// How many messages for a peer were dropped, because its pipe was full.
+    pub(crate) fn dropped(&self, id: PipeId) -> u64 {
+        self.slab.get(id.0).map_or(0, |peer| peer.dropped)
     }
 
     /// What the program would see of all queues, in bytes.
@@ -583,6 +594,16 @@ pub(crate) struct World<'a, H> {
     /// What is to be dropped when the lock is released: a long message takes its time.
     pub(crate) trash: &'a mut Queue,
     pub(crate) now: Now,
+}
+
+impl<H> World<'_, H> {
+    /// Counts a message that is not given to a peer which is up, because its pipe is full.
+    fn drop_for(&mut self, to: PipeId) {
+        count(&mut self.stats.tx_dropped);
+        if let Some(peer) = self.peers.slab.get_mut(to.0) {
+            count(&mut peer.dropped);
+        }
+    }
 }
 
 /// One role of one pattern. Every method is called with the socket's lock held.

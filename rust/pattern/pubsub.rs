@@ -87,7 +87,7 @@ impl Pattern for Pub {
             };
             match copy {
                 Some(copy) => w.peers.push(to, copy),
-                None => count(&mut w.stats.tx_dropped),
+                None => w.drop_for(to),
             }
         }
         self.walk = Some((body, next));
@@ -282,6 +282,10 @@ mod pub_tests {
             bench.send(body)?;
         }
         assert_eq!(bench.stats.tx_dropped, 2);
+        assert_eq!(
+            (bench.peers.dropped(slow), bench.peers.dropped(other)),
+            (2, 0)
+        );
         assert!(bench.sent(&[
             (slow, b"", b"1"),
             (other, b"", b"1"),
@@ -301,6 +305,11 @@ mod pub_tests {
         bench.send(b"1")?;
         bench.send(b"2")?;
         assert_eq!((bench.stats.tx_dropped, bench.stats.tx_no_peer), (2, 0));
+        assert_eq!(pipes.map(|pipe| bench.peers.dropped(pipe)), [1, 1]);
+        // Whoever comes next in its place has missed nothing.
+        bench.close(pipes[0])?;
+        assert_eq!(bench.open(1)?, pipes[0]);
+        assert_eq!(bench.peers.dropped(pipes[0]), 0);
         assert!(bench.sent(&[(pipes[0], b"", b"1"), (pipes[1], b"", b"1")]));
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Pattern for Rep {
             return Ok(Effects::NONE);
         };
         if !w.peers.is_writable(to) {
-            count(&mut w.stats.tx_dropped);
+            w.drop_for(to);
             return Ok(Effects::NONE);
         }
         w.peers.push(to, msg);
@@ -349,6 +349,10 @@ mod tests {
         assert_eq!(bench.effects, Effects::NONE);
         assert!(bench.sent(&[(slow, ID, b"1")]));
         assert_eq!(bench.stats.tx_dropped, 1);
+        assert_eq!(
+            (bench.peers.dropped(slow), bench.peers.dropped(other)),
+            (1, 0)
+        );
         assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
         // The others are served.
         bench.arrives(other, ID, b"Q")?;

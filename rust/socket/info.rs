@@ -15,13 +15,13 @@ use kernel::prelude::*;
 
 /// The columns of `/proc/net/sp`, after the version of the format. A change of what is there is a new
 /// version; columns are only ever appended, to either kind of line.
-const HEADER: &str = "sp 2 \
+const HEADER: &str = "sp 3 \
     | closed: bytes given_up \
     | socket: inode type uid state listeners dialers pipes handshaking \
     rx_msgs rx_bytes tx_msgs tx_bytes rx_queued tx_queued \
     rx_filtered rx_stale rx_malformed rx_ttl rx_oversize rx_partial \
     tx_dropped tx_no_peer resends bad_greetings pipe_ups pipe_downs reconnects \
-    | endpoint: role local remote state rx_queued tx_queued rx_msgs tx_msgs retries\n";
+    | endpoint: role local remote state rx_queued tx_queued arrived sent retries dropped\n";
 
 impl Socket {
     pub(super) fn info(&self) -> Result<OptionValue> {
@@ -134,7 +134,7 @@ impl Socket {
                     false => "closed",
                 };
                 let local = listener.address;
-                to.print(format_args!("  listener {local} - {state} 0 0 0 0 0\n"));
+                to.print(format_args!("  listener {local} - {state} 0 0 0 0 0 0\n"));
             }
             for dialer in &endpoints.dialers {
                 let pipe = dialer.pipe.as_ref().filter(|pipe| !pipe.is_over());
@@ -145,24 +145,28 @@ impl Socket {
                 };
                 let (remote, retries) = (dialer.address, dialer.retries);
                 to.print(format_args!(
-                    "  dialer - {remote} {state} 0 0 0 0 {retries}\n"
+                    "  dialer - {remote} {state} 0 0 0 0 {retries} 0\n"
                 ));
             }
         }
     }
 
     fn show_pipe(&self, id: PipeId, to: Page<'_>) {
-        let (pipe, queued) = {
+        let (pipe, queued, dropped) = {
             let state = self.state.lock();
             let Some(pipe) = state.peers.handle(id) else {
                 return;
             };
-            (pipe.clone(), state.peers.queued(id))
+            (
+                pipe.clone(),
+                state.peers.queued(id),
+                state.peers.dropped(id),
+            )
         };
         let local = Address::of(pipe.stream().local());
-        let (rx_msgs, tx_msgs) = pipe.messages();
+        let (arrived, sent) = pipe.messages();
         to.print(format_args!(
-            "  pipe {} {} {} {queued} {} {rx_msgs} {tx_msgs} 0\n",
+            "  pipe {} {} {} {queued} {} {arrived} {sent} 0 {dropped}\n",
             local.unwrap_or(Address::Unspec),
             pipe.peer,
             pipe.phase_name(),
