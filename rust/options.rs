@@ -18,9 +18,19 @@ const UNLIMITED: i32 = 0x7fff_f000;
 /// kept from anybody's buffers.
 const UNPRIVILEGED: i32 = 64 << 20;
 
+/// Every socket type.
+const ALL: &[u32] = &[
+    uapi::SOCK_REQ,
+    uapi::SOCK_REP,
+    uapi::SOCK_PUB,
+    uapi::SOCK_SUB,
+];
+
 /// One option.
 struct Spec {
     name: u32,
+    /// The socket types that have it.
+    types: &'static [u32],
     min: i32,
     max: i32,
     default: i32,
@@ -31,6 +41,7 @@ const SPECS: [Spec; 8] = [
     // Milliseconds, 0 and below: never. A minute as in nanomsg and nng.
     Spec {
         name: uapi::SP_REQ_RESEND_IVL,
+        types: &[uapi::SOCK_REQ],
         min: i32::MIN,
         max: i32::MAX,
         default: 60_000,
@@ -38,6 +49,7 @@ const SPECS: [Spec; 8] = [
     // Milliseconds, to an hour. The default is nanomsg's.
     Spec {
         name: uapi::SP_RECONNECT_IVL,
+        types: ALL,
         min: 1,
         max: 3_600_000,
         default: 100,
@@ -45,6 +57,7 @@ const SPECS: [Spec; 8] = [
     // Milliseconds, 0: the interval does not grow.
     Spec {
         name: uapi::SP_RECONNECT_IVL_MAX,
+        types: ALL,
         min: 0,
         max: 3_600_000,
         default: 0,
@@ -52,6 +65,7 @@ const SPECS: [Spec; 8] = [
     // Bytes, -1: no limit. By default what is sent is also received.
     Spec {
         name: uapi::SP_RCVMAXSIZE,
+        types: ALL,
         min: -1,
         max: UNLIMITED,
         default: 16 << 20,
@@ -59,6 +73,7 @@ const SPECS: [Spec; 8] = [
     // Bytes, -1: no limit.
     Spec {
         name: uapi::SP_SNDMAXSIZE,
+        types: ALL,
         min: -1,
         max: UNLIMITED,
         default: 16 << 20,
@@ -66,6 +81,7 @@ const SPECS: [Spec; 8] = [
     // Tags. The default is nanomsg's.
     Spec {
         name: uapi::SP_MAXTTL,
+        types: &[uapi::SOCK_REP],
         min: 1,
         max: 255,
         default: 8,
@@ -73,12 +89,14 @@ const SPECS: [Spec; 8] = [
     // Ranks, 1 is the first. The defaults and the range are nanomsg's.
     Spec {
         name: uapi::SP_SNDPRIO,
+        types: &[uapi::SOCK_REQ],
         min: 1,
         max: 16,
         default: 8,
     },
     Spec {
         name: uapi::SP_RCVPRIO,
+        types: &[uapi::SOCK_REP, uapi::SOCK_SUB],
         min: 1,
         max: 16,
         default: 8,
@@ -87,29 +105,31 @@ const SPECS: [Spec; 8] = [
 
 /// The values on one socket. They can be read without a lock; a change is seen by the next use.
 pub(crate) struct Options {
+    socket_type: u32,
     values: [Atomic<i32>; SPECS.len()],
 }
 
 impl Options {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(socket_type: u32) -> Self {
         Options {
+            socket_type,
             values: SPECS.map(|spec| Atomic::new(spec.default)),
         }
     }
 
     /// # Errors
     ///
-    /// `ENOPROTOOPT` for a name that is not in the table.
+    /// `ENOPROTOOPT` for a name that is not in the table, or not for this type of socket.
     pub(crate) fn get(&self, name: u32) -> Result<i32> {
-        let (_, value) = self.find(name)?;
+        let (_, value) = self.own(name)?;
         Ok(value.load(Relaxed))
     }
 
     /// # Errors
     ///
-    /// `ENOPROTOOPT` for a name that is not in the table, `EINVAL` for a value out of range.
+    /// As [`Self::get`], and `EINVAL` for a value out of range.
     pub(crate) fn set(&self, name: u32, to: i32) -> Result {
-        let (spec, value) = self.find(name)?;
+        let (spec, value) = self.own(name)?;
         if to < spec.min || to > spec.max {
             return Err(EINVAL);
         }
@@ -117,16 +137,22 @@ impl Options {
         Ok(())
     }
 
-    fn find(&self, name: u32) -> Result<(&'static Spec, &Atomic<i32>)> {
+    fn own(&self, name: u32) -> Result<(&'static Spec, &Atomic<i32>)> {
+        self.find(name)
+            .filter(|(spec, _)| spec.types.contains(&self.socket_type))
+            .ok_or(ENOPROTOOPT)
+    }
+
+    fn find(&self, name: u32) -> Option<(&'static Spec, &Atomic<i32>)> {
         SPECS
             .iter()
             .zip(&self.values)
             .find(|(spec, _)| spec.name == name)
-            .ok_or(ENOPROTOOPT)
     }
 
+    /// What counts: where the type of socket does not have it, the default.
     fn value(&self, name: u32) -> i32 {
-        self.get(name).unwrap_or(0)
+        self.find(name).map_or(0, |(_, value)| value.load(Relaxed))
     }
 
     /// A size limit in bytes.
@@ -260,10 +286,39 @@ pub(crate) fn scope(level: u32, name: u32) -> Option<Scope> {
 mod tests {
     use super::*;
 
+    /// Each option, and the options of a socket of each type that has it.
+    fn having() -> impl Iterator<Item = (&'static Spec, Options)> {
+        SPECS
+            .iter()
+            .flat_map(|spec| spec.types.iter().map(move |of| (spec, Options::new(*of))))
+    }
+
+    #[test]
+    fn other_types_do_not_have_it_and_what_counts_is_the_default() {
+        for spec in &SPECS {
+            for of in ALL.iter().filter(|of| !spec.types.contains(of)) {
+                let options = Options::new(*of);
+                assert_eq!(options.get(spec.name), Err(ENOPROTOOPT));
+                assert_eq!(options.set(spec.name, spec.default), Err(ENOPROTOOPT));
+                assert_eq!(options.value(spec.name), spec.default);
+            }
+        }
+        let own = |of| SPECS.iter().filter(|spec| spec.types.contains(&of)).count();
+        assert_eq!(
+            [
+                uapi::SOCK_REQ,
+                uapi::SOCK_REP,
+                uapi::SOCK_PUB,
+                uapi::SOCK_SUB
+            ]
+            .map(own),
+            [6, 6, 4, 5]
+        );
+    }
+
     #[test]
     fn every_option_has_its_default_in_range() {
-        let options = Options::new();
-        for spec in &SPECS {
+        for (spec, options) in having() {
             assert_eq!(options.get(spec.name), Ok(spec.default));
             assert!(options.set(spec.name, spec.default).is_ok());
         }
@@ -271,8 +326,7 @@ mod tests {
 
     #[test]
     fn boundaries_are_taken_and_what_is_beyond_refused() {
-        let options = Options::new();
-        for spec in &SPECS {
+        for (spec, options) in having() {
             assert!(options.set(spec.name, spec.min).is_ok());
             assert_eq!(options.get(spec.name), Ok(spec.min));
             assert!(options.set(spec.name, spec.max).is_ok());
@@ -308,7 +362,7 @@ mod tests {
 
     #[test]
     fn no_limit_is_the_largest_length() -> Result {
-        let options = Options::new();
+        let options = Options::new(uapi::SOCK_REQ);
         options.set(uapi::SP_RCVMAXSIZE, -1)?;
         assert_eq!(options.rcvmaxsize(), 0x7fff_f000);
         options.set(uapi::SP_RCVMAXSIZE, 0)?;
@@ -336,7 +390,7 @@ mod tests {
 
     #[test]
     fn resend_zero_and_below_is_never() -> Result {
-        let options = Options::new();
+        let options = Options::new(uapi::SOCK_REQ);
         for (value, interval) in [(1, Some(1)), (0, None), (-1, None), (i32::MIN, None)] {
             options.set(uapi::SP_REQ_RESEND_IVL, value)?;
             assert_eq!(options.resend_interval(), interval);

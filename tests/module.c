@@ -88,6 +88,30 @@ TEST_F(unload, refused_while_open)
 	close(sp_open(SOCK_REQ));
 }
 
+/* The first program of the manual, where there is no such socket. */
+TEST_F(unload, hello_tells_that_the_module_is_not_there)
+{
+	char said[256] = "";
+	int fd[2], status;
+	pid_t pid;
+
+	module_unload();
+	must(pipe(fd));
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		must(dup2(fd[1], 2));
+		program_exec("manual/hello", NULL);
+	}
+	close(fd[1]);
+	must_eq(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) != 0);
+	EXPECT_LT(0, read(fd[0], said, sizeof(said) - 1));
+	EXPECT_NE(NULL, strstr(said, strerror(EAFNOSUPPORT)))
+		TH_LOG("%s", said);
+	close(fd[0]);
+	reload();
+}
+
 TEST_F(unload, refused_while_a_closed_socket_delivers)
 {
 	static char buf[900000];

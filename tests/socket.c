@@ -34,6 +34,11 @@ TEST(types_and_protocols)
 		{ SOCK_SURVEYOR, 0, ESOCKTNOSUPPORT },
 		{ SOCK_BUS, 0, ESOCKTNOSUPPORT },
 		{ SOCK_RESPONDENT, 0, ESOCKTNOSUPPORT },
+		/* Refused by the socket layer, for every family. */
+		{ SOCK_RESPONDENT + 1, 0, EINVAL },
+		{ 15, 0, EINVAL },
+		{ SOCK_REQ | 0x10, 0, EINVAL },
+		{ -1, 0, EINVAL },
 	};
 	size_t i;
 

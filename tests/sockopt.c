@@ -70,6 +70,57 @@ TEST(int_options)
 	}
 }
 
+/* What would do nothing is a mistake, and is told. */
+TEST(options_of_other_types)
+{
+	static const int types[] = { SOCK_REQ, SOCK_REP, SOCK_PUB, SOCK_SUB };
+	static const struct {
+		const char *name;
+		int option, has[2];
+	} rows[] = {
+		{ "SP_REQ_RESEND_IVL", SP_REQ_RESEND_IVL, { SOCK_REQ } },
+		{ "SP_MAXTTL", SP_MAXTTL, { SOCK_REP } },
+		{ "SP_SNDPRIO", SP_SNDPRIO, { SOCK_REQ } },
+		{ "SP_RCVPRIO", SP_RCVPRIO, { SOCK_REP, SOCK_SUB } },
+	};
+	size_t i, j;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		for (j = 0; j < ARRAY_SIZE(types); j++) {
+			int s = sp_open(types[j]), value = 9;
+			socklen_t len = sizeof(value);
+			int err = types[j] == rows[i].has[0] ||
+				  types[j] == rows[i].has[1] ? 0 : ENOPROTOOPT;
+
+			EXPECT_EQ(err, set_raw(s, rows[i].option, &value, len) ?
+				       errno : 0)
+				TH_LOG("set %s, type %d", rows[i].name, types[j]);
+			EXPECT_EQ(err, getsockopt(s, SOL_SP, rows[i].option,
+						  &value, &len) ? errno : 0)
+				TH_LOG("get %s, type %d", rows[i].name, types[j]);
+			EXPECT_EQ(9, value);
+			/* Also where the value is no good. */
+			EXPECT_EQ(err ? err : EINVAL,
+				  set_raw(s, rows[i].option, "", 1) ? errno : 0);
+			close(s);
+		}
+	/* The others are everybody's. */
+	for (i = 0; i < ARRAY_SIZE(ints); i++) {
+		for (j = 0; j < ARRAY_SIZE(rows); j++)
+			if (rows[j].option == ints[i].option)
+				break;
+		if (j < ARRAY_SIZE(rows))
+			continue;
+		for (j = 0; j < ARRAY_SIZE(types); j++) {
+			int s = sp_open(types[j]);
+
+			EXPECT_EQ(ints[i].initial, sp_get(s, ints[i].option));
+			sp_set(s, ints[i].option, ints[i].good[0]);
+			close(s);
+		}
+	}
+}
+
 TEST(no_limit_is_minus_one)
 {
 	static const int options[] = { SP_RCVMAXSIZE, SP_SNDMAXSIZE };

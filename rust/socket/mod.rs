@@ -372,7 +372,7 @@ impl WorkItem<READING> for Socket {
 
 impl Socket {
     fn new(sk: SkRef, net: Arc<Net>, user: Member, role: Role) -> Result<Arc<Self>> {
-        let options = Options::new();
+        let options = Options::new(role.socket_type());
         let machine = role.machine(&options);
         let number = net.number();
         let totals = [&user.closed, &net.closed.total, &user.users().closed.total];
