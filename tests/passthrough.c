@@ -531,6 +531,163 @@ TEST(what_is_not_there)
 					  &program, sizeof(program)));
 }
 
+/* Which options of the socket layer can be set is in sp(7), to the last one. */
+TEST(set_is_what_the_manual_lists)
+{
+	static const int listed[] = {
+		SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DONTROUTE, SO_INCOMING_CPU,
+		SO_KEEPALIVE, SO_MARK, SO_MAX_PACING_RATE, SO_PRIORITY,
+		SO_REUSEADDR, SO_REUSEPORT, SO_SNDBUF, SO_RCVBUF,
+		SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_SNDTIMEO, SO_RCVTIMEO,
+		SO_SNDTIMEO_NEW, SO_RCVTIMEO_NEW, SO_LINGER,
+	};
+	/* Told of every socket, by the socket layer. */
+	static const int told[] = { SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ERROR,
+				    SO_ACCEPTCONN, SO_COOKIE, SO_RCVLOWAT,
+				    SO_BUSY_POLL, SO_TIMESTAMP };
+	int s = sp_open(SOCK_REQ), name;
+	char value[64];
+	socklen_t len;
+	size_t i;
+
+	for (name = 0; name < 200; name++) {
+		bool known;
+
+		memset(value, 0, sizeof(value));
+		known = setsockopt(s, SOL_SOCKET, name, value, sizeof(value)) == 0 ||
+			errno != ENOPROTOOPT;
+		for (i = 0; i < ARRAY_SIZE(listed); i++)
+			if (listed[i] == name)
+				break;
+		EXPECT_EQ(i < ARRAY_SIZE(listed), known)
+			TH_LOG("option %d", name);
+	}
+	for (i = 0; i < ARRAY_SIZE(told); i++) {
+		len = sizeof(value);
+		must(getsockopt(s, SOL_SOCKET, told[i], value, &len));
+		must_fail(ENOPROTOOPT, setsockopt(s, SOL_SOCKET, told[i],
+						  value, len));
+	}
+}
+
+/* Not a packet more comes or goes here: the host at this end is dead. */
+static void die_silently(int fd)
+{
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { .len = 1, .filter = &nothing };
+
+	must(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+			sizeof(program)));
+}
+
+/* The settings that sp(7) gives for a host that dies. */
+static void notice_soon(int s)
+{
+	set_int(s, IPPROTO_TCP, TCP_KEEPIDLE, 2);
+	set_int(s, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+	set_int(s, IPPROTO_TCP, TCP_USER_TIMEOUT, 5000);
+}
+
+/* A client whose server dies, before or after it has taken the request. */
+struct bereaved {
+	int req, rep;
+};
+
+static struct bereaved lose_the_server(bool taken)
+{
+	struct bereaved b = { .req = sp_open(SOCK_REQ) };
+	struct addr dead, other;
+	int ears = raw_listen(&dead), peer;
+
+	notice_soon(b.req);
+	sp_connect(b.req, &dead);
+	peer = raw_peer_accept(SOCK_REP, ears);
+	await_peers(b.req, 1);
+	if (!taken)
+		die_silently(peer);
+	sp_send(b.req, LIT("?"));
+	if (taken) {
+		raw_expect_request(peer, LIT("?"));
+		die_silently(peer);
+	}
+	ears = raw_listen(&other);
+	sp_connect(b.req, &other);
+	b.rep = raw_peer_accept(SOCK_REP, ears);
+	await_peers(b.req, 2);
+	return b;
+}
+
+/*
+ * Who has nothing under way is asked by keepalive whether it is still there;
+ * who has, by what TCP sends again.
+ */
+TEST(dead_hosts_are_noticed_in_seconds)
+{
+	int64_t start = now_ms(), after[3] = { 0 };
+	struct bereaved before, holding;
+	int sub, peer, i, left = 3;
+	struct addr addr;
+
+	sub = sp_listener(SOCK_SUB, &addr);
+	notice_soon(sub);
+	peer = raw_peer(SOCK_PUB, &addr);
+	await_peers(sub, 1);
+	die_silently(peer);
+	before = lose_the_server(false);
+	holding = lose_the_server(true);
+	while (left) {
+		int s[] = { sub, before.req, holding.req };
+
+		if (now_ms() - start > 6 * PATIENCE_MS)
+			die("not noticed in %d s", 6 * PATIENCE_MS / 1000);
+		pass_ms(10);
+		for (i = 0; i < 3; i++)
+			if (!after[i] && counter(s[i], sp_pipe_downs)) {
+				after[i] = now_ms() - start;
+				left--;
+			}
+	}
+	TH_LOG("after %d, %d and %d ms", (int)after[0], (int)after[1],
+	       (int)after[2]);
+	/* Not because of anything else. */
+	for (i = 0; i < 3; i++)
+		EXPECT_LE(2000, after[i]);
+	/* And the requests go to whom there is. */
+	raw_expect_request(before.rep, LIT("?"));
+	raw_expect_request(holding.rep, LIT("?"));
+}
+
+/* Shared out are the connections: a client stays with the server it has. */
+TEST(reuseport_shares_connections_and_not_requests)
+{
+	int one = sp_open(SOCK_REP), two = sp_open(SOCK_REP), req, i;
+	struct pollfd both[] = { { .fd = one, .events = POLLIN },
+				 { .fd = two, .events = POLLIN } };
+	struct sp_info a, b;
+	struct addr addr;
+
+	set_int(one, SOL_SOCKET, SO_REUSEPORT, 1);
+	set_int(two, SOL_SOCKET, SO_REUSEPORT, 1);
+	addr = sp_bind(one, AF_INET);
+	must(bind(two, &addr.sa, addr.len));
+	req = sp_dialer(SOCK_REQ, &addr);
+	await_peers(req, 1);
+	for (i = 0; i < 10; i++) {
+		int server;
+
+		sp_send(req, LIT("?"));
+		must(poll(both, 2, PATIENCE_MS));
+		server = sp_info(one).sp_rx_queued ? one : two;
+		sp_expect(server, LIT("?"));
+		sp_send(server, LIT("!"));
+		sp_expect(req, LIT("!"));
+	}
+	a = sp_info(one);
+	b = sp_info(two);
+	EXPECT_TRUE((a.sp_rx_msgs == 10 && b.sp_rx_msgs == 0) ||
+		    (a.sp_rx_msgs == 0 && b.sp_rx_msgs == 10));
+}
+
 TEST(reuseport_shares_an_address)
 {
 	int one = sp_open(SOCK_REP), two = sp_open(SOCK_REP), req;

@@ -379,6 +379,29 @@ TEST(ipv6_wildcard_serves_both_families)
 	sp_round_trip(v6, rep);
 }
 
+/* Who comes over IPv4 to such a listener has an IPv6 address all the same. */
+TEST(ipv4_peers_of_an_ipv6_wildcard_are_mapped)
+{
+	struct addr addr = wildcard(AF_INET6, 0), peer;
+	struct addr from = { .len = sizeof(from.storage) };
+	int rep = sp_open(SOCK_REP), req;
+	char c;
+
+	must(bind(rep, &addr.sa, addr.len));
+	must(getsockname(rep, &addr.sa, &addr.len));
+	peer = loopback(AF_INET, port_of(&addr));
+	req = sp_dialer(SOCK_REQ, &peer);
+	sp_send(req, LIT("?"));
+	must_eq(1, recvfrom(rep, &c, 1, 0, &from.sa, &from.len));
+	EXPECT_EQ(sizeof(from.in6), from.len);
+	EXPECT_EQ(AF_INET6, from.sa.sa_family);
+	EXPECT_TRUE(IN6_IS_ADDR_V4MAPPED(&from.in6.sin6_addr));
+	from.len = sizeof(from.storage);
+	must(getpeername(rep, &from.sa, &from.len));
+	EXPECT_EQ(AF_INET6, from.sa.sa_family);
+	EXPECT_TRUE(IN6_IS_ADDR_V4MAPPED(&from.in6.sin6_addr));
+}
+
 TEST(listen_is_optional)
 {
 	struct addr addr;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole idea in ten lines. "hello_rep --connect" is one way to hear it. */
+/* The whole idea. "hello_rep --connect" is one way to hear it. */
 #include <sys/socket.h>
 #include <netinet/sp.h>
 #include <err.h>

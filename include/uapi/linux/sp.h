@@ -37,10 +37,10 @@
  * DOC: Socket types
  *
  * The second argument of socket(): the pattern and the role in it. The kernel
- * passes the numbers 1 to 10 on to a family; what SOCK_STREAM and its kin mean
- * elsewhere has no meaning in this one. A type that the module does not
- * implement gives ESOCKTNOSUPPORT. SOCK_NONBLOCK and SOCK_CLOEXEC may be or-ed
- * in, as with every socket.
+ * passes the numbers 0 to 10 on to a family, and refuses others with EINVAL;
+ * what SOCK_STREAM and its kin mean elsewhere has no meaning in this one. A
+ * type that the module does not implement gives ESOCKTNOSUPPORT. SOCK_NONBLOCK
+ * and SOCK_CLOEXEC may be or-ed in, as with every socket.
  */
 
 /**
@@ -109,8 +109,8 @@
  *
  * All of level SOL_SP. The value is an int unless noted. setsockopt() refuses
  * a value out of range, or of another length, with EINVAL and changes nothing.
- * An option that the module does not know gives ENOPROTOOPT. Those that name
- * a socket type have an effect on that type only.
+ * An option that the module does not know gives ENOPROTOOPT, and so does one
+ * that names socket types on all others.
  */
 
 /**
@@ -190,7 +190,8 @@
 #define SP_MAXTTL		8
 
 /**
- * define SP_SNDPRIO - Priority for sending of the endpoints added after it
+ * define SP_SNDPRIO - Priority for sending of the endpoints added after it;
+ *                     SOCK_REQ
  *
  * Default: 8. Range: 1 (first) to 16 (last). A peer of a lower rank is used
  * only while none of a higher rank can take a message.
@@ -198,7 +199,8 @@
 #define SP_SNDPRIO		9
 
 /**
- * define SP_RCVPRIO - Priority for receiving of the endpoints added after it
+ * define SP_RCVPRIO - Priority for receiving of the endpoints added after it;
+ *                     SOCK_REP, SOCK_SUB
  *
  * Default: 8. Range: 1 (first) to 16 (last).
  */
@@ -268,7 +270,8 @@
  * @sp_tx_queued: bytes now waiting for TCP to take them
  * @sp_rx_filtered: not delivered: no topic matched
  * @sp_rx_stale: not delivered: a reply to a request that is over
- * @sp_rx_malformed: not delivered: missing or broken tags, or urgent data
+ * @sp_rx_malformed: not delivered: missing or broken tags, or urgent data, or
+ *                   sent to a SOCK_PUB
  * @sp_rx_ttl: not delivered: more tags than %SP_MAXTTL
  * @sp_rx_oversize: not delivered: larger than %SP_RCVMAXSIZE
  * @sp_rx_partial: not delivered: arrived in part only, or too slowly
