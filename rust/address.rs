@@ -3,7 +3,8 @@
 //! A `sockaddr_in` or `sockaddr_in6` as a value.
 //!
 //! An [`Address`] can always be written back, and two are equal exactly if all that they say is:
-//! port, address, and for IPv6 flow information and scope. Layouts, from Linux's uapi headers
+//! port, address, and for IPv6 flow information and scope. Whether they name one endpoint, their
+//! [canonical](Address::canonical) forms tell. Layouts, from Linux's uapi headers
 //! (`linux/in.h`, `linux/in6.h`); family and scope are in the machine's byte order, the rest is big
 //! endian:
 //!
@@ -125,6 +126,47 @@ impl Address {
             }
             // The family is zero.
             Address::Unspec => (bytes, FAMILY),
+        }
+    }
+
+    /// What the kernel makes of it, in one form for all that it makes the same of: an IPv4 address mapped
+    /// to IPv6 is that IPv4 address, flow information does not matter, and a scope only where the address is
+    /// link-local. There `device`, the interface that the socket is bound to, stands for a missing one; 0 if
+    /// there is none.
+    pub(crate) fn canonical(self, device: u32) -> Address {
+        match self {
+            Address::V6 {
+                ip: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d],
+                port,
+                ..
+            } => Address::V4 {
+                ip: [a, b, c, d],
+                port,
+            },
+            Address::V6 {
+                ip, port, scope, ..
+            } => Address::V6 {
+                ip,
+                port,
+                flowinfo: 0,
+                scope: match (self.is_link_local(), scope) {
+                    (true, 0) => device,
+                    (true, scope) => scope,
+                    (false, _) => 0,
+                },
+            },
+            Address::V4 { .. } | Address::Unspec => self,
+        }
+    }
+
+    /// Whether it is one of fe80::/10, which mean nothing without an interface.
+    pub(crate) fn is_link_local(&self) -> bool {
+        match self {
+            Address::V6 {
+                ip: [first, second, ..],
+                ..
+            } => *first == 0xfe && *second & 0xc0 == 0x80,
+            Address::V4 { .. } | Address::Unspec => false,
         }
     }
 
@@ -349,6 +391,69 @@ mod tests {
                 assert!(other != Ok(address));
             }
         }
+    }
+
+    fn v6(ip: [u8; 16], flowinfo: u32, scope: u32) -> Address {
+        Address::V6 {
+            ip,
+            port: 80,
+            flowinfo,
+            scope,
+        }
+    }
+
+    const fn with_ends(first: [u8; 2], last: u8) -> [u8; 16] {
+        let [a, b] = first;
+        [a, b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
+    }
+
+    #[test]
+    fn canonical_mapped_is_v4_whatever_the_rest() {
+        let v4 = Address::V4 {
+            ip: [192, 0, 2, 1],
+            port: 80,
+        };
+        for device in [0, 5] {
+            assert_eq!(MAPPED.canonical(device), v4);
+            assert_eq!(v4.canonical(device), v4);
+            assert_eq!(Address::Unspec.canonical(device), Address::Unspec);
+        }
+        // Neighbours of ::ffff:0:0/96.
+        for (at, byte) in [(9, 1), (10, 0), (11, 0xfe)] {
+            let Address::V6 { mut ip, .. } = MAPPED else {
+                continue;
+            };
+            if let Some(to) = ip.get_mut(at) {
+                *to = byte;
+            }
+            assert_eq!(v6(ip, 1, 2).canonical(5), v6(ip, 0, 0));
+        }
+    }
+
+    #[test]
+    fn canonical_scope_stays_where_it_is_link_local() {
+        for (first, is_link_local) in [
+            ([0xfe, 0x7f], false),
+            ([0xfe, 0x80], true),
+            ([0xfe, 0xbf], true),
+            ([0xfe, 0xc0], false),
+            ([0xff, 0x80], false),
+            ([0xff, 0x02], false),
+            ([0x20, 0x01], false),
+            ([0, 0], false),
+        ] {
+            let ip = with_ends(first, 1);
+            assert_eq!(v6(ip, 7, 2).is_link_local(), is_link_local);
+            // (scope, device, what it becomes)
+            for (scope, device, expected) in [(2, 0, 2), (2, 5, 2), (0, 5, 5), (0, 0, 0)] {
+                let expected = if is_link_local { expected } else { 0 };
+                let canonical = v6(ip, 7, scope).canonical(device);
+                assert_eq!(canonical, v6(ip, 0, expected));
+                assert_eq!(canonical.canonical(device), canonical);
+            }
+        }
+        assert!(!V4.is_link_local());
+        assert!(!Address::Unspec.is_link_local());
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl Family for Socket {
             Address::V4 { .. } => false,
             Address::V6 { .. } => true,
             Address::Unspec => {
-                this.remove(true, false, |_| true);
+                this.remove_dialers();
                 return Ok(());
             }
         };

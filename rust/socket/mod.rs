@@ -29,6 +29,7 @@ mod users;
 
 use crate::address::Address;
 use crate::endpoint::dialer::Dialer;
+use crate::endpoint::listener::Listener;
 use crate::endpoint::Endpoints;
 use crate::ledger::Ledger;
 use crate::mem::{
@@ -843,50 +844,63 @@ impl Socket {
         }
     }
 
-    /// Removes the dialers and listeners that `which` tells by address and role, with their pipes.
-    /// Returns whether there were any.
-    fn remove(
-        self: &Arc<Self>,
-        dialers: bool,
-        listeners: bool,
-        which: impl Fn(Address) -> bool,
-    ) -> bool {
-        let mut found = false;
+    /// Removes the endpoint of this address that was added last, with its pipes. Returns whether there is
+    /// one.
+    fn remove(self: &Arc<Self>, address: Address) -> bool {
+        let device = u32::try_from(self.sk.bound_device()).unwrap_or(0);
+        let address = address.canonical(device);
+        let is_it = |other: Address| other.canonical(device) == address;
         let mut endpoints = self.endpoints.lock();
-        let mut index = 0;
-        while let Some(dialer) = endpoints.dialers.get(index) {
-            if !dialers || !which(dialer.address) {
-                index = index.saturating_add(1);
-                continue;
-            }
-            let Ok(dialer) = endpoints.dialers.remove(index) else {
-                break;
-            };
-            found = true;
-            if let Some(pipe) = Self::close_dialer(dialer) {
-                self.forget(&pipe);
-            }
-        }
-        index = 0;
-        while let Some(listener) = endpoints.listeners.get(index) {
-            if !listeners || !which(listener.address) {
-                index = index.saturating_add(1);
-                continue;
-            }
-            let Ok(listener) = endpoints.listeners.remove(index) else {
-                break;
-            };
-            found = true;
-            let endpoint = listener.endpoint;
-            listener.close();
-            self.each_pipe(|pipe| {
-                if pipe.endpoint == endpoint {
-                    pipe.close(None);
-                    self.forget(pipe);
+        let numbered = endpoints.dialers.iter().zip(0_usize..);
+        let dialer = numbered
+            .filter(|(dialer, _)| is_it(dialer.address))
+            .map(|(dialer, index)| (dialer.endpoint, index))
+            .max();
+        let numbered = endpoints.listeners.iter().zip(0_usize..);
+        let listener = numbered
+            .filter(|(listener, _)| is_it(listener.address))
+            .map(|(listener, index)| (listener.endpoint, index))
+            .max();
+        // The greater number is the later one, and none is the least.
+        match dialer.max(listener) {
+            None => return false,
+            Some((_, index)) if dialer > listener => {
+                if let Ok(dialer) = endpoints.dialers.remove(index) {
+                    self.remove_dialer(dialer);
                 }
-            });
+            }
+            Some((_, index)) => {
+                if let Ok(listener) = endpoints.listeners.remove(index) {
+                    self.remove_listener(listener);
+                }
+            }
         }
-        found
+        true
+    }
+
+    /// Removes all dialers, with their pipes.
+    fn remove_dialers(self: &Arc<Self>) {
+        let mut endpoints = self.endpoints.lock();
+        while let Some(dialer) = endpoints.dialers.pop() {
+            self.remove_dialer(dialer);
+        }
+    }
+
+    fn remove_dialer(self: &Arc<Self>, dialer: Dialer<Self>) {
+        if let Some(pipe) = Self::close_dialer(dialer) {
+            self.forget(&pipe);
+        }
+    }
+
+    fn remove_listener(self: &Arc<Self>, listener: Listener<Self>) {
+        let endpoint = listener.endpoint;
+        listener.close();
+        self.each_pipe(|pipe| {
+            if pipe.endpoint == endpoint {
+                pipe.close(None);
+                self.forget(pipe);
+            }
+        });
     }
 
     /// A peer that was up is lost to the pattern. Under the socket's lock.

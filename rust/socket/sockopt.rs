@@ -90,7 +90,7 @@ impl Socket {
             uapi::SP_UNSUBSCRIBE => self.unsubscribe(&value),
             uapi::SP_REMOVE => {
                 let address = Self::parse(&value)?;
-                match self.remove(true, true, |a| a == address) {
+                match self.remove(address) {
                     true => Ok(()),
                     false => Err(ENOENT),
                 }

@@ -209,8 +209,15 @@
 /**
  * define SP_REMOVE - Removes one endpoint and its connections; set only
  *
- * Type: struct sockaddr_in or struct sockaddr_in6, the address that bind() or
- * connect() was given. ENOENT if there is none.
+ * Type: struct sockaddr_in or struct sockaddr_in6, the address that connect()
+ * was given or that getsockname() gave after bind(). Of several endpoints of one
+ * address, listening or dialing, the one added last is removed. ENOENT if there
+ * is none.
+ *
+ * Addresses are compared as the kernel uses them: an IPv4 address mapped to IPv6
+ * is that IPv4 address, sin6_flowinfo does not matter, and sin6_scope_id only
+ * where the address is link-local. There the device of SO_BINDTODEVICE stands
+ * for a missing one.
  */
 #define SP_REMOVE		11
 
