@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which endpoint an address names: SP_REMOVE.
+ * Which endpoint an address names: SP_REMOVE, and link-local addresses.
  */
 #include "sptest.h"
 
 #include <arpa/inet.h>
+#include <linux/ipv6.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#define LO "lo"
 
 static struct addr v6(const char *text, int port, uint32_t flowinfo,
 		      uint32_t scope)
@@ -28,6 +33,12 @@ static struct addr v4(const char *text, int port)
 static int remove_endpoint(int s, const struct addr *a)
 {
 	return setsockopt(s, SOL_SP, SP_REMOVE, &a->sa, a->len);
+}
+
+static void bind_to_device(int fd, const char *name)
+{
+	must(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name,
+			(socklen_t)strlen(name)));
 }
 
 TEST(of_two_dialers_the_last_is_removed)
@@ -139,6 +150,138 @@ TEST(listeners_are_removed_by_what_getsockname_gives)
 	mapped = v6("::ffff:127.0.0.1", port_of(&a), 0, 0);
 	must(remove_endpoint(s, &mapped));
 	EXPECT_EQ(0, counter(s, sp_listeners));
+}
+
+/* What a TCP socket bound to @device says to this address. */
+static int tcp_connect_errno(const char *device, const struct addr *a)
+{
+	int fd = (int)must(socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0));
+	int err;
+
+	bind_to_device(fd, device);
+	err = connect(fd, &a->sa, a->len) ? errno : 0;
+	close(fd);
+	return err;
+}
+
+static int tcp_bind_errno(const char *device, const struct addr *a)
+{
+	int fd = (int)must(socket(AF_INET6, SOCK_STREAM, 0)), err;
+
+	bind_to_device(fd, device);
+	err = bind(fd, &a->sa, a->len) ? errno : 0;
+	close(fd);
+	return err;
+}
+
+/* Moves to a namespace in which the loopback interface has fe80::1. */
+static void enter_link_local(void)
+{
+	struct in6_ifreq request = {
+		.ifr6_ifindex = (int)if_nametoindex(LO),
+		.ifr6_prefixlen = 64,
+	};
+	int64_t deadline = patience();
+	struct addr a;
+	int fd;
+
+	netns_enter_new();
+	fd = (int)must(socket(AF_INET6, SOCK_DGRAM, 0));
+	must_be(inet_pton(AF_INET6, "fe80::1", &request.ifr6_addr) == 1);
+	must(ioctl(fd, SIOCSIFADDR, &request));
+	close(fd);
+	a = v6("fe80::1", 0, 0, if_nametoindex(LO));
+	/* It cannot be used at once. */
+	while (tcp_bind_errno("", &a) == EADDRNOTAVAIL)
+		tick(deadline, "fe80::1");
+}
+
+TEST(link_local_without_a_scope_is_refused_as_by_tcp)
+{
+	const uint32_t lo = if_nametoindex(LO);
+	const struct {
+		const char *device, *text;
+		uint32_t scope;
+		bool refused;
+	} row[] = {
+		{ "", "fe80::1", 0, true },
+		{ "", "febf::1", 0, true },
+		{ "", "fe80::1", lo, false },
+		/* An interface that may come. */
+		{ "", "fe80::1", lo + 1000, false },
+		{ "", "fec0::1", 0, false },
+		{ "", "fd00::1", 0, false },
+		{ LO, "fe80::1", 0, false },
+		{ LO, "fe80::1", lo, false },
+		{ LO, "fe80::1", lo + 1000, true },
+	};
+	size_t i;
+
+	enter_link_local();
+	for (i = 0; i < ARRAY_SIZE(row); i++) {
+		struct addr a = v6(row[i].text, 5577, 0, row[i].scope);
+		int s = sp_open(SOCK_SUB), err;
+
+		/* The rows are right about TCP. */
+		err = tcp_connect_errno(row[i].device, &a);
+		EXPECT_EQ(row[i].refused, err == EINVAL)
+			TH_LOG("TCP, row %zu: %d", i, err);
+
+		bind_to_device(s, row[i].device);
+		err = connect(s, &a.sa, a.len) ? errno : 0;
+		EXPECT_EQ(row[i].refused ? EINVAL : 0, err)
+			TH_LOG("connect, row %zu", i);
+		EXPECT_EQ(!row[i].refused, counter(s, sp_dialers));
+		err = remove_endpoint(s, &a) ? errno : 0;
+		EXPECT_EQ(row[i].refused ? ENOENT : 0, err)
+			TH_LOG("remove, row %zu", i);
+		EXPECT_EQ(0, counter(s, sp_dialers));
+
+		err = tcp_bind_errno(row[i].device, &a);
+		EXPECT_EQ(err, bind(s, &a.sa, a.len) ? errno : 0)
+			TH_LOG("bind, row %zu", i);
+		/* Nothing is left of what was refused. */
+		EXPECT_EQ(!err, counter(s, sp_listeners));
+		while (counter(s, sp_handshaking))
+			pass_ms(1);
+		close(s);
+	}
+}
+
+TEST(link_local_without_a_scope_means_the_device)
+{
+	const uint32_t lo = if_nametoindex(LO);
+	struct addr a = v6("fe80::1", 0, 0, 0), bound;
+	int rep, req;
+
+	enter_link_local();
+	rep = sp_open(SOCK_REP);
+	req = sp_open(SOCK_REQ);
+	must_fail(EINVAL, bind(rep, &a.sa, a.len));
+	bind_to_device(rep, LO);
+	must(bind(rep, &a.sa, a.len));
+	bound.len = sizeof(bound.storage);
+	must(getsockname(rep, &bound.sa, &bound.len));
+	EXPECT_EQ(lo, bound.in6.sin6_scope_id);
+
+	a.in6.sin6_port = bound.in6.sin6_port;
+	must_fail(EINVAL, connect(req, &a.sa, a.len));
+	bind_to_device(req, LO);
+	sp_connect(req, &a);
+	sp_round_trip(req, rep);
+
+	/* With or without it: the same endpoint. */
+	must(remove_endpoint(req, &bound));
+	must(remove_endpoint(rep, &a));
+	EXPECT_EQ(0, counter(req, sp_dialers));
+	EXPECT_EQ(0, counter(rep, sp_listeners));
+	await_peers(rep, 0);
+
+	/* What was connected to is not another address when the device is. */
+	sp_connect(req, &a);
+	bind_to_device(req, "");
+	must(remove_endpoint(req, &a));
+	must_fail(EINVAL, connect(req, &a.sa, a.len));
 }
 
 SP_TEST_MAIN

@@ -273,7 +273,13 @@ impl Family for Socket {
         let serial = endpoints.serial();
         endpoints.dialers.reserve(1, GFP_KERNEL)?;
         let mut dialer = Dialer::new(endpoint, this.options.priorities(), address, tcp);
-        this.dial(&mut dialer, serial);
+        let started = this.dial(&mut dialer, serial);
+        if started == Err(EINVAL) && address.is_link_local() {
+            // Without a scope, or with another one than that of the device that the socket is bound to:
+            // that is not going to change. Only TCP can tell, for scopes may contain others.
+            Self::close_dialer(dialer);
+            return Err(EINVAL);
+        }
         endpoints.dialers.push(dialer, GFP_KERNEL)?;
         Ok(())
     }

@@ -609,7 +609,8 @@ impl Socket {
                 dialer.tcp.disconnect();
                 // Not all options outlive that (TCP_MAXSEG does not).
                 template.prepare(dialer.tcp.stream());
-                self.dial(dialer, serial);
+                // Whatever it is: a reason to dial again.
+                let _ = self.dial(dialer, serial);
                 let spent = work::now_us().saturating_sub(start);
                 self.user.pace.spent(spent);
                 left = left.saturating_sub(spent.max(ATTEND_LEAST));
@@ -628,8 +629,12 @@ impl Socket {
         }
     }
 
-    /// Starts one attempt to connect. What becomes of it, the pipe tells.
-    fn dial(self: &Arc<Self>, dialer: &mut Dialer<Self>, serial: u64) {
+    /// Starts one attempt to connect. What becomes of it, the pipe tells, also where TCP refuses at once.
+    ///
+    /// # Errors
+    ///
+    /// What TCP refuses with, like [`TcpSocket::connect`].
+    fn dial(self: &Arc<Self>, dialer: &mut Dialer<Self>, serial: u64) -> Result {
         dialer.next = None;
         let stream = dialer.tcp.stream().clone();
         let name = (dialer.endpoint, serial);
@@ -642,10 +647,12 @@ impl Socket {
                 if started.is_err() {
                     pipe.end(End::Disconnected);
                 }
+                started
             }
             Err(_) => {
                 dialer.next = Some(work::now_ms().saturating_add(MEMORY_DELAY));
                 self.attend_in(MEMORY_DELAY);
+                Ok(())
             }
         }
     }
