@@ -53,6 +53,7 @@ use crate::net::stream::{
     TcpLocked,
     TcpSocket, //
 };
+use crate::net::task::Current;
 use crate::net::work::{
     self,
     Lane, //
@@ -1021,6 +1022,8 @@ fn send(tcp: &mut TcpLocked<'_>, msg: &Message, offset: usize, more: bool) -> Re
 }
 
 impl<U: Upper> Handle for Arc<Pipe<U>> {
+    type Caller = Current;
+
     fn push(&self, msg: Msg) -> Room {
         let sndbuf = self.upper.sndbuf();
         let mut tx = self.tx.lock();

@@ -15,6 +15,7 @@
 //! socket ──> endpoint ──> pipe ──> wire
 //!   │           └──────────┴───> net ──> C
 //!   └──> pattern           wire, pattern ──> message ──> ledger ──> mem
+//!                         net, pattern ──> caller
 //! ```
 //!
 //! `pattern` and `wire` are arithmetic on values. `net` has all the unsafe code and knows TCP, not SP.
@@ -80,6 +81,7 @@
 )]
 
 mod address;
+mod caller;
 mod endpoint;
 mod error;
 mod ledger;

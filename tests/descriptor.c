@@ -25,8 +25,8 @@ TEST(dup_shares_the_socket)
 }
 
 /*
- * After fork() both processes use the socket: here they take turns in one
- * exchange, whose state they share.
+ * After fork() both processes use the socket: the child goes on where the parent
+ * was, and then each has requests of its own. (shared.c has the rest.)
  */
 TEST(fork_shares_a_rep)
 {
@@ -45,9 +45,10 @@ TEST(fork_shares_a_rep)
 		/* Goes on where the parent stopped: a request is in hand. */
 		sp_send(rep, LIT("R1"));
 		meet_await(&there);
-		sp_send(rep, LIT("R2"));
-		sp_expect(rep, LIT("Q3"));
+		must_fail(EBADFD, send(rep, "R2", 2, MSG_NOSIGNAL));
 		meet_tell(&here);
+		sp_expect(rep, LIT("Q3"));
+		sp_send(rep, LIT("R3"));
 		sp_expect(rep, LIT("Q4"));
 		sp_send(rep, LIT("R4"));
 		_exit(0);
@@ -56,10 +57,10 @@ TEST(fork_shares_a_rep)
 	sp_send(req, LIT("Q2"));
 	sp_expect(rep, LIT("Q2"));
 	meet_tell(&there);
+	meet_await(&here);
+	sp_send(rep, LIT("R2"));
 	sp_expect(req, LIT("R2"));
 	sp_send(req, LIT("Q3"));
-	meet_await(&here);
-	sp_send(rep, LIT("R3"));
 	sp_expect(req, LIT("R3"));
 	/* One of the two may let go. */
 	close(rep);
@@ -415,6 +416,41 @@ TEST(scm_rights_hands_requests_in_hand_and_queued_on)
 	/* Only the last is still wanted. */
 	sp_expect(other, LIT("Q3"));
 	sp_round_trip(req, rep);
+}
+
+/* Where that could be another's, nothing is handed on but the socket. */
+TEST(scm_rights_hands_no_request_on_that_is_one_of_several)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), via[2];
+	int one = sp_dialer(SOCK_REQ, &addr), two = sp_dialer(SOCK_REQ, &addr);
+	struct meet here;
+	pid_t pid;
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, via));
+	meet_init(&here);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		close(rep);
+		rep = recv_fd(via[0]);
+		expect_events(POLLIN, rep);
+		must_fail(EBADFD, send(rep, "?", 1, MSG_NOSIGNAL));
+		sp_expect(rep, LIT("Q3"));
+		meet_tell(&here);
+		sp_send(rep, LIT("R3"));
+		_exit(0);
+	}
+	sp_round_trip(one, rep);
+	sp_send(one, LIT("Q2"));
+	sp_expect(rep, LIT("Q2"));
+	sp_send(two, LIT("Q3"));
+	await_in(rep);
+	send_fd(via[1], rep);
+	meet_await(&here);
+	sp_send(rep, LIT("R2"));
+	sp_expect(one, LIT("R2"));
+	sp_expect(two, LIT("R3"));
+	child_join(pid);
 }
 
 TEST(in_flight_socket_is_closed_with_its_carrier)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Several threads that use one socket. What they send goes out whole and once,
- * in some order; the state of an exchange is the socket's, not the thread's.
+ * in some order; the state of an exchange is not the thread's.
  */
 #include "sptest.h"
 
@@ -109,9 +109,10 @@ TEST_F_TIMEOUT(senders, each_message_is_whole, 60)
 }
 
 /*
- * A REP has one request in hand, whichever thread received it: send() answers
- * the last one received. So threads that share a REP keep others out between
- * recv() and send().
+ * The threads of a process have one request in hand on a REP, and whichever
+ * thread may answer it, until one of them replaces a request: then it is the
+ * one that received the last one who may. So threads that share a REP keep
+ * others out between recv() and send().
  */
 struct step {
 	struct task task;
@@ -142,28 +143,38 @@ static int elsewhere(int s, bool sends, const char *body)
 	return t.err;
 }
 
-TEST(a_request_in_hand_is_the_sockets)
+TEST(a_request_in_hand_is_the_processs)
 {
 	struct addr addr;
 	int rep = sp_listener(SOCK_REP, &addr);
 	int one = sp_dialer(SOCK_REQ, &addr), two = sp_dialer(SOCK_REQ, &addr);
 
 	sp_set(one, SP_REQ_RESEND_IVL, 0);
+	sp_set(two, SP_REQ_RESEND_IVL, 0);
+	/* One receives and another answers. */
 	sp_send(one, LIT("1"));
 	sp_expect(rep, LIT("1"));
-	sp_send(two, LIT("2"));
-	/* Another thread takes the next: the first cannot be answered now. */
-	EXPECT_EQ(0, elsewhere(rep, false, "2"));
-	sp_send(rep, LIT("to 2"));
-	EXPECT_EQ(EBADFD, elsewhere(rep, true, "to nobody"));
-	sp_expect(two, LIT("to 2"));
-	expect_stays_not_in(one);
+	EXPECT_EQ(0, elsewhere(rep, true, "to 1"));
+	sp_expect(one, LIT("to 1"));
+	must_fail(EBADFD, send(rep, "to nobody", 9, MSG_NOSIGNAL));
 
-	/* One receives and another answers. */
-	sp_send(one, LIT("3"));
+	sp_send(one, LIT("2"));
+	EXPECT_EQ(0, elsewhere(rep, false, "2"));
+	sp_send(two, LIT("3"));
+	/* This replaces it, so who works for it cannot answer now. */
 	sp_expect(rep, LIT("3"));
-	EXPECT_EQ(0, elsewhere(rep, true, "to 3"));
-	sp_expect(one, LIT("to 3"));
+	EXPECT_EQ(EBADFD, elsewhere(rep, true, "to 2"));
+	sp_send(rep, LIT("to 3"));
+	sp_expect(two, LIT("to 3"));
+	EXPECT_EQ(EBADFD, elsewhere(rep, true, "to 2"));
+
+	/* And it may be anybody's turn who still works for that. */
+	sp_send(two, LIT("4"));
+	sp_expect(rep, LIT("4"));
+	EXPECT_EQ(EBADFD, elsewhere(rep, true, "to 2"));
+	sp_send(rep, LIT("to 4"));
+	sp_expect(two, LIT("to 4"));
+	expect_stays_not_in(one);
 }
 
 /* Workers that do so: each requester gets its own reply. */

@@ -4,6 +4,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pid.h>
 #include <linux/proc_fs.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -262,6 +263,71 @@ u64 sp_helper_user(void)
 	if (uid_eq(ns->owner, GLOBAL_ROOT_UID))
 		return ns->ns.ns_id + ((u64)1 << 32);
 	return __kuid_val(ns->owner);
+}
+
+/* Not counted: those of the task that runs. */
+struct pid *sp_helper_process(void)
+{
+	return task_tgid(current);
+}
+
+struct pid *sp_helper_thread(void)
+{
+	return task_pid(current);
+}
+
+void sp_helper_get_pid(struct pid *pid)
+{
+	get_pid(pid);
+}
+
+/*
+ * Whether the last thread of a process has begun to exit. The leader may have done so
+ * long before, and may wait to be reaped long after.
+ */
+bool sp_helper_process_over(struct pid *pid)
+{
+	struct task_struct *leader;
+	bool over;
+
+	rcu_read_lock();
+	leader = pid_task(pid, PIDTYPE_TGID);
+	over = !leader || !atomic_read(&leader->signal->live);
+	rcu_read_unlock();
+	return over;
+}
+
+/*
+ * Where the process of the task that runs comes from. The pid of the parent is not
+ * counted: it is that of a pid that somebody has counted since before, or a number.
+ *
+ * Orphans are adopted by the first process of a namespace and by those that asked for
+ * it. (Within a process, a thread's children are adopted by another thread.)
+ */
+void sp_helper_birth(struct sp_birth *birth)
+{
+	const struct task_struct *self = current->group_leader;
+	struct task_struct *parent;
+	struct pid *pid;
+
+	birth->at = self->start_time;
+	rcu_read_lock();
+	parent = rcu_dereference(self->real_parent);
+	pid = task_tgid(parent);
+	birth->parent = pid;
+	birth->adopted = !pid || is_child_reaper(pid) || parent->signal->is_child_subreaper;
+	rcu_read_unlock();
+}
+
+bool sp_helper_has_threads(void)
+{
+	return !thread_group_empty(current);
+}
+
+/* Children of the thread that runs. */
+bool sp_helper_has_children(void)
+{
+	return !list_empty(&current->children);
 }
 
 const struct cred *sp_helper_current_cred(void)

@@ -34,6 +34,13 @@ struct sp_waiter {
 	__poll_t key;
 };
 
+/* The parent of a process, and when this was started on the monotonic clock. */
+struct sp_birth {
+	const struct pid *parent;
+	u64 at;
+	bool adopted;
+};
+
 void sp_helper_spin_lock_bh(spinlock_t *lock);
 void sp_helper_spin_unlock_bh(spinlock_t *lock);
 int sp_helper_spin_trylock_bh(spinlock_t *lock);
@@ -71,6 +78,14 @@ void sp_helper_sock_defaults(struct sock *sk);
 void sp_helper_set_reuseport(struct sock *sk, bool on);
 int sp_helper_bound_device(const struct sock *sk);
 void sp_helper_copy_priority(struct sock *to, const struct sock *from);
+
+struct pid *sp_helper_process(void);
+struct pid *sp_helper_thread(void);
+void sp_helper_get_pid(struct pid *pid);
+bool sp_helper_process_over(struct pid *pid);
+void sp_helper_birth(struct sp_birth *birth);
+bool sp_helper_has_threads(void);
+bool sp_helper_has_children(void);
 
 u64 sp_helper_user(void);
 const struct cred *sp_helper_current_cred(void);

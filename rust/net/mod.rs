@@ -16,6 +16,7 @@
 //! - A socket of ours owns one reference of its `Arc` from create to release. Works own one while they
 //!   are queued. Everything that such an object needs to stay alive (our sock, thereby the namespace and
 //!   the module) hangs on references inside it.
+//! - A process or a thread is known by a counted `struct pid`, in [`task::Pid`].
 //! - C may change what it shares with us at any time: fields of `struct sock` are read through helpers
 //!   with `READ_ONCE`, and no Rust reference to one exists.
 
@@ -25,6 +26,7 @@ pub(crate) mod lock;
 pub(crate) mod netns;
 pub(crate) mod sock;
 pub(crate) mod stream;
+pub(crate) mod task;
 pub(crate) mod work;
 
 /// The user-space interface, as bindgen reads it in `include/uapi/linux/sp.h`.

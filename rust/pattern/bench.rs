@@ -29,6 +29,13 @@ use super::{
     Wake,
     World, //
 };
+use crate::caller::{
+    Birth,
+    Caller,
+    Company,
+    Key,
+    Name, //
+};
 use crate::error::Refusal;
 use crate::mem::{
     Arc,
@@ -121,6 +128,72 @@ struct Frame {
     msg: Msg,
 }
 
+/// A name of a process or a thread.
+pub(crate) struct Called {
+    key: Key,
+    over: fn(Key) -> bool,
+}
+
+impl Name for Called {
+    fn key(&self) -> Key {
+        self.key
+    }
+
+    fn is_over(&self) -> bool {
+        (self.over)(self.key)
+    }
+}
+
+/// Who calls, as the test has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Somebody {
+    pub(crate) process: Key,
+    pub(crate) thread: Key,
+    pub(crate) birth: Birth,
+    pub(crate) company: Company,
+    pub(crate) now: u64,
+    /// Which processes are over, when a name taken by this call is asked.
+    pub(crate) over: fn(Key) -> bool,
+}
+
+impl Caller for Somebody {
+    type Name = Called;
+
+    fn process(&self) -> Key {
+        self.process
+    }
+
+    fn thread(&self) -> Key {
+        self.thread
+    }
+
+    fn process_name(&self) -> Called {
+        Called {
+            key: self.process,
+            over: self.over,
+        }
+    }
+
+    fn thread_name(&self) -> Called {
+        Called {
+            key: self.thread,
+            over: self.over,
+        }
+    }
+
+    fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    fn company(&self) -> Company {
+        self.company
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+}
+
 /// A pipe that keeps what it is given, in one log with the others.
 pub(crate) struct Mock {
     id: PipeId,
@@ -130,6 +203,8 @@ pub(crate) struct Mock {
 }
 
 impl Handle for Mock {
+    type Caller = Somebody;
+
     fn push(&self, msg: Msg) -> Room {
         let left = self.room.get().checked_sub(1);
         let to = left.map(|_| self.id);
@@ -153,6 +228,8 @@ pub(crate) struct Bench<P> {
     /// What the machine has thrown away.
     pub(crate) trash: Queue,
     pub(crate) now: Now,
+    /// Who makes the next call.
+    pub(crate) caller: Somebody,
     /// What the last event asked for.
     pub(crate) effects: Effects,
     /// Those of the pipes to come.
@@ -168,6 +245,18 @@ impl<P: Pattern> Bench<P> {
             stats: Counters::default(),
             trash: Queue::new(),
             now: Now(0),
+            caller: Somebody {
+                process: 1,
+                thread: 1,
+                birth: Birth {
+                    parent: 0,
+                    at: 0,
+                    adopted: false,
+                },
+                company: Company::Nobody,
+                now: 0,
+                over: |_| false,
+            },
             effects: Effects::NONE,
             priorities: Priorities {
                 send: 8,
@@ -178,11 +267,20 @@ impl<P: Pattern> Bench<P> {
     }
 
     fn with<R>(&mut self, event: impl FnOnce(&mut P, &mut World<'_, Mock>) -> R) -> R {
+        self.run(false, event)
+    }
+
+    fn call<R>(&mut self, call: impl FnOnce(&mut P, &mut World<'_, Mock>) -> R) -> R {
+        self.run(true, call)
+    }
+
+    fn run<R>(&mut self, call: bool, event: impl FnOnce(&mut P, &mut World<'_, Mock>) -> R) -> R {
         let mut world = World {
             peers: &mut self.peers,
             stats: &mut self.stats,
             trash: &mut self.trash,
             now: self.now,
+            caller: call.then_some(&self.caller),
         };
         event(&mut self.machine, &mut world)
     }
@@ -239,8 +337,8 @@ impl<P: Pattern> Bench<P> {
 
     pub(crate) fn send(&mut self, body: &[u8]) -> Result<(), Fault> {
         let msg = message(b"", body)?;
-        let told = self.machine.can_send(&self.peers);
-        let sent = self.with(|machine, world| machine.send(world, msg));
+        let told = self.machine.can_send(&self.peers, &self.caller);
+        let sent = self.call(|machine, world| machine.send(world, msg));
         while self.with(|machine, world| machine.go_on(world)) {
             self.sound()?;
         }
@@ -265,9 +363,9 @@ impl<P: Pattern> Bench<P> {
 
     /// One try of a blocked receive.
     pub(crate) fn recv_again(&mut self, ticket: &mut Ticket) -> Result<Msg, Fault> {
-        let told = self.machine.can_recv(&self.peers);
-        let len = self.with(|machine, world| machine.next_len(world));
-        let received = self.with(|machine, world| machine.recv(world, ticket));
+        let told = self.machine.can_recv(&self.peers, &self.caller);
+        let len = self.call(|machine, world| machine.next_len(world));
+        let received = self.call(|machine, world| machine.recv(world, ticket));
         self.sound()?;
         match received {
             Ok(msg) if told && len == Some(msg.user_len()) => Ok(msg),
@@ -291,7 +389,7 @@ impl<P: Pattern> Bench<P> {
 
     /// What MSG_PEEK shows.
     pub(crate) fn peek(&mut self) -> Result<Peeked, Fault> {
-        let peeked = self.with(|machine, world| machine.peek(world));
+        let peeked = self.call(|machine, world| machine.peek(world));
         self.sound()?;
         peeked.map_err(Fault::Refused)
     }

@@ -14,6 +14,7 @@
 pub(crate) mod backtrace;
 #[cfg(SP_KUNIT)]
 pub(crate) mod bench;
+pub(crate) mod hands;
 pub(crate) mod intake;
 pub(crate) mod pubsub;
 pub(crate) mod rep;
@@ -23,6 +24,7 @@ pub(crate) mod slab;
 pub(crate) mod trie;
 
 use crate::address::Address;
+use crate::caller::Caller;
 use crate::error::Refusal;
 use crate::mem::{
     accounted,
@@ -44,6 +46,7 @@ use backtrace::{
     RequestId,
     TAG, //
 };
+use hands::Hands;
 use intake::{
     Intake,
     Limits,
@@ -84,6 +87,9 @@ pub(crate) enum Room {
 
 /// What a pattern can do with a pipe.
 pub(crate) trait Handle {
+    /// Who calls on the socket that the pipe belongs to.
+    type Caller: Caller;
+
     /// Appends a message to what the pipe has to send. Never fails: a pipe that is dying drops it, and
     /// the pattern is told of the close.
     fn push(&self, msg: Msg) -> Room;
@@ -186,9 +192,18 @@ struct Peer<H> {
     share: Share,
     /// How many messages were not given to its pipe, because that was full.
     dropped: u64,
+    /// Tells it from others that had its place before.
+    serial: u64,
 }
 
-/// The peers of one socket: who can take a message, who holds one.
+/// A pipe as long as it is up, whoever has its place then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pipe: PipeId,
+    serial: u64,
+}
+
+/// The peers of one socket: who can take a message, who holds one; and the requests of theirs in hand.
 ///
 /// # Invariants
 ///
@@ -196,7 +211,7 @@ struct Peer<H> {
 /// peers that are up; `readable` exactly those whose queue is not empty; `intake` lets only those wait that
 /// have a pipe. `bytes` is the sum over all queues. A peer without a handle has a queue that is not empty,
 /// or is a place that was reserved and has not got its pipe yet.
-pub(crate) struct Peers<H> {
+pub(crate) struct Peers<H: Handle> {
     slab: Slab<Peer<H>>,
     piped: Rota,
     ups: Rota,
@@ -208,6 +223,9 @@ pub(crate) struct Peers<H> {
     up: u32,
     lost: u32,
     bytes: usize,
+    /// How many places were made, to number their pipes.
+    serials: u64,
+    hands: Hands<H::Caller>,
 }
 
 impl<H: Handle> Peers<H> {
@@ -223,6 +241,8 @@ impl<H: Handle> Peers<H> {
             up: 0,
             lost: 0,
             bytes: 0,
+            serials: 0,
+            hands: Hands::new(),
         }
     }
 
@@ -232,6 +252,7 @@ impl<H: Handle> Peers<H> {
     ///
     /// [`NoMemory`], also when there are too many pipes.
     pub(crate) fn reserve(&mut self, priorities: Priorities) -> Result<PipeId, NoMemory> {
+        self.serials = self.serials.wrapping_add(1);
         let peer = Peer {
             handle: None,
             up: false,
@@ -240,6 +261,7 @@ impl<H: Handle> Peers<H> {
             queue: Queue::new(),
             share: Share::new(),
             dropped: 0,
+            serial: self.serials,
         };
         let id = self.slab.insert(peer).map_err(|_| NoMemory)?;
         let reserved = self.reserve_places(id, priorities);
@@ -291,6 +313,24 @@ impl<H: Handle> Peers<H> {
 
     pub(crate) fn is_up(&self, id: PipeId) -> bool {
         self.slab.get(id.0).is_some_and(|peer| peer.up)
+    }
+
+    /// Names a peer that is up.
+    fn origin(&self, id: PipeId) -> Option<Origin> {
+        let peer = self.slab.get(id.0).filter(|peer| peer.up)?;
+        let serial = peer.serial;
+        Some(Origin { pipe: id, serial })
+    }
+
+    /// The peer of that name, if it is still up.
+    fn find(&self, origin: Origin) -> Option<PipeId> {
+        let now = self.origin(origin.pipe)?;
+        (now == origin).then_some(origin.pipe)
+    }
+
+    /// Forgets the requests in hand. What is returned is to be dropped with the lock released.
+    pub(crate) fn forget_requests(&mut self) -> Hands<H::Caller> {
+        core::mem::replace(&mut self.hands, Hands::new())
     }
 
     /// How many peers are up.
@@ -588,15 +628,17 @@ impl<H: Handle> Peers<H> {
 }
 
 /// What a machine works on beside its own state.
-pub(crate) struct World<'a, H> {
+pub(crate) struct World<'a, H: Handle> {
     pub(crate) peers: &'a mut Peers<H>,
     pub(crate) stats: &'a mut Counters,
     /// What is to be dropped when the lock is released: a long message takes its time.
     pub(crate) trash: &'a mut Queue,
     pub(crate) now: Now,
+    /// Who calls; `None` in an event that is no call.
+    pub(crate) caller: Option<&'a H::Caller>,
 }
 
-impl<H> World<'_, H> {
+impl<H: Handle> World<'_, H> {
     /// Counts a message that is not given to a peer which is up, because its pipe is full.
     fn drop_for(&mut self, to: PipeId) {
         count(&mut self.stats.tx_dropped);
@@ -624,6 +666,11 @@ pub(crate) trait Pattern {
         ticket: &mut Ticket,
     ) -> Result<Msg, Refusal>;
 
+    /// Whether the caller may receive at all.
+    fn admits<H: Handle>(&self, _w: &World<'_, H>) -> bool {
+        true
+    }
+
     /// The message that `recv` would take; it stays the next one.
     fn front<'a, H: Handle>(
         &'a mut self,
@@ -632,6 +679,9 @@ pub(crate) trait Pattern {
 
     /// A look at the message that `recv` would take.
     fn peek<H: Handle>(&mut self, w: &mut World<'_, H>) -> Result<Peeked, Refusal> {
+        if !self.admits(w) {
+            return Err(Refusal::State);
+        }
         let msg = self.front(w.peers)?;
         Ok(Peeked {
             bytes: msg.share(NO_SLEEP).map_err(|_| Refusal::NoMemory)?,
@@ -642,14 +692,16 @@ pub(crate) trait Pattern {
 
     /// How long the message is that `recv` would take, in bytes.
     fn next_len<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<usize> {
-        Some(self.front(w.peers).ok()?.user_len())
+        let admitted = self.admits(w);
+        let msg = self.front(w.peers).ok().filter(|_| admitted)?;
+        Some(msg.user_len())
     }
 
     /// Whether `send` would do anything else than refuse with `Again`, `State` or `Direction`.
-    fn can_send<H: Handle>(&self, peers: &Peers<H>) -> bool;
+    fn can_send<H: Handle>(&self, peers: &Peers<H>, caller: &H::Caller) -> bool;
 
     /// Whether `recv` would do anything else than refuse with `Again`, `State` or `Direction`.
-    fn can_recv<H: Handle>(&self, peers: &Peers<H>) -> bool;
+    fn can_recv<H: Handle>(&self, peers: &Peers<H>, caller: &H::Caller) -> bool;
 
     /// A message arrived on a pipe that is up.
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received;
@@ -666,7 +718,7 @@ pub(crate) trait Pattern {
     }
 
     /// Whether the program has a request in hand that came through this pipe, which is up.
-    fn in_hand(&self, _id: PipeId) -> bool {
+    fn in_hand<H: Handle>(&self, _peers: &Peers<H>, _id: PipeId) -> bool {
         false
     }
 
@@ -723,6 +775,10 @@ impl Pattern for Machine {
         each!(self, m => m.recv(w, ticket))
     }
 
+    fn admits<H: Handle>(&self, w: &World<'_, H>) -> bool {
+        each!(self, m => m.admits(w))
+    }
+
     fn front<'a, H: Handle>(
         &'a mut self,
         peers: &'a mut Peers<H>,
@@ -730,12 +786,12 @@ impl Pattern for Machine {
         each!(self, m => m.front(peers))
     }
 
-    fn can_send<H: Handle>(&self, peers: &Peers<H>) -> bool {
-        each!(self, m => m.can_send(peers))
+    fn can_send<H: Handle>(&self, peers: &Peers<H>, caller: &H::Caller) -> bool {
+        each!(self, m => m.can_send(peers, caller))
     }
 
-    fn can_recv<H: Handle>(&self, peers: &Peers<H>) -> bool {
-        each!(self, m => m.can_recv(peers))
+    fn can_recv<H: Handle>(&self, peers: &Peers<H>, caller: &H::Caller) -> bool {
+        each!(self, m => m.can_recv(peers, caller))
     }
 
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
@@ -750,8 +806,8 @@ impl Pattern for Machine {
         each!(self, m => m.writable(w))
     }
 
-    fn in_hand(&self, id: PipeId) -> bool {
-        each!(self, m => m.in_hand(id))
+    fn in_hand<H: Handle>(&self, peers: &Peers<H>, id: PipeId) -> bool {
+        each!(self, m => m.in_hand(peers, id))
     }
 
     fn closed<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {

@@ -109,11 +109,11 @@ impl Pattern for Pub {
         Err(Refusal::Direction)
     }
 
-    fn can_send<H: Handle>(&self, _peers: &Peers<H>) -> bool {
+    fn can_send<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
         true
     }
 
-    fn can_recv<H: Handle>(&self, _peers: &Peers<H>) -> bool {
+    fn can_recv<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
         false
     }
 
@@ -186,11 +186,11 @@ impl Pattern for Sub {
         peers.front().ok_or(Refusal::Again)
     }
 
-    fn can_send<H: Handle>(&self, _peers: &Peers<H>) -> bool {
+    fn can_send<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
         false
     }
 
-    fn can_recv<H: Handle>(&self, peers: &Peers<H>) -> bool {
+    fn can_recv<H: Handle>(&self, peers: &Peers<H>, _caller: &H::Caller) -> bool {
         peers.some_readable()
     }
 

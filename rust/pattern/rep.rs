@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! REP: answers one request at a time, to the peer that asked.
+//! REP: answers requests, to the peers that asked.
 //!
 //! Requests wait in their pipes' queues and are taken in turn. Receiving one remembers its pipe and its
 //! backtrace, the tags that a reply carries home; sending uses them up. A second receive replaces them:
@@ -11,11 +11,14 @@
 //! |------------|----------------------|---------------------|
 //! | no request | refused              | the next, or wait   |
 //! | request    | the reply, no request| the next, or wait   |
+//!
+//! Each process that receives has a state of its own: see `hands.rs`.
 
 use super::backtrace::{
     ParseError,
     Tags, //
 };
+use super::hands::Request;
 use super::{
     Effects,
     Flush,
@@ -36,15 +39,7 @@ use crate::message::{
 };
 use crate::stats::count;
 
-/// The request that the next send answers.
-struct Request {
-    /// `None` once the pipe is closed.
-    pipe: Option<PipeId>,
-    backtrace: Tags,
-}
-
 pub(crate) struct Rep {
-    request: Option<Request>,
     /// The longest backtrace taken, in tags.
     max_ttl: u8,
     /// The longest body taken, in bytes.
@@ -53,11 +48,7 @@ pub(crate) struct Rep {
 
 impl Rep {
     pub(crate) fn new(max_ttl: u8, longest: usize) -> Self {
-        Rep {
-            request: None,
-            max_ttl,
-            longest,
-        }
+        Rep { max_ttl, longest }
     }
 
     /// Sets how many tags a request may have, its id included, and how long it may be without them.
@@ -69,12 +60,13 @@ impl Rep {
 
 impl Pattern for Rep {
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, mut msg: Msg) -> Result<Effects, Refused> {
-        let Some(request) = self.request.take() else {
+        let request = w.caller.and_then(|caller| w.peers.hands.answer(caller));
+        let Some(request) = request else {
             let why = Refusal::State;
             return Err(Refused { why, msg });
         };
         msg.tags = request.backtrace;
-        let Some(to) = request.pipe else {
+        let Some(to) = request.from.and_then(|origin| w.peers.find(origin)) else {
             count(&mut w.stats.tx_no_peer);
             return Ok(Effects::NONE);
         };
@@ -91,12 +83,27 @@ impl Pattern for Rep {
         w: &mut World<'_, H>,
         _ticket: &mut Ticket,
     ) -> Result<Msg, Refusal> {
+        let caller = w.caller.ok_or(Refusal::State)?;
+        if !w.peers.some_readable() {
+            return Err(match self.admits(w) {
+                true => Refusal::Again,
+                false => Refusal::State,
+            });
+        }
+        // Before a request is taken, which must not get lost.
+        let seat = w.peers.hands.seat(caller)?;
         let (from, mut msg, alive) = w.peers.dequeue().ok_or(Refusal::Again)?;
-        self.request = Some(Request {
-            pipe: alive.then_some(from),
+        let request = Request {
+            from: w.peers.origin(from).filter(|_| alive),
             backtrace: core::mem::replace(&mut msg.tags, Tags::new()),
-        });
+        };
+        w.peers.hands.take(seat, caller, request);
         Ok(msg)
+    }
+
+    fn admits<H: Handle>(&self, w: &World<'_, H>) -> bool {
+        w.caller
+            .is_some_and(|caller| w.peers.hands.has_room(caller))
     }
 
     fn front<'a, H: Handle>(
@@ -106,12 +113,12 @@ impl Pattern for Rep {
         peers.front().ok_or(Refusal::Again)
     }
 
-    fn can_send<H: Handle>(&self, _peers: &Peers<H>) -> bool {
-        self.request.is_some()
+    fn can_send<H: Handle>(&self, peers: &Peers<H>, caller: &H::Caller) -> bool {
+        peers.hands.can_answer(caller)
     }
 
-    fn can_recv<H: Handle>(&self, peers: &Peers<H>) -> bool {
-        peers.some_readable()
+    fn can_recv<H: Handle>(&self, peers: &Peers<H>, caller: &H::Caller) -> bool {
+        peers.some_readable() && peers.hands.has_room(caller)
     }
 
     fn received<H: Handle>(
@@ -143,17 +150,9 @@ impl Pattern for Rep {
         }
     }
 
-    fn in_hand(&self, id: PipeId) -> bool {
-        self.request.as_ref().is_some_and(|r| r.pipe == Some(id))
-    }
-
-    fn closed<H: Handle>(&mut self, _w: &mut World<'_, H>, id: PipeId) -> Effects {
-        if let Some(request) = &mut self.request {
-            if request.pipe == Some(id) {
-                request.pipe = None;
-            }
-        }
-        Effects::NONE
+    fn in_hand<H: Handle>(&self, peers: &Peers<H>, id: PipeId) -> bool {
+        let origin = peers.origin(id);
+        origin.is_some_and(|origin| peers.hands.hold(origin))
     }
 }
 
@@ -314,7 +313,8 @@ mod tests {
     fn request_is_in_hand_until_it_is_answered() -> Result<(), Fault> {
         let mut bench = bench()?;
         let (pipe, other) = (bench.open(9)?, bench.open(9)?);
-        let held = |bench: &Bench<Rep>| [pipe, other].map(|id| bench.machine.in_hand(id));
+        let held =
+            |bench: &Bench<Rep>| [pipe, other].map(|id| bench.machine.in_hand(&bench.peers, id));
         bench.arrives(pipe, ID, b"one")?;
         assert_eq!(held(&bench), [false, false]);
         assert!(bench.gets(b"one"));

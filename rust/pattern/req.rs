@@ -211,11 +211,11 @@ impl Pattern for Req {
         }
     }
 
-    fn can_send<H: Handle>(&self, peers: &Peers<H>) -> bool {
+    fn can_send<H: Handle>(&self, peers: &Peers<H>, _caller: &H::Caller) -> bool {
         peers.some_writable()
     }
 
-    fn can_recv<H: Handle>(&self, _peers: &Peers<H>) -> bool {
+    fn can_recv<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
         match self.state {
             State::Idle | State::Awaiting(_) => false,
             State::Replied(..) | State::Failed(..) => true,

@@ -47,6 +47,7 @@ use crate::net::stream::{
     Name,
     TcpListener, //
 };
+use crate::net::task::Current;
 use crate::net::work;
 use crate::pattern::{
     Pattern,
@@ -72,7 +73,7 @@ impl Socket {
         }
         let msg = slot.take()?;
         let bytes = u64::try_from(msg.user_len()).unwrap_or(0);
-        match state.with(now, |machine, world| machine.send(world, msg))? {
+        match state.call(now, |machine, world| machine.send(world, msg))? {
             Ok(effects) => {
                 count(&mut state.stats.tx_msgs);
                 state.stats.tx_bytes = state.stats.tx_bytes.wrapping_add(bytes);
@@ -105,7 +106,7 @@ impl Socket {
     /// whether somebody may read on now.
     fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Option<Result<Option<(Msg, bool)>>> {
         let mut state = self.state.lock();
-        match state.with(0, |machine, world| machine.recv(world, ticket))? {
+        match state.call(0, |machine, world| machine.recv(world, ticket))? {
             Ok(msg) => {
                 let bytes = u64::try_from(msg.user_len()).unwrap_or(0);
                 count(&mut state.stats.rx_msgs);
@@ -117,14 +118,22 @@ impl Socket {
             }
             Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
             Err(Refusal::Again) => None,
-            Err(why) => Some(Err(why.into())),
+            Err(why) => {
+                let waits = state.peers.some_readable();
+                drop(state);
+                if waits {
+                    // It may have been woken for what others can take.
+                    self.sk.wake(Waiters::Readers, false);
+                }
+                Some(Err(why.into()))
+            }
         }
     }
 
     /// One try to look at the next message, as `try_recv`.
     fn try_peek(&self) -> Option<Result<Option<Peeked>>> {
         let mut state = self.state.lock();
-        match state.with(0, |machine, world| machine.peek(world))? {
+        match state.call(0, |machine, world| machine.peek(world))? {
             Ok(peeked) => Some(Ok(Some(peeked))),
             Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
             Err(Refusal::Again) => None,
@@ -210,12 +219,14 @@ impl Family for Socket {
         } {
             drop(msg);
         }
-        // What it keeps for a resend will not be sent again.
-        let machine = {
+        // What it keeps for a resend will not be sent again, and nothing is answered any more.
+        let kept = {
             let mut state = this.state.lock();
-            core::mem::replace(&mut state.machine, this.role.machine(&this.options))
+            let machine = this.role.machine(&this.options);
+            let machine = core::mem::replace(&mut state.machine, machine);
+            (machine, state.peers.forget_requests())
         };
-        drop(machine);
+        drop(kept);
         this.outlive();
         let left = |this: &Arc<Self>| this.state.lock().pipes;
         if left(&this) == 0 {
@@ -327,15 +338,16 @@ impl Family for Socket {
 
     fn poll(this: ArcBorrow<'_, Self>) -> u32 {
         this.sk.forget_error();
+        let caller = Current::new();
         let state = this.state.lock();
         let mut mask = 0;
         if this.role.receives() && state.receive_shut {
             mask |= uapi::POLLIN | uapi::POLLRDNORM | uapi::POLLRDHUP;
         }
-        if state.machine.can_recv(&state.peers) {
+        if state.machine.can_recv(&state.peers, &caller) {
             mask |= uapi::POLLIN | uapi::POLLRDNORM;
         }
-        if this.role.sends() && (state.send_shut || state.machine.can_send(&state.peers)) {
+        if this.role.sends() && (state.send_shut || state.machine.can_send(&state.peers, &caller)) {
             mask |= uapi::POLLOUT | uapi::POLLWRNORM | uapi::POLLWRBAND;
         }
         if state.receive_shut && state.send_shut {
@@ -408,7 +420,7 @@ impl Family for Socket {
 
     fn input_len(this: ArcBorrow<'_, Self>) -> usize {
         let mut state = this.state.lock();
-        let next = state.with(0, |machine, world| machine.next_len(world));
+        let next = state.call(0, |machine, world| machine.next_len(world));
         next.flatten().unwrap_or(0)
     }
 

@@ -52,6 +52,7 @@ use crate::net::stream::{
     Stream,
     TcpSocket, //
 };
+use crate::net::task::Current;
 use crate::net::work::{
     self,
     Lane, //
@@ -253,10 +254,28 @@ struct Todo {
 }
 
 impl State {
-    /// Runs `event` with the machine, unless the socket is closing.
+    /// Runs `event`, which is no call, with the machine, unless the socket is closing.
     fn with<T>(
         &mut self,
         now: u64,
+        event: impl FnOnce(&mut Machine, &mut World<'_, SocketPipe>) -> T,
+    ) -> Option<T> {
+        self.run(now, None, event)
+    }
+
+    /// The same for a call of the current task.
+    fn call<T>(
+        &mut self,
+        now: u64,
+        call: impl FnOnce(&mut Machine, &mut World<'_, SocketPipe>) -> T,
+    ) -> Option<T> {
+        self.run(now, Some(&Current::new()), call)
+    }
+
+    fn run<T>(
+        &mut self,
+        now: u64,
+        caller: Option<&Current>,
         event: impl FnOnce(&mut Machine, &mut World<'_, SocketPipe>) -> T,
     ) -> Option<T> {
         if self.closing {
@@ -267,6 +286,7 @@ impl State {
             stats: &mut self.stats,
             trash: &mut self.trash,
             now: Now(now),
+            caller,
         };
         Some(event(&mut self.machine, &mut world))
     }
@@ -834,7 +854,10 @@ impl Socket {
                 let Some((id, pipe, queued)) = state.peers.leaving_from(from) else {
                     return again;
                 };
-                let (pipe, wanted) = (pipe.clone(), queued || state.machine.in_hand(id));
+                let (pipe, wanted) = (
+                    pipe.clone(),
+                    queued || state.machine.in_hand(&state.peers, id),
+                );
                 if !wanted {
                     state.peers.left(id);
                 }
