@@ -339,6 +339,10 @@ impl Queue {
         self.len == 0
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The sum of what the program sees of the messages, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

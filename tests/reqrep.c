@@ -515,4 +515,49 @@ TEST_F(batches, left_an_error_before_the_reply_came)
 				   NULL));
 }
 
+/*
+ * A server that takes longer than its client likes to wait serves each request
+ * once, and so keeps up.
+ */
+static void serve_slowly(void *arg)
+{
+	int rep = *(int *)arg;
+	char buf[8];
+	ssize_t n;
+
+	while ((n = must(recv(rep, buf, sizeof(buf), 0))) > 0) {
+		pass_ms(250);
+		sp_send(rep, buf, (size_t)n);
+	}
+}
+
+TEST(slow_server_is_not_asked_to_death)
+{
+	enum { REQUESTS = 5 };
+	struct pair p = sp_pair(SOCK_REP, SOCK_REQ);
+	struct task server;
+	int64_t took = 0;
+	char q[] = "Q0";
+	int i;
+
+	sp_set(p.connected, SP_REQ_RESEND_IVL, 100);
+	set_timeout(p.bound, SO_RCVTIMEO, 0);
+	task_start(&server, serve_slowly, &p.bound);
+	for (i = 0; i < REQUESTS; i++, q[1]++) {
+		took = -now_ms();
+		sp_send(p.connected, q, 2);
+		sp_expect(p.connected, q, 2);
+		took += now_ms();
+	}
+	TH_LOG("the last took %d ms, %d sent again, %d received", (int)took,
+	       (int)counter(p.connected, sp_resends),
+	       (int)counter(p.bound, sp_rx_msgs));
+	EXPECT_LE(REQUESTS, counter(p.connected, sp_resends));
+	/* One of each may be on its way while the reply is. */
+	EXPECT_GE(2 * REQUESTS, counter(p.bound, sp_rx_msgs));
+	EXPECT_LT(0, counter(p.bound, sp_rx_stale));
+	shutdown(p.bound, SHUT_RD);
+	task_join(&server);
+}
+
 SP_TEST_MAIN

@@ -225,6 +225,7 @@ TEST(case_41_fair_queue)
 	for (p = 0; p < 2; p++) {
 		request[4] = "RQ"[p];
 		for (i = 0; i < 4; i++) {
+			request[3] = (char)i;
 			request[5] = (char)('0' + i);
 			raw_frame(peer[p], request, 6);
 		}
@@ -240,13 +241,90 @@ TEST(case_41_fair_queue)
 	sp_expect_nothing(rep);
 }
 
+/*
+ * A client that asks again while its request waits is served once: one of the
+ * last 16 of its connection that nobody has received yet is known.
+ */
+TEST(request_that_waits_is_not_queued_again)
+{
+	int peer[2], rep = rep_with(peer, 2), i;
+	char request[] = I "0";
+
+	for (i = 0; i < 3; i++)
+		raw_frame(peer[0], LIT(HOP("\7") I "a"));
+	raw_frame(peer[0], LIT(HOP("\x08") I "b"));
+	raw_frame(peer[0], LIT(HOP("\x08") I "b"));
+	await_counter(rep, sp_rx_stale, 3);
+	/* Another client's of the same name is another one. */
+	raw_frame(peer[1], LIT(HOP("\7") I "c"));
+	raw_await_acked(peer[1]);
+	sp_expect(rep, LIT("a"));
+	sp_send(rep, LIT("A"));
+	raw_expect_frame(peer[0], LIT(HOP("\7") I "A"));
+	sp_expect(rep, LIT("c"));
+	sp_send(rep, LIT("C"));
+	raw_expect_frame(peer[1], LIT(HOP("\7") I "C"));
+	sp_expect(rep, LIT("b"));
+	sp_expect_nothing(rep);
+	EXPECT_EQ(3, counter(rep, sp_rx_stale));
+
+	for (i = 0; i < 17; i++) {
+		request[3] = (char)i;
+		request[4] = (char)('A' + i);
+		raw_frame(peer[0], request, 5);
+	}
+	/* The last of them, the first of the last 16, and the one before. */
+	for (i = 16; i >= 0; i -= i == 16 ? 15 : 1) {
+		request[3] = (char)i;
+		request[4] = (char)('A' + i);
+		raw_frame(peer[0], request, 5);
+	}
+	await_counter(rep, sp_rx_stale, 5);
+	for (i = 0; i < 18; i++) {
+		request[4] = (char)('A' + i % 17);
+		sp_expect(rep, request + 4, 1);
+	}
+	sp_expect_nothing(rep);
+	EXPECT_EQ(5, counter(rep, sp_rx_stale));
+}
+
+/* One that somebody works on may be received again, until it is answered. */
+TEST(request_that_waits_is_dropped_with_its_reply)
+{
+	int peer, rep = rep_with(&peer, 1);
+
+	raw_frame(peer, LIT(I "one"));
+	sp_expect(rep, LIT("one"));
+	raw_frame(peer, LIT(I "one"));
+	await_in(rep);
+	sp_expect(rep, LIT("one"));
+	raw_frame(peer, LIT(I "one"));
+	raw_frame(peer, LIT(J "two"));
+	raw_await_acked(peer);
+	sp_send(rep, LIT("r"));
+	EXPECT_EQ(1, counter(rep, sp_rx_stale));
+	raw_expect_frame(peer, LIT(I "r"));
+	sp_expect(rep, LIT("two"));
+	expect_not_in(rep);
+
+	raw_frame(peer, LIT(J "two"));
+	await_in(rep);
+	sp_send(rep, LIT("s"));
+	raw_expect_frame(peer, LIT(J "s"));
+	expect_events(0, rep);
+	/* It has lost its reply, for all we know. */
+	raw_frame(peer, LIT(J "two"));
+	sp_expect(rep, LIT("two"));
+	EXPECT_EQ(2, counter(rep, sp_rx_stale));
+}
+
 /* Queues requests that say whose they are. */
 static void request_many(int peer, char name, int n)
 {
 	char request[] = I "?";
 
 	request[4] = name;
-	while (n--)
+	for (; n--; request[3]++)
 		raw_frame(peer, request, 5);
 	raw_await_acked(peer);
 }

@@ -173,3 +173,8 @@ pub(crate) fn random() -> u32 {
     // SAFETY: No requirements.
     unsafe { bindings::get_random_u32() }
 }
+
+/// 64 of them.
+pub(crate) fn random64() -> u64 {
+    (u64::from(random()) << 32) | u64::from(random())
+}

@@ -121,6 +121,18 @@ impl Tags {
         }
     }
 
+    /// A number that two different stacks hardly ever share, and of one tag never; nobody can make two that
+    /// do who does not know the key.
+    pub(crate) fn digest(&self, key: u64) -> u64 {
+        // Odd, so that multiplying by it loses nothing; nor does the shift that follows.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.as_bytes().chunks_exact(TAG).fold(key, |sum, tag| {
+            let tag = tag.first_chunk().map_or(0, |tag| u32::from_be_bytes(*tag));
+            let sum = (sum ^ u64::from(tag)).wrapping_mul(SPREAD);
+            sum ^ (sum >> 32)
+        })
+    }
+
     fn copy(from: &[u8]) -> Result<Self, NoMemory> {
         let mut bytes = [0; INLINE * TAG];
         if let (Some(to), Ok(len)) = (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
@@ -359,5 +371,29 @@ mod tests {
         for (body, error) in cases {
             assert_eq!(parse_reply(body), Err(error));
         }
+    }
+
+    #[test]
+    fn digest_tells_stacks_apart() -> Result<(), ParseError> {
+        let digest = |body: &[u8], key| Tags::parse(body, 8).map(|(tags, _)| tags.digest(key));
+        let stacks: [&[u8]; 6] = [
+            b"\x80\0\0\0",
+            b"\x80\0\0\x01",
+            b"\0\0\0\0\x80\0\0\x01",
+            b"\0\0\0\0\0\0\0\0\x80\0\0\x01",
+            b"\0\0\0\x01\0\0\0\x02\x80\0\0\x01",
+            b"\0\0\0\x02\0\0\0\x01\x80\0\0\x01",
+        ];
+        for key in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
+            for (nth, one) in stacks.iter().enumerate() {
+                for (mth, other) in stacks.iter().enumerate() {
+                    let same = digest(one, key)? == digest(other, key)?;
+                    assert_eq!(same, nth == mth);
+                }
+            }
+        }
+        // Nor can one know what another socket makes of them.
+        assert!(digest(stacks[0], 1)? != digest(stacks[0], 2)?);
+        Ok(())
     }
 }

@@ -259,7 +259,7 @@ mod tests {
 
     /// A REP with requests "0", "1", ... from a client each.
     fn asked<const N: usize>() -> Result<(Bench<Rep>, [PipeId; N]), Fault> {
-        let mut bench = Bench::new(Rep::new(8, 1000))?;
+        let mut bench = Bench::new(Rep::new(0, 8, 1000))?;
         let mut pipes = [PipeId(0); N];
         for (nth, pipe) in pipes.iter_mut().enumerate() {
             *pipe = bench.open(99)?;
@@ -518,19 +518,19 @@ mod tests {
         }
         let newcomer = process(&bench, HANDS_MAX + 1);
         // Nothing is there, and something is.
-        for _ in 0..2 {
+        for nth in [2, 3] {
             bench.caller = newcomer;
             assert_eq!(bench.recv().err(), refused(Refusal::State));
             assert_eq!(bench.peek().err(), refused(Refusal::State));
             assert!(bench.is_refused(newcomer));
-            bench.arrives(pipe, &tags(2), &body(2))?;
+            bench.arrives(pipe, &tags(nth), &body(nth))?;
         }
         // Those who have a place go on.
         assert!(bench.takes(process(&bench, HANDS_MAX), TAKEN, 2));
         assert!(bench.answers(process(&bench, HANDS_MAX), pipe, 2));
         DEAD.store(1, Relaxed);
-        assert!(bench.takes(newcomer, TAKEN, 2));
-        assert!(bench.answers(newcomer, pipe, 2));
+        assert!(bench.takes(newcomer, TAKEN, 3));
+        assert!(bench.answers(newcomer, pipe, 3));
         assert_eq!(bench.peers.hands.processes.len(), HANDS_MAX);
         Ok(())
     }

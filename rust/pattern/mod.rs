@@ -17,6 +17,7 @@ pub(crate) mod bench;
 pub(crate) mod hands;
 pub(crate) mod intake;
 pub(crate) mod pubsub;
+pub(crate) mod recent;
 pub(crate) mod rep;
 pub(crate) mod req;
 pub(crate) mod rota;
@@ -44,6 +45,7 @@ use crate::stats::{
 };
 use backtrace::{
     RequestId,
+    Tags,
     TAG, //
 };
 use hands::Hands;
@@ -52,6 +54,7 @@ use intake::{
     Limits,
     Share, //
 };
+use recent::Recent;
 use rota::{
     Priority,
     Ranks,
@@ -194,6 +197,8 @@ struct Peer<H> {
     dropped: u64,
     /// Tells it from others that had its place before.
     serial: u64,
+    /// What was queued by [`Peers::enqueue_new`].
+    recent: Recent,
 }
 
 /// A pipe as long as it is up, whoever has its place then.
@@ -262,6 +267,7 @@ impl<H: Handle> Peers<H> {
             share: Share::new(),
             dropped: 0,
             serial: self.serials,
+            recent: Recent::new(),
         };
         let id = self.slab.insert(peer).map_err(|_| NoMemory)?;
         let reserved = self.reserve_places(id, priorities);
@@ -568,6 +574,35 @@ impl<H: Handle> Peers<H> {
             }
             None => self.intake.release(&mut msg),
         }
+    }
+
+    /// Queues a request, unless one that is among the last of this peer's that wait has the same digest.
+    /// Then the request comes back.
+    fn enqueue_new(&mut self, id: PipeId, msg: Msg, digest: u64) -> Result<(), Msg> {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            if peer.recent.has(digest, peer.queue.len()) {
+                return Err(msg);
+            }
+            peer.recent.add(digest);
+        }
+        self.enqueue(id, msg);
+        Ok(())
+    }
+
+    /// Takes out the requests of a peer that have these tags, if there is one among the last that wait; and
+    /// if nobody has been shown one of this peer, who may count on finding it.
+    fn retract(&mut self, id: PipeId, tags: &Tags, digest: u64) -> Queue {
+        match self.slab.get_mut(id.0) {
+            Some(peer)
+                if peer.recent.has(digest, peer.queue.len()) && !self.readable.prefers(id.0) =>
+            {
+                peer.recent.remove(digest);
+            }
+            Some(_) | None => return Queue::new(),
+        }
+        let others = |msg: &Message| msg.tags.as_bytes() != tags.as_bytes();
+        let purged = self.purge_from(id.0, others);
+        purged.map_or(Queue::new(), |(gone, _)| gone)
     }
 
     /// Takes the message whose turn it is, and tells whose it was and whether that peer is still up.

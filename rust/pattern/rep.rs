@@ -13,6 +13,10 @@
 //! | request    | the reply, no request| the next, or wait   |
 //!
 //! Each process that receives has a state of its own: see `hands.rs`.
+//!
+//! A client that asks again while it waits is served once: a request is dropped that is one of the last that
+//! wait in the same pipe, and one that waits is dropped when the reply to the same one is sent. (One that is
+//! being worked on may be asked again: whoever has it in hand may never answer.)
 
 use super::backtrace::{
     ParseError,
@@ -44,11 +48,18 @@ pub(crate) struct Rep {
     max_ttl: u8,
     /// The longest body taken, in bytes.
     longest: usize,
+    /// For digests.
+    key: u64,
 }
 
 impl Rep {
-    pub(crate) fn new(max_ttl: u8, longest: usize) -> Self {
-        Rep { max_ttl, longest }
+    /// `key` is not to be guessed.
+    pub(crate) fn new(key: u64, max_ttl: u8, longest: usize) -> Self {
+        Rep {
+            max_ttl,
+            longest,
+            key,
+        }
     }
 
     /// Sets how many tags a request may have, its id included, and how long it may be without them.
@@ -73,6 +84,13 @@ impl Pattern for Rep {
         if !w.peers.is_writable(to) {
             w.drop_for(to);
             return Ok(Effects::NONE);
+        }
+        // It is no use to who gets a reply now.
+        let digest = msg.tags.digest(self.key);
+        let mut again = w.peers.retract(to, &msg.tags, digest);
+        while let Some(gone) = again.pop() {
+            count(&mut w.stats.rx_stale);
+            w.trash.push(gone);
         }
         w.peers.push(to, msg);
         Ok(Effects::flush(Flush::One(to)))
@@ -129,13 +147,19 @@ impl Pattern for Rep {
     ) -> Received {
         match Tags::parse(msg.bytes().head(), self.max_ttl) {
             Ok((tags, len)) => {
+                let digest = tags.digest(self.key);
                 msg.skip_tags(len);
                 if msg.user_len() > self.longest {
                     return Received::TooLong(msg);
                 }
                 msg.tags = tags;
-                w.peers.enqueue(from, msg);
-                Received::Kept(Wake::One)
+                match w.peers.enqueue_new(from, msg, digest) {
+                    Ok(()) => Received::Kept(Wake::One),
+                    Err(msg) => {
+                        count(&mut w.stats.rx_stale);
+                        Received::Discarded(msg)
+                    }
+                }
             }
             Err(ParseError::Malformed) => {
                 count(&mut w.stats.rx_malformed);
@@ -179,7 +203,7 @@ mod tests {
     const LONGEST: usize = 5000;
 
     fn bench() -> Result<Bench<Rep>, Fault> {
-        Bench::new(Rep::new(8, LONGEST))
+        Bench::new(Rep::new(0x0123_4567_89ab_cdef, 8, LONGEST))
     }
 
     /// As many tags, the first of them outermost; `count` is not zero.
@@ -492,27 +516,140 @@ mod tests {
         // Conformance case 41.
         let mut bench = bench()?;
         let (first, second) = (bench.open(9)?, bench.open(9)?);
-        for body in [b"R0", b"R1", b"R2", b"R3"] {
-            bench.arrives(first, ID, body)?;
+        for nth in 0..4 {
+            for (pipe, name) in [(first, b'R'), (second, b'Q')] {
+                bench.arrives(pipe, &[0x80, 0, 0, nth], &[name, nth])?;
+            }
         }
-        for body in [b"Q0", b"Q1", b"Q2", b"Q3"] {
-            bench.arrives(second, ID2, body)?;
+        for nth in 0..4 {
+            for (pipe, name) in [(first, b'R'), (second, b'Q')] {
+                assert!(bench.gets(&[name, nth]));
+                bench.send(&[nth])?;
+                assert!(bench.sent(&[(pipe, &[0x80, 0, 0, nth], &[nth])]));
+            }
         }
-        for (body, answer) in [
-            (b"R0", (first, ID, b"r0")),
-            (b"Q0", (second, ID2, b"q0")),
-            (b"R1", (first, ID, b"r1")),
-            (b"Q1", (second, ID2, b"q1")),
-            (b"R2", (first, ID, b"r2")),
-            (b"Q2", (second, ID2, b"q2")),
-            (b"R3", (first, ID, b"r3")),
-            (b"Q3", (second, ID2, b"q3")),
-        ] {
-            let (to, tags, reply) = answer;
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_request_arrived_again_is_dropped_and_counted() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let (pipe, other) = (bench.open(9)?, bench.open(9)?);
+        for tags in [ID, &stack(3)[..3 * TAG], &stack(8)[..8 * TAG]] {
+            let stale = bench.stats.rx_stale;
+            assert_eq!(bench.arrives(pipe, tags, b"one")?, Fate::Kept(Wake::One));
+            assert_eq!(bench.arrives(pipe, tags, b"two")?, Fate::Discarded);
+            assert_eq!(bench.arrives(pipe, tags, b"one")?, Fate::Discarded);
+            assert_eq!(bench.stats.rx_stale, stale + 2);
+            // Another client's has nothing to do with it.
+            assert_eq!(bench.arrives(other, tags, b"oth")?, Fate::Kept(Wake::One));
+            for (body, to) in [(b"one", pipe), (b"oth", other)] {
+                assert!(bench.gets(body));
+                bench.send(b"r")?;
+                assert!(bench.sent(&[(to, tags, b"r")]));
+            }
+            assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn waiting_request_arrived_again_is_noticed_among_the_last() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        let tags = |nth| [0x80, 0, 0, nth];
+        for nth in 0..17 {
+            assert_eq!(
+                bench.arrives(pipe, &tags(nth), b"x")?,
+                Fate::Kept(Wake::One)
+            );
+        }
+        for nth in 1..17 {
+            assert_eq!(bench.arrives(pipe, &tags(nth), b"x")?, Fate::Discarded);
+        }
+        // It is the 17th by now.
+        assert_eq!(bench.arrives(pipe, &tags(0), b"x")?, Fate::Kept(Wake::One));
+        assert_eq!(bench.arrives(pipe, &tags(1), b"x")?, Fate::Kept(Wake::One));
+        assert_eq!(bench.stats.rx_stale, 16);
+        // Those that were taken do not wait.
+        for _ in 0..16 {
+            assert!(bench.gets(b"x"));
+        }
+        for nth in [16, 0, 1] {
+            assert_eq!(bench.arrives(pipe, &tags(nth), b"x")?, Fate::Discarded);
+        }
+        for nth in [2, 15] {
+            assert_eq!(
+                bench.arrives(pipe, &tags(nth), b"x")?,
+                Fate::Kept(Wake::One)
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn request_arrived_again_is_kept_until_it_is_answered() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, ID, b"one")?;
+        assert!(bench.gets(b"one"));
+        // Whoever has it in hand may forget it.
+        assert_eq!(bench.arrives(pipe, ID, b"one")?, Fate::Kept(Wake::One));
+        assert!(bench.gets(b"one"));
+        assert_eq!(bench.arrives(pipe, ID2, b"two")?, Fate::Kept(Wake::One));
+        assert_eq!(bench.arrives(pipe, ID, b"one")?, Fate::Kept(Wake::One));
+        assert_eq!(
+            bench.arrives(pipe, &[0x80, 0, 0, 3], b"three")?,
+            Fate::Kept(Wake::One)
+        );
+        bench.send(b"r")?;
+        assert!(bench.sent(&[(pipe, ID, b"r")]));
+        assert_eq!(bench.stats.rx_stale, 1);
+        for (tags, body) in [(ID2, &b"two"[..]), (&[0x80, 0, 0, 3], b"three")] {
+            // The others are still known.
+            assert_eq!(
+                bench.arrives(pipe, &[0x80, 0, 0, 3], b"three")?,
+                Fate::Discarded
+            );
             assert!(bench.gets(body));
-            bench.send(reply)?;
-            assert!(bench.sent(&[(to, tags, reply)]));
+            bench.send(b"r")?;
+            assert!(bench.sent(&[(pipe, tags, b"r")]));
         }
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        assert_eq!(bench.arrives(pipe, ID, b"one")?, Fate::Kept(Wake::One));
+        Ok(())
+    }
+
+    #[test]
+    fn request_arrived_again_is_kept_where_the_reply_is_dropped() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(1)?;
+        for _ in 0..2 {
+            bench.arrives(pipe, ID, b"one")?;
+            assert!(bench.gets(b"one"));
+            bench.arrives(pipe, ID, b"one")?;
+            bench.send(b"r")?;
+        }
+        assert_eq!((bench.stats.tx_dropped, bench.stats.rx_stale), (1, 1));
+        assert!(bench.sent(&[(pipe, ID, b"r")]));
+        bench.drain(pipe, 1)?;
+        assert!(bench.gets(b"one"));
+        bench.send(b"r")?;
+        assert!(bench.sent(&[(pipe, ID, b"r")]));
+        Ok(())
+    }
+
+    #[test]
+    fn request_arrived_again_and_shown_is_delivered() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        bench.arrives(pipe, ID, b"one")?;
+        assert!(bench.gets(b"one"));
+        bench.arrives(pipe, ID, b"one")?;
+        assert!(bench.shows(b"one"));
+        bench.send(b"r")?;
+        assert_eq!(bench.stats.rx_stale, 0);
+        assert!(bench.gets(b"one"));
         Ok(())
     }
 }

@@ -187,6 +187,11 @@ impl Ranks {
         Some(id)
     }
 
+    /// Whether it was made sure that it is the turn of `id`.
+    pub(crate) fn prefers(&self, id: u32) -> bool {
+        self.preferred == Some(id)
+    }
+
     /// Whose turn it is, and will be until it was served or leaves.
     pub(crate) fn prefer(&mut self) -> Option<u32> {
         self.preferred = self.next();
@@ -270,7 +275,9 @@ mod tests {
     #[test]
     fn preferred_is_next_whoever_comes() -> Result {
         let mut ranks = ranks(&[(3, 8), (4, 8)])?;
+        assert!(!ranks.prefers(3));
         assert_eq!(ranks.prefer(), Some(3));
+        assert!(ranks.prefers(3) && !ranks.prefers(4));
         ranks.reserve(0, 8, GFP_KERNEL).map_err(|_| ENOMEM)?;
         ranks.reserve(1, 1, GFP_KERNEL).map_err(|_| ENOMEM)?;
         ranks.insert(0, 8);

@@ -78,9 +78,10 @@ impl Socket {
                 count(&mut state.stats.tx_msgs);
                 state.stats.tx_bytes = state.stats.tx_bytes.wrapping_add(bytes);
                 self.arm(&mut state, now);
-                // It may have replaced a reply that others waited for the end of.
+                // It may have replaced a reply, or a request that waits, which others waited for the end of.
                 self.let_go_on(&state);
                 self.see_off_soon(&mut state);
+                self.take_connections(&mut state);
                 Some(Ok(state.todo(effects)))
             }
             Err(refused) => {

@@ -177,7 +177,10 @@ impl Role {
     fn machine(self, options: &Options) -> Machine {
         match self {
             Role::Req => Machine::Req(Req::new(work::random(), options.resend_interval())),
-            Role::Rep => Machine::Rep(Rep::new(options.max_ttl(), options.rcvmaxsize())),
+            Role::Rep => {
+                let (max_ttl, longest) = (options.max_ttl(), options.rcvmaxsize());
+                Machine::Rep(Rep::new(work::random64(), max_ttl, longest))
+            }
             Role::Pub => Machine::Pub(pubsub::Pub::new()),
             Role::Sub => Machine::Sub(pubsub::Sub::new()),
         }
