@@ -51,6 +51,16 @@ reqrep_leaving() {
 		expect Hello "$said" && expect 'served 1' "$(cat "$out/background")"
 }
 
+# The same with workers, which are killed with it.
+reqrep_prefork_and_client() {
+	setsid timeout 20 "$examples/reqrep_prefork" >"$out/background" 2>&1 &
+	background=$!
+	said=$(for _ in 1 2 3 4 5; do timeout 20 "$examples/reqrep_client" 2>/dev/null; done)
+	kill -- -$background
+	wait $background 2>/dev/null
+	expect "$(for _ in 1 2 3 4 5; do echo 'the sum is 6'; done)" "$said"
+}
+
 # sp_pubsub(7)
 pubsub_publisher_and_subscriber() {
 	begin "$examples/pubsub_subscriber"
@@ -61,13 +71,13 @@ pubsub_publisher_and_subscriber() {
 # An example that is not among these would be one that nobody has run; sp(7)'s
 # command is run by proc.c.
 every_example() {
-	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_server who_is_slow)" \
+	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_prefork reqrep_server who_is_slow)" \
 		"$(ls "$examples")"
 }
 
 ktap_print_header
-ktap_set_plan 5
-for test in every_example hello reqrep_server_and_client reqrep_leaving pubsub_publisher_and_subscriber; do
+ktap_set_plan 6
+for test in every_example hello reqrep_server_and_client reqrep_leaving reqrep_prefork_and_client pubsub_publisher_and_subscriber; do
 	ktap_test_result "$test" "$test"
 done
 ktap_finished

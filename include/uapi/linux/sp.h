@@ -78,6 +78,8 @@
 /**
  * define SOCK_REP - Receives requests, one by one, and replies to each;
  *                   peer: SOCK_REQ
+ *
+ * Each process that shares the socket replies to what it has received itself.
  */
 #define SOCK_REP		7
 
@@ -276,7 +278,8 @@
  * @sp_rx_queued: bytes now waiting for the program to receive them
  * @sp_tx_queued: bytes now waiting for TCP to take them
  * @sp_rx_filtered: not delivered: no topic matched
- * @sp_rx_stale: not delivered: a reply to a request that is over
+ * @sp_rx_stale: not delivered: a reply to a request that is over, or a request
+ *               that was sent again and waits already, or has been replied to
  * @sp_rx_malformed: not delivered: missing or broken tags, or urgent data, or
  *                   sent to a SOCK_PUB
  * @sp_rx_ttl: not delivered: more tags than %SP_MAXTTL
