@@ -40,9 +40,9 @@ among() {
 		[[ " $* " != *" $test "* ]] || echo "$test"
 	done
 }
-mapfile -t fast < <(among fanout io_uring memcg policy sockopt stress threads waiters)
+mapfile -t fast < <(among fanout io_uring memcg policy shared shared_many sockopt stress threads waiters)
 mapfile -t counted < <(among budget buffers dialing gone lapses turns)
-stretched='budget|buffers|dialing|fanout|gone|lapses|memcg|policy|turns'
+stretched='budget|buffers|dialing|fanout|gone|lapses|memcg|policy|shared_many|turns'
 mapfile -t checked < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched")
 ((!${#fast[@]} && !${#counted[@]})) || "$scripts/setup-kernel.sh" release >/dev/null
 

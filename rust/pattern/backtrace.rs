@@ -129,7 +129,8 @@ impl Tags {
         self.as_bytes().chunks_exact(TAG).fold(key, |sum, tag| {
             let tag = tag.first_chunk().map_or(0, |tag| u32::from_be_bytes(*tag));
             let sum = (sum ^ u64::from(tag)).wrapping_mul(SPREAD);
-            sum ^ (sum >> 32)
+            // So that tags of zero do not leave a sum of zero as it is.
+            (sum ^ (sum >> 32)).wrapping_add(SPREAD)
         })
     }
 
