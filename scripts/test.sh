@@ -41,7 +41,7 @@ among() {
 	done
 }
 mapfile -t fast < <(among fanout io_uring memcg policy shared shared_many sockopt stress threads waiters)
-mapfile -t counted < <(among budget buffers dialing gone lapses turns)
+mapfile -t counted < <(among budget buffers dialing fanout gone lapses turns)
 stretched='budget|buffers|dialing|fanout|gone|lapses|memcg|policy|shared_many|turns'
 mapfile -t checked < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched")
 ((!${#fast[@]} && !${#counted[@]})) || "$scripts/setup-kernel.sh" release >/dev/null
@@ -80,7 +80,7 @@ in_guest() {
 	local guest=$1 kernel=(--kernel "$1") status=0
 	shift
 	[[ $guest != counted ]] || kernel=(--kernel release --icount --mem 2048)
-	"$scripts/vm.sh" "${kernel[@]}" --timeout 1800 --log "$top/build/test-$guest.log" \
+	"$scripts/vm.sh" "${kernel[@]}" --timeout 5400 --log "$top/build/test-$guest.log" \
 		--file "$top/build/tests:/root/tests" --file "$top/build/userspace:/root/bin" \
 		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" "${around[@]}" \
 		-- env SP_GUEST="$guest" "${with[@]}" /root/guest-test.sh "$@" || status=$?

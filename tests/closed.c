@@ -216,7 +216,7 @@ TEST_F_TIMEOUT(closed, dead_programs_hold_no_more_than_the_bound, 120)
 		s[i] = sender_start(len, NOBODY);
 	for (int i = 0; i < SENDERS; i++)
 		sender_kill(&s[i]);
-	deadline = now_ms() + 3000;
+	deadline = now_ms() + 10000;
 	do {
 		pass_ms(100);
 		held = before - free_bytes();

@@ -297,7 +297,7 @@ TEST_F_TIMEOUT(gone, are_bounded_and_heard, 90)
 	speak(live, role, false, self->body, variant->len);
 	await_sent(live);
 
-	deadline = now_ms() + PATIENCE_MS / 5;
+	deadline = patience();
 	while (sp_get(self->s, SP_PEERS) != 1 && now_ms() < deadline)
 		pass_ms(1);
 	now = listed(self->s);

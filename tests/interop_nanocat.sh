@@ -22,7 +22,7 @@ next_port() {
 
 # In the background, with whatever it prints in a file.
 begin() {
-	timeout 20 "$@" >"$out/background" 2>"$out/errors" &
+	timeout 90 "$@" >"$out/background" 2>"$out/errors" &
 	background=$!
 }
 
@@ -51,7 +51,7 @@ our_req() {
 # our_rep WAY: nanocat asks once. It never ends by itself after the reply.
 our_rep() {
 	next_port
-	begin nanocat --req "--$(opposite "$1")" "$url" --data Hello --ascii --send-timeout 15 --recv-timeout 15
+	begin nanocat --req "--$(opposite "$1")" "$url" --data Hello --ascii --send-timeout 60 --recv-timeout 60
 	request=$("$here/sppeer" rep "$1" $port World)
 	wait $background
 	expect Hello "$request" && expect World "$(cat "$out/background")"
@@ -61,9 +61,9 @@ our_rep() {
 our_pub() {
 	next_port
 	mkfifo "$out/news"
-	timeout 20 head -n 1 "$out/news" >"$out/first" &
+	timeout 90 head -n 1 "$out/news" >"$out/first" &
 	reader=$!
-	timeout 20 nanocat --sub "--$(opposite "$1")" "$url" --subscribe topic --ascii >"$out/news" 2>"$out/errors" &
+	timeout 90 nanocat --sub "--$(opposite "$1")" "$url" --subscribe topic --ascii >"$out/news" 2>"$out/errors" &
 	subscriber=$!
 	"$here/sppeer" pub "$1" $port 'topic and news'
 	# What sppeer sent is delivered although it has ended.

@@ -243,7 +243,7 @@ TEST_F_TIMEOUT(lapse, silent_ones_make_room, 120)
 	TH_LOG("behind %d silent ones after %lld ms, %llu ended", SILENT,
 	       (long long)took,
 	       (unsigned long long)counter(sub, sp_pipe_downs));
-	EXPECT_GE(PATIENCE_MS, took);
+	EXPECT_GE(10000, took);
 	crowd_leave(c);
 	close(sub);
 }

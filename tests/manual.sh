@@ -17,7 +17,7 @@ trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$out"' EXIT
 
 # In the background, with whatever it prints in a file.
 begin() {
-	timeout 20 "$@" >"$out/background" 2>&1 &
+	timeout 90 "$@" >"$out/background" 2>&1 &
 	background=$!
 }
 
@@ -38,7 +38,7 @@ hello() {
 # sp_reqrep(7)
 reqrep_server_and_client() {
 	begin "$examples/reqrep_server"
-	said=$(timeout 20 "$examples/reqrep_client" 2>/dev/null)
+	said=$(timeout 90 "$examples/reqrep_client" 2>/dev/null)
 	kill $background
 	wait $background 2>/dev/null
 	expect 'the sum is 6' "$said"
@@ -64,7 +64,7 @@ reqrep_prefork_and_client() {
 # sp_pubsub(7)
 pubsub_publisher_and_subscriber() {
 	begin "$examples/pubsub_subscriber"
-	timeout 20 "$examples/pubsub_publisher" && wait $background &&
+	timeout 90 "$examples/pubsub_publisher" && wait $background &&
 		expect "$(printf 'count 3\ncount 2\ncount 1\nlift-off')" "$(cat "$out/background")"
 }
 

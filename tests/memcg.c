@@ -315,7 +315,7 @@ FIXTURE_TEARDOWN(charged)
 static void await_charged_(const struct cgroup *g, long from, long least,
 			   const char *what)
 {
-	int64_t deadline = now_ms() + PATIENCE_MS / 2;
+	int64_t deadline = patience();
 	long more;
 
 	do {
@@ -385,7 +385,7 @@ TEST_F_TIMEOUT(charged, what_tcp_holds_of_accepted_connections, 90)
 		flood[i].fd = raw_peer(SOCK_PUB, &self->addr);
 		raw_flood_until_stuck(&flood[i], 10000);
 	}
-	deadline = now_ms() + PATIENCE_MS / 2;
+	deadline = patience();
 	while (cgroup_stat(&self->group, "memory.stat", "sock") < LEAST &&
 	       now_ms() < deadline)
 		pass_ms(10);

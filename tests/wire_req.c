@@ -53,6 +53,7 @@ TEST(case_19_one_reply_for_one_request)
 {
 	int peer, req = req_with(&peer, 1);
 	const int interval = 200 + slow_ms(2);
+	int i, resends;
 	uint32_t id;
 	char c;
 
@@ -63,13 +64,17 @@ TEST(case_19_one_reply_for_one_request)
 	id = raw_expect_request(peer, LIT("Q"));
 	raw_reply(peer, id, LIT("R"));
 	await_in(req);
+	/* On a busy machine that may have taken longer than the interval. */
+	resends = counter(req, sp_resends);
+	for (i = 0; i < resends; i++)
+		EXPECT_EQ(id, raw_expect_request(peer, LIT("Q")));
 	sp_expect(req, LIT("R"));
 	expect_not_in(req);
 	must_fail(EBADFD, recv(req, &c, 1, 0));
 	/* Answered, so never resent. */
 	pass_ms(interval + interval / 4);
 	raw_expect_quiet(peer);
-	EXPECT_EQ(0, counter(req, sp_resends));
+	EXPECT_EQ(resends, counter(req, sp_resends));
 }
 
 TEST(case_20_reply_to_a_replaced_request)
@@ -182,20 +187,23 @@ TEST(case_23_resends_every_interval)
 {
 	int peer, req = req_with(&peer, 1);
 	const int interval = 200;
-	int64_t start = now_ms();
+	int64_t start = now_ms(), last = start;
+	int i, in_time = 0;
 	uint32_t id;
-	int i;
 
 	sp_set(req, SP_REQ_RESEND_IVL, interval);
 	sp_send(req, LIT("Q"));
 	id = raw_expect_request(peer, LIT("Q"));
-	for (i = 1; i <= 4; i++) {
+	for (i = 1; i <= 6; i++) {
 		EXPECT_EQ(id, raw_expect_request(peer, LIT("Q")));
-		/* Not early but for a timer tick; late by what a hop costs. */
+		/* Not early but for a timer tick; late by what a hop costs ... */
 		EXPECT_LE(i * interval - 20, now_ms() - start);
-		EXPECT_GE(i * interval + 100 + slow_ms(10), now_ms() - start);
+		in_time += now_ms() - last <= interval + 100 + slow_ms(10);
+		last = now_ms();
 	}
-	await_counter(req, sp_resends, 4);
+	/* ... but for when the machine does something else. */
+	EXPECT_LE(3, in_time);
+	await_counter(req, sp_resends, 6);
 }
 
 TEST(case_24_resend_when_the_pipe_dies)
@@ -211,7 +219,7 @@ TEST(case_24_resend_when_the_pipe_dies)
 	start = now_ms();
 	close(peer[got]);
 	EXPECT_EQ(id, raw_expect_request(peer[!got], LIT("Q")));
-	EXPECT_GE(50 + slow_ms(20), now_ms() - start);
+	EXPECT_GE(AT_ONCE_MS, now_ms() - start);
 	EXPECT_EQ(1, counter(req, sp_resends));
 	raw_reply(peer[!got], id, LIT("R"));
 	sp_expect(req, LIT("R"));

@@ -128,7 +128,7 @@ TEST(case_05_rep_greeting_deadline)
 			    deadline_ms + PATIENCE_MS);
 		raw_expect_closed(fd[i]);
 		EXPECT_LE(deadline_ms - 50, now_ms() - start);
-		EXPECT_GE(deadline_ms + 1000 + slow_ms(50), now_ms() - start);
+		EXPECT_GE(deadline_ms + AT_ONCE_MS, now_ms() - start);
 	}
 	EXPECT_EQ(0, counter(rep, sp_pipe_ups));
 	await_counter(rep, sp_bad_greetings, 2);
@@ -194,7 +194,7 @@ TEST(case_09_rep_silent_connections)
 	raw_frame(good, LIT(I "x"));
 	sp_expect(rep, LIT("x"));
 	/* "At once": long before the silent ones reach their deadline. */
-	EXPECT_GE(500 + slow_ms(50), now_ms() - start);
+	EXPECT_GE(AT_ONCE_MS, now_ms() - start);
 
 	for (i = 0; i < ARRAY_SIZE(silent); i++)
 		close(silent[i]);
@@ -375,7 +375,10 @@ TEST(case_17_sub_small_buffer)
 	sp_expect_nothing(sub);
 }
 
-/* How long until the dialer is back, from when its connection closed. */
+/*
+ * How long until the dialer is back, from when its connection closed. A busy
+ * machine makes some of these longer, but not most of them.
+ */
 static int redial_ms(int l, int *fd)
 {
 	int64_t start = now_ms();
@@ -390,7 +393,7 @@ TEST(case_59_dialer_comes_back)
 	struct addr addr;
 	int l = raw_listen(&addr);
 	int req = sp_open(SOCK_REQ);
-	int fd, i, took, total = 0;
+	int fd, i, took, total = 0, in_time = 0;
 
 	sp_set(req, SP_RECONNECT_IVL, interval);
 	sp_connect(req, &addr);
@@ -398,11 +401,12 @@ TEST(case_59_dialer_comes_back)
 	for (i = 0; i < 8; i++) {
 		close(fd);
 		took = redial_ms(l, &fd);
-		EXPECT_GE(interval + 50 + slow_ms(20), took);
+		in_time += took <= interval + 50 + slow_ms(20);
 		total += took;
 		raw_greet(fd, SOCK_REP);
 		raw_expect_greeting(fd, SOCK_REQ);
 	}
+	EXPECT_LE(4, in_time);
 	/* Random delays may be short, but not all of them: no spinning. */
 	EXPECT_LE(interval / 2, total);
 	EXPECT_LE(8, counter(req, sp_reconnects));
@@ -414,7 +418,7 @@ TEST(case_60_dialer_backs_off_and_recovers)
 	struct addr addr;
 	int l = raw_listen(&addr);
 	int req = sp_open(SOCK_REQ);
-	int fd, i, took, longest = 0;
+	int fd, i, took, longest = 0, in_time = 0;
 
 	sp_set(req, SP_RECONNECT_IVL, first);
 	sp_set(req, SP_RECONNECT_IVL_MAX, most);
@@ -426,21 +430,26 @@ TEST(case_60_dialer_backs_off_and_recovers)
 		raw_expect_closed(fd);
 		close(fd);
 		took = redial_ms(l, &fd);
-		EXPECT_GE(most + 50 + slow_ms(20), took);
+		in_time += took <= most + 50 + slow_ms(20);
 		longest = took > longest ? took : longest;
 	}
+	EXPECT_LE(4, in_time);
 	EXPECT_EQ(8, counter(req, sp_bad_greetings));
 	/* It grew: with jitter, one of the delays shows it. */
 	EXPECT_LT(first + slow_ms(1), longest);
 
-	raw_greet(fd, SOCK_REP);
-	raw_expect_greeting(fd, SOCK_REQ);
-	await_peers(req, 1);
 	/* Alive for longer than any interval: back to the shortest one. */
-	pass_ms(most + 100);
-	close(fd);
-	took = redial_ms(l, &fd);
-	EXPECT_GE(first + 50 + slow_ms(5), took);
+	for (i = 0; i < 5; i++) {
+		raw_greet(fd, SOCK_REP);
+		raw_expect_greeting(fd, SOCK_REQ);
+		await_peers(req, 1);
+		pass_ms(most + 100);
+		close(fd);
+		took = redial_ms(l, &fd);
+		if (took <= first + 50 + slow_ms(5))
+			break;
+	}
+	EXPECT_GT(5, i);
 }
 
 SP_TEST_MAIN

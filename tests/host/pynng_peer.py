@@ -18,7 +18,7 @@ import threading
 
 import pynng
 
-PATIENCE_MS = 10000
+PATIENCE_MS = 30000
 TYPES = {b"req": pynng.Req0, b"rep": pynng.Rep0, b"pub": pynng.Pub0, b"sub": pynng.Sub0}
 
 
