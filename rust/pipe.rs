@@ -156,7 +156,7 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// Whether [`Self::too_long`] is to be called with the first tag of a longer one.
     fn wants_tag(&self) -> bool;
 
-    /// How long a closing pipe goes on delivering, in milliseconds.
+    /// How long a closing pipe goes on delivering, in milliseconds. Who shortens that calls [`Pipe::check`].
     fn close_timeout(&self) -> u64;
 
     /// How many bytes a pipe may hold unsent and still be writable.
@@ -242,8 +242,8 @@ struct Tx {
     messages: u64,
     /// When both greetings were exchanged, in milliseconds.
     up_since: Option<u64>,
-    /// When closing ends, in milliseconds, whatever is left.
-    closing_until: Option<u64>,
+    /// When closing began, in milliseconds. It ends after [`Upper::close_timeout`], whatever is left.
+    closing_since: Option<u64>,
 }
 
 /// The receive side.
@@ -399,7 +399,7 @@ impl<U: Upper> Pipe<U> {
                     finished: false,
                     messages: 0,
                     up_since: None,
-                    closing_until: None,
+                    closing_since: None,
                 }, "sp_pipe_tx"),
                 work <- new_work!("sp_pipe"),
             }),
@@ -540,7 +540,7 @@ impl<U: Upper> Pipe<U> {
         match tx.phase {
             Phase::Up => {
                 tx.phase = Phase::Closing;
-                tx.closing_until = Some(work::now_ms().saturating_add(timeout));
+                tx.closing_since = Some(work::now_ms());
             }
             Phase::Greeting => {
                 tx.end.get_or_insert(End::Closed);
@@ -614,7 +614,7 @@ impl<U: Upper> Pipe<U> {
                 true => End::Closed,
                 false => End::Aborted,
             };
-            (greeting, tx.closing_until.map(|at| (at, rest)), retry)
+            (greeting, tx.closing_since.map(|since| (since, rest)), retry)
         };
         if retry {
             self.kick();
@@ -630,8 +630,8 @@ impl<U: Upper> Pipe<U> {
                 self.end_greeting(late);
             }
         }
-        if let Some((at, end)) = closing {
-            if due(at) {
+        if let Some((since, end)) = closing {
+            if due(since.saturating_add(self.upper.close_timeout())) {
                 self.end(end);
             }
         }

@@ -17,38 +17,54 @@
 //! The first retry is no exception (nanomsg's is immediate): when a peer goes, it is most often gone
 //! for longer than the interval, and all its dialers notice in the same moment.
 //!
-//! Pure: the settings and the randomness are arguments, so options may change between the waits.
-
-use core::num::NonZeroU32;
+//! Pure: the settings and the randomness are arguments, so options may change between the waits, and also
+//! during one: what is remembered is how often the range has doubled and not how long it is.
 
 /// The waits of one dialer. Times are in milliseconds.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    /// The next range; zero to start with the interval. It is fitted to the settings when used.
-    range_ms: u32,
+    /// How often the range has doubled for the wait under way, and for the one after it.
+    now: u32,
+    next: u32,
 }
+
+/// More often than this no range doubles, however short the interval.
+const DOUBLINGS_MAX: u32 = 32;
 
 impl Backoff {
     /// Starts with the interval.
     pub(crate) const fn new() -> Self {
-        Backoff { range_ms: 0 }
+        Backoff { now: 0, next: 0 }
     }
 
     /// Returns how long to wait now, at least 1, and grows the range for the wait after it.
     ///
     /// `max_ms` means something only above `ivl_ms`. `random` is 32 random bits.
     pub(crate) fn next(&mut self, ivl_ms: u32, max_ms: u32, random: u32) -> u32 {
-        let least = ivl_ms.max(1);
-        let most = max_ms.max(least);
-        let range = self.range_ms.clamp(least, most);
-        self.range_ms = range.saturating_mul(2);
+        self.now = self.next;
+        let grows = self.range(ivl_ms, max_ms) < ivl_ms.max(max_ms);
+        self.next = self.now.saturating_add(grows.into()).min(DOUBLINGS_MAX);
+        self.again(ivl_ms, max_ms, random)
+    }
 
+    /// How long the wait under way would have been with these settings. With the `random` that it was drawn
+    /// with, all waits keep their places in the range.
+    pub(crate) fn again(&self, ivl_ms: u32, max_ms: u32, random: u32) -> u32 {
+        let range = self.range(ivl_ms, max_ms);
         // Rounded up, so never zero.
         let shortest = range.div_ceil(2);
-        let choices = NonZeroU32::MIN.saturating_add(range.saturating_sub(shortest));
-        // The first waits are drawn somewhat more often if `choices` is no power of two. It is at
-        // most 1800001, so that is within one in two thousand.
-        shortest.saturating_add(random % choices)
+        let choices = u64::from(range.saturating_sub(shortest)).saturating_add(1);
+        let drawn = choices.saturating_mul(u64::from(random)) >> 32;
+        // Less than `choices`. Some waits are drawn somewhat more often if that is no power of two. It is
+        // at most 1800001, so that is within one in two thousand.
+        shortest.saturating_add(u32::try_from(drawn).unwrap_or(0))
+    }
+
+    fn range(&self, ivl_ms: u32, max_ms: u32) -> u32 {
+        let least = ivl_ms.max(1);
+        let most = max_ms.max(least);
+        let doubled = u64::from(least).wrapping_shl(self.now.min(DOUBLINGS_MAX));
+        u32::try_from(doubled).map_or(most, |range| range.min(most))
     }
 
     /// Takes note that a pipe made by this dialer is gone, `ms` after its greeting was accepted.
@@ -56,7 +72,7 @@ impl Backoff {
     /// A peer that accepts and drops at once does not reset the waits.
     pub(crate) fn lived(&mut self, ms: u64, ivl_ms: u32) {
         if ms >= u64::from(ivl_ms) {
-            self.range_ms = 0;
+            self.next = 0;
         }
     }
 }
@@ -104,9 +120,7 @@ mod tests {
         let mut backoff = Backoff::new();
         let mut before = 0;
         for turn in 0..10 {
-            // The choices are numbered from 0 up to half the range.
-            let longest = 25 << turn;
-            let wait = backoff.next(50, 50 << 9, if turn % 2 == 0 { longest } else { 0 });
+            let wait = backoff.next(50, 50 << 9, if turn % 2 == 0 { u32::MAX } else { 0 });
             assert!(wait >= before);
             before = wait;
         }
@@ -116,7 +130,8 @@ mod tests {
     fn draws_reach_both_ends() {
         let mut shortest = u32::MAX;
         let mut longest = 0;
-        for random in 0..1000 {
+        for part in 0..1000 {
+            let random = part * (u32::MAX / 999);
             let wait = Backoff::new().next(100, 0, random);
             shortest = shortest.min(wait);
             longest = longest.max(wait);
@@ -154,6 +169,58 @@ mod tests {
         assert!(backoff.next(50, 300, u32::MAX) <= 300);
         assert!(backoff.next(5000, 0, 0) >= 2500);
         assert!(backoff.next(10, 0, u32::MAX) <= 10);
+    }
+
+    #[test]
+    fn settings_changed_during_a_wait_keep_its_place_in_the_range() {
+        for random in DRAWS {
+            let mut backoff = Backoff::new();
+            let wait = backoff.next(1000, 0, random);
+            assert_eq!(backoff.again(1000, 0, random), wait);
+            let mut before = wait;
+            for ivl in (1..1000).rev() {
+                let wait = backoff.again(ivl, 0, random);
+                assert!(wait <= before);
+                assert!(wait >= ivl.div_ceil(2));
+                assert!(wait <= ivl);
+                before = wait;
+            }
+        }
+    }
+
+    #[test]
+    fn settings_changed_during_a_wait_count_the_same_failures() {
+        let mut backoff = Backoff::new();
+        for _ in 0..6 {
+            backoff.next(50, 2000, 1);
+        }
+        // The sixth: it has doubled five times.
+        for (ivl, max, range) in [
+            (50, 2000, 1600),
+            (50, 1000, 1000),
+            (50, 0, 50),
+            (5, 2000, 160),
+            (5, 20, 20),
+            (1, 0, 1),
+            (3000, 0, 3000),
+        ] {
+            let wait = backoff.again(ivl, max, u32::MAX);
+            assert_eq!(wait, range);
+            let wait = backoff.again(ivl, max, 0);
+            assert_eq!(wait, range.div_ceil(2));
+        }
+        // To ask changes nothing.
+        assert_eq!(backoff.next(50, 4000, u32::MAX), 3200);
+    }
+
+    #[test]
+    fn no_growth_is_not_made_up_for() {
+        let mut backoff = Backoff::new();
+        for _ in 0..20 {
+            backoff.next(50, 0, 1);
+        }
+        assert_eq!(backoff.next(50, 2000, u32::MAX), 50);
+        assert_eq!(backoff.next(50, 2000, u32::MAX), 100);
     }
 
     #[test]

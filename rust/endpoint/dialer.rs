@@ -38,8 +38,10 @@ pub(crate) struct Dialer<U: Upper> {
     pub(crate) retries: u64,
     backoff: Backoff,
     failing: Option<Failing>,
-    /// When the last pipe was found to be over, in milliseconds, and what is drawn for the wait since.
+    /// When the last pipe was found to be over, in milliseconds, and what is drawn for the wait since: as
+    /// the settings have it, and as the others do.
     since: u64,
+    own_draw: u32,
     draw: u32,
 }
 
@@ -61,6 +63,7 @@ impl<U: Upper> Dialer<U> {
             backoff: Backoff::new(),
             failing: None,
             since: 0,
+            own_draw: 0,
             draw: 0,
         }
     }
@@ -80,9 +83,18 @@ impl<U: Upper> Dialer<U> {
             self.backoff.lived(lived, interval);
         }
         self.failing.get_or_insert_with(|| Failing::new(pace));
-        let wait = u64::from(self.backoff.next(interval, max, work::random()));
+        (self.since, self.own_draw, self.draw) = (now, work::random(), work::random());
+        let wait = u64::from(self.backoff.next(interval, max, self.own_draw));
         self.next = Some(now.saturating_add(wait));
-        (self.since, self.draw) = (now, work::random());
+    }
+
+    /// The settings have changed: it waits no longer than it would have with these from the beginning. A
+    /// wait is not lengthened.
+    pub(crate) fn reconnect_changed(&mut self, reconnect: (u32, u32)) {
+        let (interval, max) = reconnect;
+        let wait = u64::from(self.backoff.again(interval, max, self.own_draw));
+        let at = self.since.saturating_add(wait);
+        self.next = self.next.map(|next| next.min(at));
     }
 
     /// When it is going to dial, as things are now.

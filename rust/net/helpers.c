@@ -778,45 +778,71 @@ void sp_helper_proc_remove(struct net *net, const char *name)
 	remove_proc_entry(name, net->proc_net);
 }
 
-int sp_helper_sysctl_create(struct net *net, const char *folder, const struct sp_knob *knobs,
-			    size_t count, void **sysctl)
+struct sp_knobs {
+	struct ctl_table_header *header;
+	void (*written)(void *object);
+	void *object;
+	int min;
+	struct ctl_table table[];
+};
+
+static int sp_knob_handler(const struct ctl_table *table, int write, void *buffer, size_t *lenp,
+			   loff_t *ppos)
 {
-	struct ctl_table *table;
+	struct sp_knobs *knobs = container_of(table->extra1, struct sp_knobs, min);
+	int err = proc_dointvec_minmax(table, write, buffer, lenp, ppos);
+
+	if (write && !err)
+		knobs->written(knobs->object);
+	return err;
+}
+
+int sp_helper_sysctl_create(struct net *net, const char *folder, const struct sp_knob *knob,
+			    size_t count, void (*written)(void *object), void *object,
+			    void **sysctl)
+{
+	struct sp_knobs *knobs;
 	char path[32];
 	size_t i;
 
 	if (!IS_ENABLED(CONFIG_SYSCTL))
 		return 0;
-	table = kcalloc(count, sizeof(*table), GFP_KERNEL_ACCOUNT);
-	if (!table)
+	knobs = kzalloc(struct_size(knobs, table, count), GFP_KERNEL_ACCOUNT);
+	if (!knobs)
 		return -ENOMEM;
+	knobs->written = written;
+	knobs->object = object;
 	for (i = 0; i < count; i++) {
-		table[i].procname = knobs[i].name;
-		table[i].data = knobs[i].value;
-		table[i].maxlen = sizeof(*knobs[i].value);
-		table[i].mode = 0644;
-		table[i].proc_handler = proc_dointvec_minmax;
-		table[i].extra1 = SYSCTL_ZERO;
-		table[i].extra2 = knobs[i].max;
+		struct ctl_table *table = &knobs->table[i];
+
+		table->procname = knob[i].name;
+		table->data = knob[i].value;
+		table->maxlen = sizeof(*knob[i].value);
+		table->mode = 0644;
+		table->proc_handler = sp_knob_handler;
+		/* By which the handler finds the rest as well. */
+		table->extra1 = &knobs->min;
+		table->extra2 = knob[i].max;
 	}
 	snprintf(path, sizeof(path), "net/%s", folder);
-	*sysctl = register_net_sysctl_sz(net, path, table, count);
-	if (*sysctl)
+	knobs->header = register_net_sysctl_sz(net, path, knobs->table, count);
+	if (knobs->header) {
+		*sysctl = knobs;
 		return 0;
-	kfree(table);
+	}
+	kfree(knobs);
 	return -ENOMEM;
 }
 
+/* Waits for handlers that run. */
 void sp_helper_sysctl_remove(void *sysctl)
 {
-	struct ctl_table_header *header = sysctl;
-	const struct ctl_table *table;
+	struct sp_knobs *knobs = sysctl;
 
-	if (!header)
+	if (!knobs)
 		return;
-	table = header->ctl_table_arg;
-	unregister_net_sysctl_table(header);
-	kfree(table);
+	unregister_net_sysctl_table(knobs->header);
+	kfree(knobs);
 }
 
 struct net *sp_helper_seq_net(struct seq_file *seq)

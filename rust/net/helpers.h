@@ -128,8 +128,9 @@ void sp_helper_tcp_forget_error(struct sock *sk);
 void *sp_helper_net_generic(const struct net *net, unsigned int id);
 int sp_helper_proc_create(struct net *net, const char *name, const struct seq_operations *ops);
 void sp_helper_proc_remove(struct net *net, const char *name);
-int sp_helper_sysctl_create(struct net *net, const char *folder, const struct sp_knob *knobs,
-			    size_t count, void **sysctl);
+int sp_helper_sysctl_create(struct net *net, const char *folder, const struct sp_knob *knob,
+			    size_t count, void (*written)(void *object), void *object,
+			    void **sysctl);
 void sp_helper_sysctl_remove(void *sysctl);
 struct net *sp_helper_seq_net(struct seq_file *seq);
 u64 sp_helper_sock_inode(const struct sock *sk);

@@ -44,6 +44,9 @@ pub(crate) trait Namespace: Send + Sync + Sized + 'static {
     /// `ENOMEM`.
     fn new() -> Result<Arc<Self>>;
 
+    /// The calling task has written to a knob, maybe what was there before.
+    fn knob_written(this: Arc<Self>);
+
     /// The first row at or after position `from`, and its position; positions begin at 1 and have 63 bits.
     /// Rows may come and go while the file is read. A row should be short: it is kept in memory whole.
     fn row(&self, from: u64) -> Option<(u64, Arc<Self::Row>)>;
@@ -158,7 +161,8 @@ unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_in
         }
         // SAFETY: `net` is live, and its area is ours. What is in it comes first: a namespace that is in
         // use already may have its files opened as soon as they are there. The knobs' integers live as
-        // long as `object`, which `exit` drops after it has taken the knobs away.
+        // long as `object`, which is what `written::<N>` expects, and which `exit` drops after it has taken
+        // the knobs away.
         unsafe {
             let area = area::<N>(net);
             // INVARIANT: `exit` takes it back, or else the lines below.
@@ -174,6 +178,8 @@ unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_in
                     name,
                     knobs.as_ptr(),
                     N::KNOBS.len(),
+                    Some(written::<N>),
+                    (*area).object.cast_mut().cast(),
                     &raw mut (*area).sysctl,
                 );
                 if err < 0 {
@@ -190,6 +196,16 @@ unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_in
         Ok(()) => 0,
         Err(e) => e.to_errno(),
     }
+}
+
+/// Called after a write to a knob.
+///
+/// # Safety
+///
+/// `object` is the one of an area that [`init`] filled for `N`, and stays during the call.
+unsafe extern "C" fn written<N: Namespace>(object: *mut c_void) {
+    // SAFETY: By this function's requirements, and the invariant of `Area`, whose reference stays.
+    N::knob_written(unsafe { ArcBorrow::from_raw(object.cast_const().cast::<N>()) }.into());
 }
 
 /// `pernet_operations.exit`

@@ -335,6 +335,15 @@ impl<P: Pattern> Bench<P> {
         self.sound()
     }
 
+    /// An event that only this machine has.
+    pub(crate) fn act(
+        &mut self,
+        event: impl FnOnce(&mut P, &mut World<'_, Mock>) -> Effects,
+    ) -> Result<(), Fault> {
+        self.effects = self.with(event);
+        self.sound()
+    }
+
     pub(crate) fn send(&mut self, body: &[u8]) -> Result<(), Fault> {
         let msg = message(b"", body)?;
         let told = self.machine.can_send(&self.peers, &self.caller);

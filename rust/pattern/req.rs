@@ -58,8 +58,12 @@ const NO_MEMORY_DELAY: u64 = 100;
 struct Request {
     id: RequestId,
     body: Arc<Bytes>,
-    /// The pipe that was given it last; `None` while it waits for a peer with room.
+    /// The pipe that was given it last; `None` once that is gone.
     carrier: Option<PipeId>,
+    /// When that was.
+    sent: Now,
+    /// It waits for a peer with room, to be sent again.
+    due: bool,
     /// When to send it again; `None` if never.
     resend: Option<Now>,
 }
@@ -89,10 +93,34 @@ impl Req {
         }
     }
 
-    /// Sets the resend interval in milliseconds, `None` for never; an outstanding request keeps the
-    /// time that it has.
-    pub(crate) fn set_interval(&mut self, interval: Option<u64>) {
+    /// Sets the resend interval in milliseconds, `None` for never. It rules the outstanding request as
+    /// well, counted from when that was sent last.
+    pub(crate) fn set_interval<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        interval: Option<u64>,
+    ) -> Effects {
         self.interval = interval;
+        let State::Awaiting(request) = &mut self.state else {
+            return Effects::NONE;
+        };
+        match interval {
+            Some(_) if request.due => Effects::NONE,
+            Some(ms) => {
+                request.resend = Some(request.sent.after(ms));
+                self.expired(w)
+            }
+            None if request.carrier.is_some() => {
+                request.due = false;
+                request.resend = None;
+                Effects::NONE
+            }
+            // It was to go to another pipe.
+            None => {
+                self.state = State::Failed(request.id, Refusal::Reset);
+                Effects::wake(Wake::All)
+            }
+        }
     }
 
     /// The request that a receive would be waiting for.
@@ -109,7 +137,7 @@ impl Req {
         let State::Awaiting(request) = &mut self.state else {
             return Effects::NONE;
         };
-        request.carrier = None;
+        request.due = true;
         request.resend = self.interval.map(|ms| w.now.after(ms));
         if !w.peers.some_writable() {
             return Effects::NONE;
@@ -123,6 +151,8 @@ impl Req {
             return Effects::NONE;
         };
         request.carrier = Some(to);
+        request.sent = w.now;
+        request.due = false;
         count(&mut w.stats.resends);
         w.peers.push(to, copy);
         Effects::flush(Flush::One(to))
@@ -149,6 +179,8 @@ impl Pattern for Req {
             id,
             body,
             carrier: Some(to),
+            sent: w.now,
+            due: false,
             resend: self.interval.map(|ms| w.now.after(ms)),
         };
         let replaced = core::mem::replace(&mut self.state, State::Awaiting(request));
@@ -266,7 +298,7 @@ impl Pattern for Req {
 
     fn writable<H: Handle>(&mut self, w: &mut World<'_, H>) -> Effects {
         match &self.state {
-            State::Awaiting(request) if request.carrier.is_none() => self.resend(w),
+            State::Awaiting(request) if request.due => self.resend(w),
             State::Idle | State::Awaiting(_) | State::Replied(..) | State::Failed(..) => {
                 Effects::NONE
             }
@@ -274,8 +306,9 @@ impl Pattern for Req {
     }
 
     fn closed<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {
-        match &self.state {
+        match &mut self.state {
             State::Awaiting(request) if request.carrier == Some(id) => {
+                request.carrier = None;
                 if request.resend.is_some() {
                     return self.resend(w);
                 }
@@ -588,19 +621,144 @@ mod tests {
         Ok(())
     }
 
+    fn set(bench: &mut Bench<Req>, interval: Option<u64>) -> Result<(), Fault> {
+        bench.act(|req, world| req.set_interval(world, interval))
+    }
+
     #[test]
-    fn awaiting_interval_changed_keeps_its_time() -> Result<(), Fault> {
+    fn awaiting_interval_changed_counts_from_the_last_sending() -> Result<(), Fault> {
         let (mut bench, [pipe]) = awaiting(Some(IVL))?;
-        bench.machine.set_interval(Some(100));
-        bench.at(IVL - 1)?;
-        assert!(bench.sent(&[]));
         bench.at(IVL)?;
         assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
-        assert_eq!(bench.machine.deadline(), Some(Now(IVL + 100)));
-        bench.machine.set_interval(None);
-        bench.at(IVL + 100)?;
+        // Longer, shorter and the same, of which none has passed.
+        bench.now = Now(IVL + 50);
+        for ms in [10 * IVL, 100, 51, 51] {
+            set(&mut bench, Some(ms))?;
+            assert_eq!(bench.effects, Effects::NONE);
+            assert!(bench.sent(&[]));
+            assert_eq!(bench.machine.deadline(), Some(Now(IVL + ms)));
+        }
+        bench.at(IVL + 51)?;
         assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.machine.deadline(), Some(Now(IVL + 102)));
+        assert_eq!(bench.stats.resends, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_interval_changed_to_one_that_passed_resends_at_once() -> Result<(), Fault> {
+        for ms in [1, 49, 50] {
+            let (mut bench, [_, second]) = awaiting(Some(IVL))?;
+            bench.now = Now(50);
+            set(&mut bench, Some(ms))?;
+            assert_eq!(bench.effects, Effects::flush(Flush::One(second)));
+            assert!(bench.sent(&[(second, &id(1), b"Q")]));
+            assert_eq!(bench.machine.deadline(), Some(Now(50 + ms)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_interval_taken_away_stops_and_another_resumes() -> Result<(), Fault> {
+        let (mut bench, [first, second]) = awaiting(Some(IVL))?;
+        set(&mut bench, None)?;
         assert_eq!(bench.machine.deadline(), None);
+        bench.at(100 * IVL)?;
+        assert!(bench.sent(&[]));
+        // Counted from when it was sent.
+        set(&mut bench, Some(200 * IVL))?;
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.machine.deadline(), Some(Now(200 * IVL)));
+        set(&mut bench, Some(IVL))?;
+        assert!(bench.sent(&[(second, &id(1), b"Q")]));
+        assert_eq!(bench.machine.deadline(), Some(Now(101 * IVL)));
+        // And off for good: its pipe is the second now.
+        set(&mut bench, None)?;
+        bench.close(first)?;
+        assert_eq!(bench.recv().err(), refused(Refusal::Again));
+        bench.close(second)?;
+        assert_eq!(bench.effects, Effects::wake(Wake::All));
+        assert_eq!(bench.recv().err(), refused(Refusal::Reset));
+        assert_eq!(bench.recv().err(), refused(Refusal::State));
+        Ok(())
+    }
+
+    #[test]
+    fn awaiting_interval_given_resends_when_the_carrier_closed() -> Result<(), Fault> {
+        let (mut bench, [first, second]) = awaiting(None)?;
+        set(&mut bench, Some(IVL))?;
+        bench.close(first)?;
+        assert!(bench.sent(&[(second, &id(1), b"Q")]));
+        Ok(())
+    }
+
+    #[test]
+    fn due_interval_taken_away_without_carrier_is_lost() -> Result<(), Fault> {
+        let (mut bench, [pipe]) = awaiting(Some(IVL))?;
+        bench.close(pipe)?;
+        set(&mut bench, Some(1))?;
+        assert_eq!(bench.effects, Effects::NONE);
+        set(&mut bench, None)?;
+        assert_eq!(bench.effects, Effects::wake(Wake::All));
+        bench.open(9)?;
+        assert!(bench.sent(&[]));
+        assert_eq!(bench.recv().err(), refused(Refusal::Reset));
+        // Too late for that one.
+        set(&mut bench, Some(IVL))?;
+        assert_eq!(bench.recv().err(), refused(Refusal::State));
+        Ok(())
+    }
+
+    #[test]
+    fn due_interval_taken_away_with_carrier_waits_for_its_reply() -> Result<(), Fault> {
+        let mut bench = bench(Some(IVL))?;
+        let pipe = bench.open(1)?;
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        bench.at(IVL)?;
+        assert!(bench.sent(&[]));
+        set(&mut bench, None)?;
+        assert_eq!(bench.effects, Effects::NONE);
+        bench.drain(pipe, 9)?;
+        assert!(bench.sent(&[]));
+        bench.arrives(pipe, &id(1), b"R")?;
+        assert!(bench.gets(b"R"));
+        Ok(())
+    }
+
+    #[test]
+    fn due_interval_changed_still_waits_for_room() -> Result<(), Fault> {
+        let mut bench = bench(Some(IVL))?;
+        let pipe = bench.open(1)?;
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        bench.at(IVL)?;
+        for ms in [1, 100 * IVL] {
+            set(&mut bench, Some(ms))?;
+            assert!(bench.sent(&[]));
+        }
+        bench.drain(pipe, 9)?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.machine.deadline(), Some(Now(101 * IVL)));
+        Ok(())
+    }
+
+    #[test]
+    fn not_awaiting_interval_changed_is_for_the_next() -> Result<(), Fault> {
+        let mut bench = bench(None)?;
+        let pipe = bench.open(9)?;
+        set(&mut bench, Some(7))?;
+        assert_eq!(bench.effects, Effects::NONE);
+        bench.send(b"Q")?;
+        assert!(bench.sent(&[(pipe, &id(1), b"Q")]));
+        assert_eq!(bench.machine.deadline(), Some(Now(7)));
+        bench.arrives(pipe, &id(1), b"R")?;
+        for interval in [Some(1), None] {
+            set(&mut bench, interval)?;
+            assert_eq!(bench.effects, Effects::NONE);
+            assert_eq!(bench.machine.deadline(), None);
+        }
+        assert!(bench.gets(b"R"));
         Ok(())
     }
 

@@ -545,6 +545,19 @@ impl Socket {
         }
     }
 
+    /// The time that closing pipes have may be another one.
+    fn close_timeout_changed(self: &Arc<Self>) {
+        let concerned = {
+            let state = self.state.lock();
+            // Also where only some were removed.
+            state.closing || state.pipes > state.peers.count_up()
+        };
+        if concerned {
+            // So late that it does not matter how often: see `SLACK`.
+            self.check_pipes_in(SLACK);
+        }
+    }
+
     fn tick(self: &Arc<Self>) {
         let now = work::now_ms();
         let mut next: Option<u64> = None;

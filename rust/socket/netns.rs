@@ -132,6 +132,14 @@ impl Net {
         drop(node);
     }
 
+    /// The first socket whose number is at least this, and its number.
+    fn next(&self, from: u64) -> Option<(u64, Arc<Socket>)> {
+        let list = self.list.lock();
+        let cursor = list.sockets.cursor_lower_bound(&from)?;
+        let (number, socket) = cursor.current();
+        Some((*number, socket.clone()))
+    }
+
     /// How long a closed socket goes on delivering, in milliseconds.
     pub(super) fn close_timeout(&self) -> u64 {
         u64::try_from(self.close_timeout.load(Relaxed)).unwrap_or(0)
@@ -189,15 +197,21 @@ impl Namespace for Net {
         )
     }
 
+    fn knob_written(this: Arc<Self>) {
+        Self::limit_closed(&this);
+        // By whoever writes, so that he pays for it. Those that come meanwhile know the new value.
+        let last = this.list.lock().last;
+        let mut from = 0;
+        while let Some((number, socket)) = this.next(from).filter(|(n, _)| *n <= last) {
+            socket.close_timeout_changed();
+            from = number.saturating_add(1);
+        }
+    }
+
     fn row(&self, from: u64) -> Option<(u64, Arc<Socket>)> {
         let mut from = Position(from);
         loop {
-            let (number, socket) = {
-                let list = self.list.lock();
-                let cursor = list.sockets.cursor_lower_bound(&from.number())?;
-                let (number, socket) = cursor.current();
-                (*number, socket.clone())
-            };
+            let (number, socket) = self.next(from.number())?;
             if number > from.number() || from.part() == 0 {
                 return Some((Position::new(number, 0).0, socket));
             }

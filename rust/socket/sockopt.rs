@@ -3,6 +3,7 @@
 //! setsockopt(2) and getsockopt(2).
 
 use super::{
+    Context,
     Role,
     Socket, //
 };
@@ -13,6 +14,7 @@ use crate::net::sock::{
     Setting, //
 };
 use crate::net::stream::Stream;
+use crate::net::work;
 use crate::options::{
     is_privileged,
     scope,
@@ -20,6 +22,7 @@ use crate::options::{
 };
 use crate::pattern::{
     trie::TrieError,
+    Effects,
     Machine, //
 };
 use crate::pipe::Upper;
@@ -154,15 +157,47 @@ impl Socket {
             return Err(EPERM);
         }
         self.options.set(name, value)?;
-        match &mut self.state.lock().machine {
-            Machine::Req(req) => req.set_interval(self.options.resend_interval()),
-            Machine::Rep(rep) => rep.set_limits(self.options.max_ttl(), self.options.rcvmaxsize()),
-            Machine::Pub(_) | Machine::Sub(_) => {}
-        }
-        if matches!(name, uapi::SP_RCVMAXSIZE | uapi::SP_MAXTTL) {
-            self.limits_changed();
+        match name {
+            uapi::SP_RECONNECT_IVL | uapi::SP_RECONNECT_IVL_MAX => self.reconnect_changed(),
+            uapi::SP_RCVMAXSIZE | uapi::SP_MAXTTL => {
+                self.machine_changed();
+                self.limits_changed();
+            }
+            _ => self.machine_changed(),
         }
         Ok(())
+    }
+
+    /// An option of the machine may have changed.
+    fn machine_changed(self: &Arc<Self>) {
+        let now = work::now_ms();
+        let todo = {
+            let mut state = self.state.lock();
+            // Read under the lock, so that of two changes the later one stays.
+            let effects = state.with(now, |machine, world| match machine {
+                Machine::Req(req) => req.set_interval(world, self.options.resend_interval()),
+                Machine::Rep(rep) => {
+                    rep.set_limits(self.options.max_ttl(), self.options.rcvmaxsize());
+                    Effects::NONE
+                }
+                Machine::Pub(_) | Machine::Sub(_) => Effects::NONE,
+            });
+            self.arm(&mut state, now);
+            state.todo(effects.unwrap_or(Effects::NONE))
+        };
+        self.perform(todo, Context::Task);
+    }
+
+    /// Dialers that wait longer than they now should are woken.
+    fn reconnect_changed(self: &Arc<Self>) {
+        let mut endpoints = self.endpoints.lock();
+        // Read under the mutex, so that of two changes the later one stays.
+        let reconnect = self.options.reconnect();
+        for dialer in &mut endpoints.dialers {
+            dialer.reconnect_changed(reconnect);
+        }
+        drop(endpoints);
+        self.attend_in(0);
     }
 
     /// Calls `f` with every TCP socket there is, with some of them twice. None is closed meanwhile: that

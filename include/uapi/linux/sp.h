@@ -140,6 +140,8 @@
  *
  * Unit: milliseconds. Default: 60000. Range: any int; zero and less turn
  * resending off, also when the peer goes away: recv() then gives ECONNRESET.
+ * A new value rules the request under way as well, counted from when that was
+ * sent last.
  */
 #define SP_REQ_RESEND_IVL	3
 
@@ -149,7 +151,8 @@
  *
  * Unit: milliseconds. Default: 100. Range: 1 to 3600000. Each pause is drawn at
  * random between half of this time and all of it, so that the many peers of one
- * that failed do not come back all at once.
+ * that failed do not come back all at once. A lower value shortens pauses that
+ * have begun; a higher one is for those to come.
  */
 #define SP_RECONNECT_IVL	4
 
@@ -159,7 +162,7 @@
  * Unit: milliseconds. Default: 0. Range: 0 to 3600000. The time doubles with
  * each failed attempt up to this value, and starts anew once a connection has
  * lasted for %SP_RECONNECT_IVL; 0, and anything below %SP_RECONNECT_IVL, means
- * that it does not grow.
+ * that it does not grow. A lower value shortens pauses that have begun.
  */
 #define SP_RECONNECT_IVL_MAX	5
 
