@@ -13,6 +13,9 @@ pub(crate) trait Name {
 
     /// Whether it is that of a process which is over.
     fn is_over(&self) -> bool;
+
+    /// Whether it is that of a thread which is over.
+    fn has_exited(&self) -> bool;
 }
 
 /// The thread that makes a call.

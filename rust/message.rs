@@ -40,6 +40,9 @@ pub(crate) const HEAD: usize = 4 << 10;
 /// messages is bounded too.
 pub(crate) const OVERHEAD: usize = 192;
 
+/// A body above so many bytes is dropped neither in a callback nor under a lock.
+pub(crate) const FREE_MAX: usize = 64 << 10;
+
 /// How long a received message is at most, tags included, that is taken out of TCP in one piece, in bytes.
 pub(crate) const SMALL: usize = 16 << 10;
 

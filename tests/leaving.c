@@ -108,6 +108,7 @@ TEST(nobody_comes_and_the_port_is_kept)
 	struct addr addr, other;
 	int rep = sp_listener(SOCK_REP, &addr);
 	int silent = raw_connect(&addr), greeted = raw_peer(SOCK_REQ, &addr);
+	const int one = 1;
 	int fd, s;
 
 	await_peers(rep, 1);
@@ -119,15 +120,14 @@ TEST(nobody_comes_and_the_port_is_kept)
 	fd = must(socket(addr.sa.sa_family, SOCK_STREAM, 0));
 	must_fail(ECONNREFUSED, connect(fd, &addr.sa, addr.len));
 	close(fd);
-	/* But for who comes after us, as with SO_REUSEADDR on any socket. */
+	/* Not even for who would share it, as with any that does not listen. */
 	fd = must(socket(addr.sa.sa_family, SOCK_STREAM, 0));
+	must(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
 	must_fail(EADDRINUSE, bind(fd, &addr.sa, addr.len));
 	close(fd);
-	fd = must(socket(other.sa.sa_family, SOCK_STREAM, 0));
-	must_fail(EADDRINUSE, bind(fd, &other.sa, other.len));
-	close(fd);
 	s = sp_open(SOCK_REP);
-	must(bind(s, &addr.sa, addr.len));
+	must_fail(EADDRINUSE, bind(s, &addr.sa, addr.len));
+	must_fail(EADDRINUSE, bind(s, &other.sa, other.len));
 	/* No more of them. */
 	must_fail(EINVAL, listen(rep, 5));
 	must_fail(EINVAL, connect(rep, &addr.sa, addr.len));
@@ -139,8 +139,7 @@ TEST(nobody_comes_and_the_port_is_kept)
 	must(shutdown(rep, SHUT_RD));
 	close(rep);
 	raw_expect_closed(greeted);
-	greeted = raw_peer(SOCK_REQ, &addr);
-	await_peers(s, 1);
+	must(bind(s, &addr.sa, addr.len));
 }
 
 TEST(dialers_stop)
@@ -195,6 +194,32 @@ TEST(clients_go_to_another_server_at_once)
 	EXPECT_GE(30000, now_ms() - start);
 	expect_end(rep[0]);
 	EXPECT_EQ(1, counter(rep[0], sp_rx_msgs));
+}
+
+static void take_two(void *arg)
+{
+	int rep = *(int *)arg;
+
+	sp_expect(rep, LIT("1"));
+	sp_expect(rep, LIT("2"));
+}
+
+/* Only the thread that took it might have answered, and that is gone. */
+TEST(what_nobody_can_answer_keeps_nobody)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), fd = raw_peer(SOCK_REQ, &addr);
+	struct task taker;
+
+	raw_frame(fd, LIT(I "1"));
+	raw_frame(fd, LIT("\x80\0\0\2" "2"));
+	task_start(&taker, take_two, &rep);
+	task_join(&taker);
+	must_fail(EBADFD, send(rep, "R", 1, 0));
+	must(shutdown(rep, SHUT_RD));
+	raw_frame(fd, LIT("\x80\0\0\3" "late"));
+	raw_expect_closed(fd);
+	await_peers(rep, 0);
 }
 
 TEST(closing_afterwards_loses_nothing)

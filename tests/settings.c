@@ -38,8 +38,9 @@ FIXTURE_SETUP(request)
 	self->peer = raw_peer(SOCK_REP, &addr);
 	await_peers(self->req, 1);
 	sp_set(self->req, SP_REQ_RESEND_IVL, variant->interval);
-	sp_send(self->req, LIT("Q"));
+	/* Not later than that, as the resends are not to be earlier. */
 	self->sent = now_ms();
+	sp_send(self->req, LIT("Q"));
 	self->id = raw_expect_request(self->peer, LIT("Q"));
 	raw_expect_quiet(self->peer);
 }

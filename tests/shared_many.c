@@ -7,6 +7,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -131,6 +132,62 @@ TEST(more_than_a_thousand_processes)
 	child_join(m->of[TAKERS].pid);
 	sp_send(m->rep, &nth, 4);
 	expect_reply(peer, TAKERS + 1);
+}
+
+/*
+ * Who has no room is told nothing by a request, and must not be the only one that
+ * is woken for it.
+ */
+static int wait_exclusively(int rep, int told)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+	int ep = (int)must(epoll_create1(0));
+
+	must(epoll_ctl(ep, EPOLL_CTL_ADD, rep, &e));
+	must(write(told, "w", 1));
+	return epoll_wait(ep, &e, 1, PATIENCE_MS) == 1 ? 0 : 1;
+}
+
+TEST(wake_ups_pass_who_has_no_room)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr), peer = raw_peer(SOCK_REQ, &addr);
+	int told[2], go[2], status, i;
+	pid_t pid[TAKERS], none;
+	uint32_t got;
+	char c;
+
+	must(pipe(told));
+	must(pipe(go));
+	for (i = 0; i < TAKERS; i++) {
+		request(peer, (uint32_t)i);
+		pid[i] = (pid_t)must(fork());
+		if (pid[i]) {
+			must_eq(1, read(told[0], &c, 1));
+			continue;
+		}
+		must_eq(4, recv(rep, &got, 4, 0));
+		must(write(told[1], "t", 1));
+		if (i == TAKERS - 1 && read(go[0], &c, 1) == 1)
+			_exit(wait_exclusively(rep, told[1]));
+		pause();
+		_exit(1);
+	}
+	none = (pid_t)must(fork());
+	if (none == 0)
+		_exit(wait_exclusively(rep, told[1]));
+	must_eq(1, read(told[0], &c, 1));
+	must(write(go[1], "g", 1));
+	must_eq(1, read(told[0], &c, 1));
+	pass_ms(quiet_ms());
+	request(peer, TAKERS);
+	must(waitpid(pid[TAKERS - 1], &status, 0));
+	EXPECT_EQ(0, status);
+	kill(none, SIGKILL);
+	for (i = 0; i < TAKERS - 1; i++)
+		kill(pid[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
 }
 
 SP_TEST_MAIN

@@ -297,6 +297,19 @@ bool sp_helper_process_over(struct pid *pid)
 	return over;
 }
 
+/* Whether a thread has begun to exit. */
+bool sp_helper_thread_over(struct pid *pid)
+{
+	struct task_struct *thread;
+	bool over;
+
+	rcu_read_lock();
+	thread = pid_task(pid, PIDTYPE_PID);
+	over = !thread || (READ_ONCE(thread->flags) & PF_EXITING);
+	rcu_read_unlock();
+	return over;
+}
+
 /*
  * Where the process of the task that runs comes from. The pid of the parent is not
  * counted: it is that of a pid that somebody has counted since before, or a number.
@@ -589,11 +602,15 @@ void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *e
 	remove_wait_queue(&listener->wq.wait, entry);
 }
 
-/* Ends listening; the port stays taken, also one that bind() has chosen. */
+/*
+ * Ends listening; the port stays taken, also one that bind() has chosen, and for
+ * those as well that would share it with who does not listen (SO_REUSEADDR).
+ */
 void sp_helper_listen_stop(struct socket *listener)
 {
 	lock_sock(listener->sk);
 	listener->sk->sk_userlocks |= SOCK_BINDPORT_LOCK;
+	listener->sk->sk_reuse = SK_NO_REUSE;
 	release_sock(listener->sk);
 	kernel_sock_shutdown(listener, SHUT_RD);
 }

@@ -83,6 +83,7 @@ struct pid *sp_helper_process(void);
 struct pid *sp_helper_thread(void);
 void sp_helper_get_pid(struct pid *pid);
 bool sp_helper_process_over(struct pid *pid);
+bool sp_helper_thread_over(struct pid *pid);
 void sp_helper_birth(struct sp_birth *birth);
 bool sp_helper_has_threads(void);
 bool sp_helper_has_children(void);

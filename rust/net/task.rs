@@ -48,6 +48,11 @@ impl Name for Pid {
         // SAFETY: By the type invariant the pid is live.
         unsafe { bindings::sp_helper_process_over(self.0.as_ptr()) }
     }
+
+    fn has_exited(&self) -> bool {
+        // SAFETY: By the type invariant the pid is live.
+        unsafe { bindings::sp_helper_thread_over(self.0.as_ptr()) }
+    }
 }
 
 impl Drop for Pid {

@@ -142,6 +142,10 @@ impl Name for Called {
     fn is_over(&self) -> bool {
         (self.over)(self.key)
     }
+
+    fn has_exited(&self) -> bool {
+        (self.over)(self.key)
+    }
 }
 
 /// Who calls, as the test has it.

@@ -190,13 +190,23 @@ impl<C: Caller> Hands<C> {
         self.hands.get_mut(at)?.request.take()
     }
 
-    /// Whether some process that lives has a request in hand that came through this pipe.
+    /// Whether a request is in hand that came through this pipe, and somebody is left who may answer it.
     pub(super) fn hold(&self, origin: Origin) -> bool {
-        let from = |hand: &Hand<C::Name>| hand.request.as_ref().and_then(|request| request.from);
         let mut both = self.processes.iter().zip(self.hands.iter());
-        both.any(|(name, hand)| {
-            from(hand) == Some(origin) && name.as_ref().is_some_and(|name| !name.is_over())
+        both.any(|(process, hand)| {
+            let from = hand.request.as_ref().and_then(|request| request.from);
+            let lives = |process: &C::Name| match (&hand.thread, hand.replaced) {
+                (Some(thread), true) => !thread.has_exited(),
+                (Some(_), false) | (None, _) => !process.is_over(),
+            };
+            from == Some(origin) && process.as_ref().is_some_and(lives)
         })
+    }
+
+    /// Whether whoever comes now finds no room.
+    pub(super) fn are_full(&self) -> bool {
+        let free = |name: &Option<C::Name>| name.as_ref().is_none_or(|name| name.is_over());
+        self.processes.len() >= HANDS_MAX && !self.processes.iter().any(free)
     }
 
     /// In whose hand the request is that the caller may answer.

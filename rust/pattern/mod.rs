@@ -54,7 +54,10 @@ use intake::{
     Limits,
     Share, //
 };
-use recent::Recent;
+use recent::{
+    Recent,
+    RECENT, //
+};
 use rota::{
     Priority,
     Ranks,
@@ -594,7 +597,9 @@ impl<H: Handle> Peers<H> {
     fn retract(&mut self, id: PipeId, tags: &Tags, digest: u64) -> Queue {
         match self.slab.get_mut(id.0) {
             Some(peer)
-                if peer.recent.has(digest, peer.queue.len()) && !self.readable.prefers(id.0) =>
+                if peer.queue.len() <= RECENT
+                    && peer.recent.has(digest, peer.queue.len())
+                    && !self.readable.prefers(id.0) =>
             {
                 peer.recent.remove(digest);
             }

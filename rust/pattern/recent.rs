@@ -12,7 +12,7 @@ use crate::mem::{
 };
 
 /// How many requests are remembered.
-const RECENT: usize = 16;
+pub(super) const RECENT: usize = 16;
 
 /// The requests that were queued last.
 pub(crate) struct Recent(Option<KBox<Ring>>);

@@ -154,6 +154,8 @@ impl Pattern for Rep {
                 }
                 msg.tags = tags;
                 match w.peers.enqueue_new(from, msg, digest) {
+                    // The one that is woken may have no room, and would tell nobody.
+                    Ok(()) if w.peers.hands.are_full() => Received::Kept(Wake::All),
                     Ok(()) => Received::Kept(Wake::One),
                     Err(msg) => {
                         count(&mut w.stats.rx_stale);
@@ -617,6 +619,25 @@ mod tests {
         }
         assert_eq!(bench.recv().err(), refused(Refusal::Again));
         assert_eq!(bench.arrives(pipe, ID, b"one")?, Fate::Kept(Wake::One));
+        Ok(())
+    }
+
+    #[test]
+    fn request_arrived_again_is_kept_behind_many() -> Result<(), Fault> {
+        // To look for it would take its time.
+        let mut bench = bench()?;
+        let pipe = bench.open(9)?;
+        for (others, stale) in [(15, 1), (16, 1)] {
+            bench.arrives(pipe, ID, b"one")?;
+            assert!(bench.gets(b"one"));
+            for nth in 0..others {
+                bench.arrives(pipe, &[0x80, 1, 0, nth], b"x")?;
+            }
+            bench.arrives(pipe, ID, b"one")?;
+            bench.send(b"r")?;
+            assert_eq!(bench.stats.rx_stale, stale);
+            while bench.recv().is_ok() {}
+        }
         Ok(())
     }
 

@@ -47,7 +47,8 @@ use crate::mem::{
 use crate::message::{
     Bytes,
     Message,
-    Msg, //
+    Msg,
+    FREE_MAX, //
 };
 use crate::stats::count;
 
@@ -116,11 +117,24 @@ impl Req {
                 Effects::NONE
             }
             // It was to go to another pipe.
-            None => {
-                self.state = State::Failed(request.id, Refusal::Reset);
-                Effects::wake(Wake::All)
-            }
+            None => self.fail(w, Refusal::Reset),
         }
+    }
+
+    /// Another state in place of the outstanding request.
+    fn take_over<H: Handle>(&mut self, w: &mut World<'_, H>, state: State) {
+        if let State::Awaiting(request) = core::mem::replace(&mut self.state, state) {
+            discard(w, request.body);
+        }
+    }
+
+    /// There will be no reply to the outstanding request.
+    fn fail<H: Handle>(&mut self, w: &mut World<'_, H>, why: Refusal) -> Effects {
+        let State::Awaiting(Request { id, .. }) = self.state else {
+            return Effects::NONE;
+        };
+        self.take_over(w, State::Failed(id, why));
+        Effects::wake(Wake::All)
     }
 
     /// The request that a receive would be waiting for.
@@ -159,6 +173,16 @@ impl Req {
     }
 }
 
+/// Drops a body, if it is a long one when the lock is released.
+fn discard<H: Handle>(w: &mut World<'_, H>, body: Arc<Bytes>) {
+    if body.len() > FREE_MAX {
+        // Without memory for that it is dropped here.
+        if let Ok(msg) = Message::sharing(body, Tags::new(), NO_SLEEP) {
+            w.trash.push(msg);
+        }
+    }
+}
+
 impl Pattern for Req {
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, mut msg: Msg) -> Result<Effects, Refused> {
         let body = match msg.share(NO_SLEEP) {
@@ -188,7 +212,11 @@ impl Pattern for Req {
         // Who waited for the old request has to learn that it is gone.
         let readers = match replaced {
             State::Idle => Wake::Nobody,
-            State::Awaiting(_) | State::Failed(..) => Wake::All,
+            State::Awaiting(old) => {
+                discard(w, old.body);
+                Wake::All
+            }
+            State::Failed(..) => Wake::All,
             State::Replied(_, mut reply) => {
                 w.peers.release(&mut reply);
                 w.trash.push(reply);
@@ -275,7 +303,7 @@ impl Pattern for Req {
             // Any pipe may bring the reply: the request may have gone to several by now.
             State::Awaiting(request) if request.id == id => {
                 msg.skip_tags(tags);
-                self.state = State::Replied(id, msg);
+                self.take_over(w, State::Replied(id, msg));
                 // All: of several receivers one gets the reply and the others learn that it is gone.
                 Received::Kept(Wake::All)
             }
@@ -286,11 +314,10 @@ impl Pattern for Req {
         }
     }
 
-    fn too_long<H: Handle>(&mut self, _w: &mut World<'_, H>, tag: [u8; TAG]) -> Effects {
+    fn too_long<H: Handle>(&mut self, w: &mut World<'_, H>, tag: [u8; TAG]) -> Effects {
         match (&self.state, parse_reply(&tag)) {
             (State::Awaiting(request), Ok((id, _))) if request.id == id => {
-                self.state = State::Failed(id, Refusal::TooLong);
-                Effects::wake(Wake::All)
+                self.fail(w, Refusal::TooLong)
             }
             _ => Effects::NONE,
         }
@@ -312,8 +339,7 @@ impl Pattern for Req {
                 if request.resend.is_some() {
                     return self.resend(w);
                 }
-                self.state = State::Failed(request.id, Refusal::Reset);
-                Effects::wake(Wake::All)
+                self.fail(w, Refusal::Reset)
             }
             State::Idle | State::Awaiting(_) | State::Replied(..) | State::Failed(..) => {
                 Effects::NONE

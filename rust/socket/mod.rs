@@ -39,6 +39,7 @@ use crate::mem::{
 use crate::message::{
     Msg,
     Queue, //
+    FREE_MAX,
 };
 use crate::net::lock::{
     new_bhlock,
@@ -128,9 +129,6 @@ const RESUME_BUDGET: Budget = Budget {
     frames: 64,
     bytes: 256 << 10,
 };
-
-/// A message above so many bytes is not freed in a callback.
-const FREE_MAX: usize = 64 << 10;
 
 /// The role of a socket in its pattern.
 #[derive(Clone, Copy, PartialEq, Eq)]
