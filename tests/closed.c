@@ -26,7 +26,14 @@ FIXTURE(closed)
 
 FIXTURE_SETUP(closed)
 {
+	static const char longest[] = "600000\n";
+	int fd;
+
 	netns_enter_new();
+	/* Time ends nothing here: what else does is looked at. */
+	fd = (int)must(open("/proc/sys/net/sp/close_timeout_ms", O_WRONLY));
+	must_eq(strlen(longest), write(fd, longest, strlen(longest)));
+	close(fd);
 }
 
 FIXTURE_TEARDOWN(closed)
@@ -216,7 +223,7 @@ TEST_F_TIMEOUT(closed, dead_programs_hold_no_more_than_the_bound, 120)
 		s[i] = sender_start(len, NOBODY);
 	for (int i = 0; i < SENDERS; i++)
 		sender_kill(&s[i]);
-	deadline = now_ms() + 10000;
+	deadline = patience();
 	do {
 		pass_ms(100);
 		held = before - free_bytes();
@@ -365,7 +372,7 @@ TEST_F_TIMEOUT(closed, nothing_is_kept_where_nothing_may_be, 120)
 
 TEST_F_TIMEOUT(closed, lingering_ends_when_it_is_given_up, 120)
 {
-	struct linger linger = { .l_onoff = 1, .l_linger = 20 };
+	struct linger linger = { .l_onoff = 1, .l_linger = 300 };
 	int peer, pub = publish(&peer);
 	int64_t start;
 
@@ -373,7 +380,7 @@ TEST_F_TIMEOUT(closed, lingering_ends_when_it_is_given_up, 120)
 	must(setsockopt(pub, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
 	start = now_ms();
 	must(close(pub));
-	EXPECT_LT(now_ms() - start, 15000);
+	EXPECT_GT(PATIENCE_MS, now_ms() - start);
 	await_given_up(1, 0);
 	expect_reset(peer);
 	await_no_bytes();

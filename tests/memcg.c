@@ -19,6 +19,9 @@
 
 enum { MIB = 1 << 20, NOBODY = 65534, UNPRIVILEGED_MOST = 64 * MIB };
 
+/* What TCP had to drop it sends again, after up to two minutes. */
+enum { RESENT_MS = 130000 };
+
 static void drop_privileges(void)
 {
 	must(setgroups(0, NULL));
@@ -45,7 +48,7 @@ static void await_word_(struct meet *go)
 {
 	struct pollfd p = { .fd = go->fd[1], .events = POLLIN };
 
-	must_eq(1, poll(&p, 1, 6 * PATIENCE_MS));
+	must_eq(1, poll(&p, 1, 10 * PATIENCE_MS));
 	meet_await_(go);
 }
 
@@ -243,6 +246,7 @@ TEST_F_TIMEOUT(memcg, is_the_bound, 90)
 		enter(&self->group);
 		sub = sp_open(SOCK_SUB);
 		sp_set(sub, SP_RCVMAXSIZE, UNPRIVILEGED_MOST);
+		set_timeout(sub, SO_RCVTIMEO, RESENT_MS);
 		must(bind(sub, &self->addr.sa, self->addr.len));
 		subscribe(sub, LIT(""));
 		meet_tell(&self->told);
@@ -273,7 +277,7 @@ TEST_F_TIMEOUT(memcg, is_the_bound, 90)
 	EXPECT_GE(limit + SLACK, used - of_tcp);
 
 	meet_tell(&self->go);
-	if (!push_all(senders, n, PATIENCE_MS))
+	if (!push_all(senders, n, RESENT_MS))
 		die("the program reads, but not all is taken");
 	await_word(&self->told);
 	printf("# at most %ld kB, afterwards %ld kB; %ld charges failed\n",
