@@ -353,8 +353,11 @@ static void send_requests(int fd, size_t len)
 
 	raw_greet(fd, SOCK_REQ);
 	memcpy(frame, head, sizeof(head));
-	for (; len > sizeof(frame); len -= sizeof(frame))
+	/* Each with an id of its own: one that waits is not queued again. */
+	for (; len > sizeof(frame); len -= sizeof(frame)) {
+		frame[HEADER_LEN + 3]++;
 		raw_write(fd, frame, sizeof(frame));
+	}
 }
 
 /* What had arrived before it was accepted, too; most of it still waits. */
