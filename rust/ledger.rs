@@ -107,18 +107,21 @@ fn wide(bytes: usize) -> u64 {
 #[kernel::macros::kunit_tests(sp_ledger)]
 mod tests {
     use super::*;
-    use crate::mem::GFP_KERNEL;
+    use crate::mem::{
+        AllocError,
+        GFP_KERNEL, //
+    };
 
     /// A ledger and the total where it counts.
-    fn ledger() -> (Ledger, Arc<Total>) {
-        let total = || Arc::new(Total::new(), GFP_KERNEL).unwrap();
-        let one = total();
-        (Ledger::new([one.clone(), total(), total()]), one)
+    fn ledger() -> Result<(Ledger, Arc<Total>), AllocError> {
+        let total = || Arc::new(Total::new(), GFP_KERNEL);
+        let one = total()?;
+        Ok((Ledger::new([one.clone(), total()?, total()?]), one))
     }
 
     #[test]
-    fn open_counts_nowhere() {
-        let (ledger, total) = ledger();
+    fn open_counts_nowhere() -> Result<(), AllocError> {
+        let (ledger, total) = ledger()?;
         assert!(ledger.is_empty());
         ledger.add(100);
         assert!(!ledger.is_empty());
@@ -126,11 +129,12 @@ mod tests {
         ledger.sub(100);
         assert!(ledger.is_empty());
         assert_eq!(total.bytes(), 0);
+        Ok(())
     }
 
     #[test]
-    fn closed_counts_what_is_left() {
-        let (ledger, total) = ledger();
+    fn closed_counts_what_is_left() -> Result<(), AllocError> {
+        let (ledger, total) = ledger()?;
         ledger.add(100);
         ledger.sub(30);
         ledger.close();
@@ -142,11 +146,12 @@ mod tests {
         ledger.sub(55);
         assert!(ledger.is_empty());
         assert_eq!(total.bytes(), 0);
+        Ok(())
     }
 
     #[test]
-    fn written_off_counts_no_more() {
-        let (ledger, total) = ledger();
+    fn written_off_counts_no_more() -> Result<(), AllocError> {
+        let (ledger, total) = ledger()?;
         ledger.add(100);
         ledger.close();
         ledger.sub(40);
@@ -155,11 +160,12 @@ mod tests {
         ledger.sub(60);
         assert!(ledger.is_empty());
         assert_eq!(total.bytes(), 0);
+        Ok(())
     }
 
     #[test]
-    fn sums_are_over_all() {
-        let (one, total) = ledger();
+    fn sums_are_over_all() -> Result<(), AllocError> {
+        let (one, total) = ledger()?;
         let sum = || total.clone();
         let two = Ledger::new([sum(), sum(), sum()]);
         one.add(7);
@@ -170,5 +176,6 @@ mod tests {
         one.write_off();
         two.sub(1);
         assert_eq!(total.bytes(), 0);
+        Ok(())
     }
 }
