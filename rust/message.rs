@@ -40,6 +40,9 @@ pub(crate) const HEAD: usize = 4 << 10;
 /// messages is bounded too.
 pub(crate) const OVERHEAD: usize = 192;
 
+/// Bytes of a tag.
+pub(crate) const TAG: usize = 4;
+
 /// A body above so many bytes is dropped neither in a callback nor under a lock.
 pub(crate) const FREE_MAX: usize = 64 << 10;
 

@@ -24,9 +24,7 @@ use crate::mem::{
     NoMemory,
     NO_SLEEP, //
 };
-
-/// Bytes of a tag.
-pub(crate) const TAG: usize = 4;
+pub(crate) use crate::message::TAG;
 
 /// Set in the first byte of the bottom tag, and in no other tag's.
 const BOTTOM: u8 = 0x80;

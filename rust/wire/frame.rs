@@ -30,11 +30,9 @@ use crate::message::{
     Message,
     Msg,
     Source,
-    SMALL, //
+    SMALL,
+    TAG, //
 };
-
-/// Bytes of a tag, the first of those that begin a frame.
-const TAG: usize = crate::pattern::backtrace::TAG;
 
 /// Bytes that have arrived.
 pub(crate) trait Input: Source {
