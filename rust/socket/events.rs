@@ -225,11 +225,7 @@ impl Upper for Socket {
         }
         this.let_go_on(state);
         drop(guard);
-        let readers = result?;
-        if readers != Wake::Nobody {
-            this.sk.forget_error();
-            this.wake_readers(readers);
-        }
+        this.wake_readers(result?);
         Ok(())
     }
 

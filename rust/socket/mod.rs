@@ -38,8 +38,8 @@ use crate::mem::{
 };
 use crate::message::{
     Msg,
-    Queue, //
-    FREE_MAX,
+    Queue,
+    FREE_MAX, //
 };
 use crate::net::lock::{
     new_bhlock,
@@ -446,6 +446,9 @@ impl Socket {
     }
 
     fn wake_readers(&self, readers: Wake) {
+        if readers != Wake::Nobody {
+            self.sk.forget_error();
+        }
         match readers {
             Wake::Nobody => {}
             Wake::One => self.sk.wake(Waiters::Readers, false),
