@@ -238,6 +238,8 @@ pub(crate) struct Bench<P> {
     pub(crate) effects: Effects,
     /// Those of the pipes to come.
     pub(crate) priorities: Priorities,
+    /// The number of the last pipe.
+    serial: u64,
     log: Arc<Cell<KVec<Frame>>>,
 }
 
@@ -266,6 +268,7 @@ impl<P: Pattern> Bench<P> {
                 send: 8,
                 receive: 8,
             },
+            serial: 0,
             log: Arc::new(Cell::new(KVec::new()), GFP_KERNEL).map_err(NoMemory::from)?,
         })
     }
@@ -291,7 +294,8 @@ impl<P: Pattern> Bench<P> {
 
     /// Makes a place for a pipe.
     pub(crate) fn reserve(&mut self) -> Result<PipeId, NoMemory> {
-        self.peers.reserve(self.priorities)
+        self.serial += 1;
+        self.peers.reserve(self.priorities, self.serial)
     }
 
     /// Makes a pipe that is not up yet and will take `room` messages.

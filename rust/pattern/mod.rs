@@ -215,9 +215,9 @@ pub(crate) struct Origin {
 ///
 /// # Invariants
 ///
-/// `piped` are the ids of peers that have a pipe, `ups` of those that are up; `leaving` have a pipe. `writable` holds only ids of
-/// peers that are up; `readable` exactly those whose queue is not empty; `intake` lets only those wait that
-/// have a pipe. `bytes` is the sum over all queues. A peer without a handle has a queue that is not empty,
+/// `piped` are the ids of peers that have a pipe, `ups` of those that are up; `leaving` have a pipe.
+/// `writable` holds only ids of peers that are up; `readable` exactly those whose queue is not empty;
+/// `intake` lets only those wait that have a pipe. `bytes` is the sum over all queues. A peer without a handle has a queue that is not empty,
 /// or is a place that was reserved and has not got its pipe yet.
 pub(crate) struct Peers<H: Handle> {
     slab: Slab<Peer<H>>,
@@ -231,8 +231,6 @@ pub(crate) struct Peers<H: Handle> {
     up: u32,
     lost: u32,
     bytes: usize,
-    /// How many places were made, to number their pipes.
-    serials: u64,
     hands: Hands<H::Caller>,
 }
 
@@ -249,18 +247,20 @@ impl<H: Handle> Peers<H> {
             up: 0,
             lost: 0,
             bytes: 0,
-            serials: 0,
             hands: Hands::new(),
         }
     }
 
-    /// Makes a place for a pipe that is about to be made.
+    /// Makes a place for a pipe that is about to be made, with a number that no other one has or had.
     ///
     /// # Errors
     ///
     /// [`NoMemory`], also when there are too many pipes.
-    pub(crate) fn reserve(&mut self, priorities: Priorities) -> Result<PipeId, NoMemory> {
-        self.serials = self.serials.wrapping_add(1);
+    pub(crate) fn reserve(
+        &mut self,
+        priorities: Priorities,
+        serial: u64,
+    ) -> Result<PipeId, NoMemory> {
         let peer = Peer {
             handle: None,
             up: false,
@@ -269,7 +269,7 @@ impl<H: Handle> Peers<H> {
             queue: Queue::new(),
             share: Share::new(),
             dropped: 0,
-            serial: self.serials,
+            serial,
             recent: Recent::new(),
         };
         let id = self.slab.insert(peer).map_err(|_| NoMemory)?;
@@ -592,8 +592,9 @@ impl<H: Handle> Peers<H> {
         Ok(())
     }
 
-    /// Takes out the requests of a peer that have these tags, if there is one among the last that wait; and
-    /// if nobody has been shown one of this peer, who may count on finding it.
+    /// Takes out the requests of a peer that have these tags, if there is one among the last that wait; if
+    /// no more than those wait, for all of them are looked at; and if nobody has been shown one of this
+    /// peer, who may count on finding it.
     fn retract(&mut self, id: PipeId, tags: &Tags, digest: u64) -> Queue {
         match self.slab.get_mut(id.0) {
             Some(peer)

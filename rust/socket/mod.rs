@@ -707,7 +707,7 @@ impl Socket {
         flags: Flags,
     ) -> Result<SocketPipe> {
         let (id, pipe) = self.sk.charged(flags, |flags| -> Result<_> {
-            let reserved = self.state.lock().peers.reserve(priorities);
+            let reserved = self.state.lock().peers.reserve(priorities, name.1);
             let id = reserved.map_err(|_| ENOMEM)?;
             let pipe = Pipe::new(self.clone(), id, name, peer, stream, tcp, flags);
             Ok((id, pipe))
