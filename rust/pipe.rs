@@ -31,23 +31,23 @@
 //! code change the decoder.
 
 use crate::address::Address;
+use crate::bytes::Empty;
+use crate::bytes::Input;
 use crate::mem::{
     Flags,
     NO_SLEEP, //
 };
+use crate::message::queue::Queue;
+use crate::message::tags::TAG;
 use crate::message::{
-    AppendError,
     Message,
-    Msg,
-    Queue,
-    Source, //
+    Msg, //
 };
 use crate::net::lock::{
     new_bhlock,
     BhLock, //
 };
 use crate::net::stream::{
-    Segment,
     Stream,
     StreamEvents,
     TcpLocked,
@@ -59,7 +59,6 @@ use crate::net::work::{
     Lane, //
 };
 use crate::pattern::{
-    backtrace::TAG,
     Handle,
     PipeId,
     Room, //
@@ -68,7 +67,6 @@ use crate::stats::count;
 use crate::wire::frame::{
     Budget,
     Decoder,
-    Input,
     Sink,
     Stop,
     Violation, //
@@ -1108,56 +1106,5 @@ impl<U: Upper> Sink for Up<'_, U> {
         count(self.messages);
         msg.from = self.pipe.peer;
         U::received(&self.pipe.upper, self.pipe.id, msg)
-    }
-}
-
-impl Source for Segment<'_> {
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-        Segment::append(self, to, n).map_err(|_| AppendError::Fault)
-    }
-}
-
-impl Input for Segment<'_> {
-    fn remaining(&self) -> usize {
-        Segment::remaining(self)
-    }
-
-    fn available(&self) -> usize {
-        Segment::available(self)
-    }
-
-    fn cramped(&self, missing: usize) -> bool {
-        Segment::cramped(self, missing)
-    }
-
-    fn read(&mut self, to: &mut [u8]) -> usize {
-        Segment::read(self, to)
-    }
-}
-
-/// No bytes.
-struct Empty;
-
-impl Source for Empty {
-    fn append(&mut self, _to: &mut KVec<u8>, _n: usize) -> Result<(), AppendError> {
-        Err(AppendError::Fault)
-    }
-}
-
-impl Input for Empty {
-    fn remaining(&self) -> usize {
-        0
-    }
-
-    fn available(&self) -> usize {
-        0
-    }
-
-    fn cramped(&self, _missing: usize) -> bool {
-        false
-    }
-
-    fn read(&mut self, _to: &mut [u8]) -> usize {
-        0
     }
 }

@@ -81,6 +81,7 @@
 )]
 
 mod address;
+mod bytes;
 mod caller;
 mod endpoint;
 mod error;

@@ -22,6 +22,7 @@
 
 mod bindings;
 pub(crate) mod family;
+mod input;
 pub(crate) mod lock;
 pub(crate) mod netns;
 pub(crate) mod sock;

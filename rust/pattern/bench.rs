@@ -12,7 +12,6 @@
 
 use core::cell::Cell;
 
-use super::backtrace::TAG;
 use super::{
     Effects,
     Handle,
@@ -29,6 +28,7 @@ use super::{
     Wake,
     World, //
 };
+use crate::bytes::Slice;
 use crate::caller::{
     Birth,
     Caller,
@@ -43,13 +43,12 @@ use crate::mem::{
     NoMemory,
     GFP_KERNEL, //
 };
+use crate::message::queue::Queue;
+use crate::message::tags::TAG;
 use crate::message::{
-    AppendError,
     Bytes,
     Message,
-    Msg,
-    Queue,
-    Source, //
+    Msg, //
 };
 use crate::stats::Counters;
 
@@ -87,25 +86,12 @@ pub(crate) enum Fate {
     TooLong,
 }
 
-/// Bytes that are all there.
-struct Given<'a>(&'a [u8]);
-
-impl Source for Given<'_> {
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-        let (now, later) = self.0.split_at_checked(n).ok_or(AppendError::Fault)?;
-        to.extend_from_slice(now, GFP_KERNEL)
-            .map_err(|_| AppendError::NoMemory)?;
-        self.0 = later;
-        Ok(())
-    }
-}
-
 /// A message as it comes from a program, or with its tags in front as it comes from a peer.
 pub(crate) fn message(tags: &[u8], body: &[u8]) -> Result<Msg, NoMemory> {
     let total = tags.len().saturating_add(body.len());
     let mut bytes = Bytes::new();
     for part in [tags, body] {
-        let mut source = Given(part);
+        let mut source = Slice(part);
         while !source.0.is_empty() {
             let rest = source.0.len();
             bytes

@@ -18,7 +18,6 @@
 //! A parent may have adopted the process that sends, of which nothing tells how it was related before. So
 //! one that may have done so bequeaths only what nobody can take for another request.
 
-use super::backtrace::Tags;
 use super::Origin;
 use crate::caller::{
     Birth,
@@ -33,6 +32,7 @@ use crate::mem::{
     KVec,
     NO_SLEEP, //
 };
+use crate::message::tags::Tags;
 
 /// How many processes that live can have received on one socket.
 const HANDS_MAX: usize = 1024;
@@ -245,7 +245,6 @@ impl<C: Caller> Hands<C> {
 #[cfg(SP_KUNIT)]
 #[kernel::macros::kunit_tests(sp_hands)]
 mod tests {
-    use super::super::backtrace::TAG;
     use super::super::bench::{
         refused,
         Bench,
@@ -259,6 +258,7 @@ mod tests {
         Atomic,
         Relaxed, //
     };
+    use crate::message::tags::TAG;
 
     /// The times at which things happen.
     const BEFORE: u64 = 10;

@@ -11,7 +11,6 @@
 //! outlives its pipe until that queue is drained. A peer is *up* between the greetings and its close,
 //! and *writable* while its pipe holds less than SO_SNDBUF of unsent messages.
 
-pub(crate) mod backtrace;
 #[cfg(SP_KUNIT)]
 pub(crate) mod bench;
 pub(crate) mod hands;
@@ -33,20 +32,20 @@ use crate::mem::{
     NoMemory,
     NO_SLEEP, //
 };
+use crate::message::queue::Queue;
+use crate::message::tags::{
+    RequestId,
+    Tags,
+    TAG, //
+};
 use crate::message::{
     Bytes,
     Message,
-    Msg,
-    Queue, //
+    Msg, //
 };
 use crate::stats::{
     count,
     Counters, //
-};
-use backtrace::{
-    RequestId,
-    Tags,
-    TAG, //
 };
 use hands::Hands;
 use intake::{

@@ -34,13 +34,13 @@ use crate::mem::{
     KVec,
     NO_SLEEP, //
 };
+use crate::message::queue::Queue;
+use crate::message::tags::Tags;
 use crate::message::{
     Bytes,
     Message,
-    Msg,
-    Queue, //
+    Msg, //
 };
-use crate::pattern::backtrace::Tags;
 use crate::stats::count;
 
 /// How many peers are given a message under the socket's lock before it is released for others.

@@ -18,10 +18,6 @@
 //! wait in the same pipe, and one that waits is dropped when the reply to the same one is sent. (One that is
 //! being worked on may be asked again: whoever has it in hand may never answer.)
 
-use super::backtrace::{
-    ParseError,
-    Tags, //
-};
 use super::hands::Request;
 use super::{
     Effects,
@@ -37,6 +33,10 @@ use super::{
     World, //
 };
 use crate::error::Refusal;
+use crate::message::tags::{
+    ParseError,
+    Tags, //
+};
 use crate::message::{
     Message,
     Msg, //
@@ -185,7 +185,6 @@ impl Pattern for Rep {
 #[cfg(SP_KUNIT)]
 #[kernel::macros::kunit_tests(sp_rep)]
 mod tests {
-    use super::super::backtrace::TAG;
     use super::super::bench::{
         refused,
         Bench,
@@ -193,6 +192,7 @@ mod tests {
         Fault, //
     };
     use super::*;
+    use crate::message::tags::TAG;
 
     /// A request id, as it arrives.
     const ID: &[u8] = b"\x80\x00\x00\x01";

@@ -17,13 +17,6 @@
 //! A send that finds no writable peer changes nothing. Source: sp-request-reply-01, and
 //! where the draft is silent what nanomsg (src/protocols/reqrep) and nng (src/sp/protocol/reqrep0) do.
 
-use super::backtrace::{
-    parse_reply,
-    ReplyError,
-    RequestId,
-    Tags,
-    TAG, //
-};
 use super::{
     Effects,
     Flush,
@@ -43,6 +36,13 @@ use crate::mem::{
     accounted,
     Arc,
     NO_SLEEP, //
+};
+use crate::message::tags::{
+    parse_reply,
+    ReplyError,
+    RequestId,
+    Tags,
+    TAG, //
 };
 use crate::message::{
     Bytes,

@@ -15,6 +15,7 @@ use crate::address::{
     Address,
     AddressError, //
 };
+use crate::bytes::AppendError;
 use crate::endpoint::dialer::Dialer;
 use crate::endpoint::listener::{
     Acceptor,
@@ -25,11 +26,9 @@ use crate::error::Refusal;
 use crate::ledger::Ledger;
 use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::message::{
-    AppendError,
     Bytes,
     Message,
-    Msg,
-    Source, //
+    Msg, //
 };
 use crate::net::family::{
     self,
@@ -483,11 +482,5 @@ fn give_message(
     match call.flags() & family::MSG_TRUNC {
         0 => Ok(copied),
         _ => Ok(len),
-    }
-}
-
-impl Source for SendCall<'_> {
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-        SendCall::append(self, to, n).map_err(|_| AppendError::Fault)
     }
 }

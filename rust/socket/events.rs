@@ -19,12 +19,12 @@ use crate::mem::{
     Flags,
     NO_SLEEP, //
 };
+use crate::message::tags::TAG;
 use crate::message::Msg;
 use crate::net::sock::Waiters;
 use crate::net::stream::TcpSocket;
 use crate::net::work;
 use crate::pattern::{
-    backtrace::TAG,
     Effects,
     Pattern,
     PipeId,

@@ -36,9 +36,10 @@ use crate::mem::{
     Flags,
     NO_SLEEP, //
 };
+use crate::message::queue::Queue;
+use crate::message::tags::TAG;
 use crate::message::{
     Msg,
-    Queue,
     FREE_MAX, //
 };
 use crate::net::lock::{
@@ -59,12 +60,11 @@ use crate::net::work::{
     Lane, //
 };
 use crate::options::Options;
+use crate::pattern::intake::Limits;
+use crate::pattern::rep::Rep;
+use crate::pattern::req::Req;
 use crate::pattern::{
-    backtrace::TAG,
-    intake::Limits,
     pubsub,
-    rep::Rep,
-    req::Req,
     Effects,
     Flush,
     Machine,

@@ -20,34 +20,21 @@ use super::header::{
     self,
     Progress, //
 };
+use crate::bytes::{
+    AppendError,
+    Input, //
+};
 use crate::mem::{
     Flags,
     NoMemory, //
 };
+use crate::message::tags::TAG;
 use crate::message::{
-    AppendError,
     Bytes,
     Message,
     Msg,
-    Source,
-    SMALL,
-    TAG, //
+    SMALL, //
 };
-
-/// Bytes that have arrived.
-pub(crate) trait Input: Source {
-    /// How many are left.
-    fn remaining(&self) -> usize;
-
-    /// How many there are, those behind this input included.
-    fn available(&self) -> usize;
-
-    /// Whether so many more may find no room to wait in where these have come from.
-    fn cramped(&self, missing: usize) -> bool;
-
-    /// Takes bytes from the front until `to` is full or none are left, and returns how many.
-    fn read(&mut self, to: &mut [u8]) -> usize;
-}
 
 /// What the decoder reports, and asks, while it works.
 pub(crate) trait Sink {
@@ -348,43 +335,9 @@ fn fill(bytes: &mut [u8], have: &mut usize, input: &mut impl Input) {
 mod tests {
     use super::super::header::REQ;
     use super::*;
+    use crate::bytes::{Slice, Source};
     use crate::mem::KVec;
     use kernel::prelude::*;
-
-    /// A slice that arrives.
-    struct Slice<'a>(&'a [u8]);
-
-    impl Source for Slice<'_> {
-        fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-            let (now, later) = self.0.split_at_checked(n).ok_or(AppendError::Fault)?;
-            to.extend_from_slice(now, GFP_KERNEL)
-                .map_err(|_| AppendError::NoMemory)?;
-            self.0 = later;
-            Ok(())
-        }
-    }
-
-    impl Input for Slice<'_> {
-        fn remaining(&self) -> usize {
-            self.0.len()
-        }
-
-        fn available(&self) -> usize {
-            self.0.len()
-        }
-
-        fn cramped(&self, _missing: usize) -> bool {
-            true
-        }
-
-        fn read(&mut self, to: &mut [u8]) -> usize {
-            let n = to.len().min(self.0.len());
-            let (now, later) = self.0.split_at(n);
-            to.split_at_mut(n).0.copy_from_slice(now);
-            self.0 = later;
-            n
-        }
-    }
 
     /// Keeps what comes out: bodies one after the other, each behind its length.
     struct Log {

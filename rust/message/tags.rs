@@ -24,7 +24,9 @@ use crate::mem::{
     NoMemory,
     NO_SLEEP, //
 };
-pub(crate) use crate::message::TAG;
+
+/// Bytes of a tag.
+pub(crate) const TAG: usize = 4;
 
 /// Set in the first byte of the bottom tag, and in no other tag's.
 const BOTTOM: u8 = 0x80;
@@ -202,7 +204,7 @@ pub(crate) fn parse_reply(body: &[u8]) -> Result<(RequestId, usize), ReplyError>
 }
 
 #[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_backtrace)]
+#[kernel::macros::kunit_tests(sp_tags)]
 mod tests {
     use super::*;
 

@@ -10,7 +10,14 @@
 //! node plus its chunks; a body that several pipes send, or that a REQ keeps for a resend, is shared
 //! behind a reference count and is memory once.
 
+pub(crate) mod queue;
+pub(crate) mod tags;
+
 use crate::address::Address;
+use crate::bytes::{
+    AppendError,
+    Source, //
+};
 use crate::ledger::Ledger;
 use crate::mem::{
     AllocError,
@@ -21,7 +28,7 @@ use crate::mem::{
     NoMemory,
     UniqueArc, //
 };
-use crate::pattern::backtrace::Tags;
+use tags::Tags;
 
 /// The largest contiguous piece of a body, in bytes: the largest size that the page allocator serves
 /// without reclaim becoming costly (order 3 of 4 KiB pages).
@@ -40,33 +47,11 @@ pub(crate) const HEAD: usize = 4 << 10;
 /// messages is bounded too.
 pub(crate) const OVERHEAD: usize = 192;
 
-/// Bytes of a tag.
-pub(crate) const TAG: usize = 4;
-
 /// A body above so many bytes is dropped neither in a callback nor under a lock.
 pub(crate) const FREE_MAX: usize = 64 << 10;
 
 /// How long a received message is at most, tags included, that is taken out of TCP in one piece, in bytes.
 pub(crate) const SMALL: usize = 16 << 10;
-
-/// Why bytes could not be appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AppendError {
-    /// Out of memory; nothing was taken from the source by this call.
-    NoMemory,
-    /// The source could not be read (a bad user pointer).
-    Fault,
-}
-
-/// Bytes on their way into a message: a user's buffer, a TCP segment, a slice in a test.
-pub(crate) trait Source {
-    /// Appends exactly `n` bytes to `to`, which has room for them.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError::Fault`] if they cannot be read.
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError>;
-}
 
 /// A body: bytes in chunks.
 ///
@@ -320,97 +305,6 @@ impl Drop for Message {
     }
 }
 
-/// A first-in first-out queue of messages whose operations never allocate and so never fail.
-///
-/// Two stacks linked through the messages themselves: pushes go to `inbox`, pops come from `outbox`,
-/// and an empty `outbox` is refilled by turning the inbox over, once per message.
-pub(crate) struct Queue {
-    inbox: Option<Msg>,
-    outbox: Option<Msg>,
-    len: usize,
-    bytes: usize,
-}
-
-impl Queue {
-    pub(crate) const fn new() -> Self {
-        Queue {
-            inbox: None,
-            outbox: None,
-            len: 0,
-            bytes: 0,
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The sum of what the program sees of the messages, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(crate) fn push(&mut self, mut msg: Msg) {
-        self.len = self.len.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(msg.user_len());
-        msg.next = self.inbox.take();
-        self.inbox = Some(msg);
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<Msg> {
-        self.turn();
-        let mut msg = self.outbox.take()?;
-        self.outbox = msg.next.take();
-        self.len = self.len.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(msg.user_len());
-        Some(msg)
-    }
-
-    /// The message that [`Self::pop`] would return.
-    pub(crate) fn front(&mut self) -> Option<&mut Message> {
-        self.turn();
-        self.outbox.as_deref_mut()
-    }
-
-    /// Takes the messages out that `keep` refuses, and returns them for the caller to drop.
-    pub(crate) fn purge(&mut self, mut keep: impl FnMut(&Message) -> bool) -> Queue {
-        let mut kept = Queue::new();
-        let mut gone = Queue::new();
-        while let Some(msg) = self.pop() {
-            if keep(&msg) {
-                kept.push(msg);
-            } else {
-                gone.push(msg);
-            }
-        }
-        *self = kept;
-        gone
-    }
-
-    fn turn(&mut self) {
-        if self.outbox.is_some() {
-            return;
-        }
-        let mut next = self.inbox.take();
-        while let Some(mut msg) = next {
-            next = msg.next.take();
-            msg.next = self.outbox.take();
-            self.outbox = Some(msg);
-        }
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // One by one: the links would otherwise be dropped by recursion.
-        while self.pop().is_some() {}
-    }
-}
-
 #[cfg(SP_KUNIT)]
 #[kernel::macros::kunit_tests(sp_message)]
 mod tests {
@@ -520,18 +414,10 @@ mod tests {
         Ok(bytes)
     }
 
-    /// A message with a body of `len` bytes, the first of which is `name`.
-    fn message(name: u8, len: usize) -> Result<Msg, AppendError> {
-        let mut bytes = arrived(len, len, 1)?;
-        if let Some(first) = bytes.head.first_mut() {
-            *first = name;
-        }
+    /// A message with a body of `len` bytes.
+    fn message(len: usize) -> Result<Msg, AppendError> {
+        let bytes = arrived(len, len, 1)?;
         Message::new(bytes, GFP_KERNEL).map_err(|_| AppendError::NoMemory)
-    }
-
-    /// The first byte of the next message.
-    fn pop(queue: &mut Queue) -> Option<u8> {
-        queue.pop()?.bytes().head().first().copied()
     }
 
     /// Lengths around those at which something changes.
@@ -649,7 +535,7 @@ mod tests {
 
     #[test]
     fn owned_shared_is_one_body() -> Result<(), AppendError> {
-        let mut msg = message(0, CHUNK + 9)?;
+        let mut msg = message(CHUNK + 9)?;
         msg.skip_tags(4);
         let before = (msg.skipped(), msg.user_len(), msg.charge());
         assert!(msg.bytes_mut().is_some());
@@ -671,85 +557,12 @@ mod tests {
     #[test]
     fn tags_skipped_are_charged_and_not_shown() -> Result<(), AppendError> {
         for (len, skip, user_len) in [(10, 0, 10), (10, 4, 6), (4, 4, 0), (3, 4, 0), (0, 4, 0)] {
-            let mut msg = message(0, len)?;
+            let mut msg = message(len)?;
             msg.skip_tags(skip);
             assert_eq!(msg.user_len(), user_len);
             assert_eq!(msg.skipped(), skip.min(len));
             assert_eq!(msg.charge(), len + OVERHEAD);
         }
-        Ok(())
-    }
-
-    #[test]
-    fn queue_pushed_and_popped_in_any_rhythm_keeps_the_order() -> Result<(), AppendError> {
-        let mut queue = Queue::new();
-        let (mut pushed, mut popped) = (0_u8, 0_u8);
-        // So many in, so many out, until both have been through most mixtures.
-        for (ins, outs) in [
-            (1, 1),
-            (3, 1),
-            (1, 2),
-            (4, 0),
-            (0, 3),
-            (2, 2),
-            (5, 1),
-            (1, 6),
-            (0, 1),
-        ] {
-            for _ in 0..ins {
-                pushed += 1;
-                queue.push(message(pushed, usize::from(pushed))?);
-            }
-            for _ in 0..outs {
-                let next = (popped < pushed).then_some(popped + 1);
-                let front = queue.front().and_then(|msg| msg.bytes().head().first());
-                assert_eq!(front.copied(), next);
-                assert_eq!(pop(&mut queue), next);
-                popped = next.unwrap_or(popped);
-            }
-            let bytes: usize = (popped + 1..=pushed).map(usize::from).sum();
-            assert_eq!(queue.bytes(), bytes);
-            assert_eq!(queue.is_empty(), popped == pushed);
-        }
-        assert!(queue.is_empty());
-        Ok(())
-    }
-
-    #[test]
-    fn queue_purged_keeps_the_order_of_both_parts() -> Result<(), AppendError> {
-        let mut queue = Queue::new();
-        for name in 1..=3 {
-            queue.push(message(name, 1)?);
-        }
-        // Some in each of the two stacks.
-        assert!(queue.front().is_some());
-        for name in 4..=8 {
-            queue.push(message(name, 2)?);
-        }
-        let odd = |msg: &Message| msg.bytes().head().first().is_some_and(|name| name % 2 == 1);
-        let mut gone = queue.purge(odd);
-        assert_eq!((queue.bytes(), gone.bytes()), (2 + 4, 1 + 6));
-        for name in [1, 3, 5, 7] {
-            assert_eq!(pop(&mut queue), Some(name));
-            assert_eq!(pop(&mut gone), Some(name + 1));
-        }
-        assert!(queue.is_empty() && gone.is_empty());
-        assert!(Queue::new().purge(odd).is_empty());
-        Ok(())
-    }
-
-    #[test]
-    fn long_queue_dropped_needs_no_stack() -> Result<(), NoMemory> {
-        // More than there would be room for if each dropped the next.
-        const LONG: usize = 600;
-        let mut queue = Queue::new();
-        for nth in 0..LONG {
-            queue.push(Message::new(Bytes::new(), GFP_KERNEL)?);
-            if nth == 0 {
-                assert!(queue.front().is_some());
-            }
-        }
-        drop(queue);
         Ok(())
     }
 }

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A queue of messages.
+
+use super::{
+    Message,
+    Msg, //
+};
+
+/// A first-in first-out queue of messages whose operations never allocate and so never fail.
+///
+/// Two stacks linked through the messages themselves: pushes go to `inbox`, pops come from `outbox`,
+/// and an empty `outbox` is refilled by turning the inbox over, once per message.
+pub(crate) struct Queue {
+    inbox: Option<Msg>,
+    outbox: Option<Msg>,
+    len: usize,
+    bytes: usize,
+}
+
+impl Queue {
+    pub(crate) const fn new() -> Self {
+        Queue {
+            inbox: None,
+            outbox: None,
+            len: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The sum of what the program sees of the messages, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn push(&mut self, mut msg: Msg) {
+        self.len = self.len.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(msg.user_len());
+        msg.next = self.inbox.take();
+        self.inbox = Some(msg);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Msg> {
+        self.turn();
+        let mut msg = self.outbox.take()?;
+        self.outbox = msg.next.take();
+        self.len = self.len.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(msg.user_len());
+        Some(msg)
+    }
+
+    /// The message that [`Self::pop`] would return.
+    pub(crate) fn front(&mut self) -> Option<&mut Message> {
+        self.turn();
+        self.outbox.as_deref_mut()
+    }
+
+    /// Takes the messages out that `keep` refuses, and returns them for the caller to drop.
+    pub(crate) fn purge(&mut self, mut keep: impl FnMut(&Message) -> bool) -> Queue {
+        let mut kept = Queue::new();
+        let mut gone = Queue::new();
+        while let Some(msg) = self.pop() {
+            if keep(&msg) {
+                kept.push(msg);
+            } else {
+                gone.push(msg);
+            }
+        }
+        *self = kept;
+        gone
+    }
+
+    fn turn(&mut self) {
+        if self.outbox.is_some() {
+            return;
+        }
+        let mut next = self.inbox.take();
+        while let Some(mut msg) = next {
+            next = msg.next.take();
+            msg.next = self.outbox.take();
+            self.outbox = Some(msg);
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // One by one: the links would otherwise be dropped by recursion.
+        while self.pop().is_some() {}
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_queue)]
+mod tests {
+    use super::*;
+    use crate::bytes::{AppendError, Slice};
+    use crate::mem::{NoMemory, GFP_KERNEL};
+    use crate::message::Bytes;
+
+    /// A message with a body of `len` bytes, the first of which is `name`.
+    fn message(name: u8, len: usize) -> Result<Msg, AppendError> {
+        let body = [name; 32];
+        let mut bytes = Bytes::new();
+        bytes.append(&mut Slice(&body), len, len, GFP_KERNEL)?;
+        Message::new(bytes, GFP_KERNEL).map_err(|_| AppendError::NoMemory)
+    }
+
+    /// The first byte of the next message.
+    fn pop(queue: &mut Queue) -> Option<u8> {
+        queue.pop()?.bytes().head().first().copied()
+    }
+
+    #[test]
+    fn any_pushed_and_popped_in_any_rhythm_keeps_the_order() -> Result<(), AppendError> {
+        let mut queue = Queue::new();
+        let (mut pushed, mut popped) = (0_u8, 0_u8);
+        // So many in, so many out, until both have been through most mixtures.
+        for (ins, outs) in [
+            (1, 1),
+            (3, 1),
+            (1, 2),
+            (4, 0),
+            (0, 3),
+            (2, 2),
+            (5, 1),
+            (1, 6),
+            (0, 1),
+        ] {
+            for _ in 0..ins {
+                pushed += 1;
+                queue.push(message(pushed, usize::from(pushed))?);
+            }
+            for _ in 0..outs {
+                let next = (popped < pushed).then_some(popped + 1);
+                let front = queue.front().and_then(|msg| msg.bytes().head().first());
+                assert_eq!(front.copied(), next);
+                assert_eq!(pop(&mut queue), next);
+                popped = next.unwrap_or(popped);
+            }
+            let bytes: usize = (popped + 1..=pushed).map(usize::from).sum();
+            assert_eq!(queue.bytes(), bytes);
+            assert_eq!(queue.is_empty(), popped == pushed);
+        }
+        assert!(queue.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn any_purged_keeps_the_order_of_both_parts() -> Result<(), AppendError> {
+        let mut queue = Queue::new();
+        for name in 1..=3 {
+            queue.push(message(name, 1)?);
+        }
+        // Some in each of the two stacks.
+        assert!(queue.front().is_some());
+        for name in 4..=8 {
+            queue.push(message(name, 2)?);
+        }
+        let odd = |msg: &Message| msg.bytes().head().first().is_some_and(|name| name % 2 == 1);
+        let mut gone = queue.purge(odd);
+        assert_eq!((queue.bytes(), gone.bytes()), (2 + 4, 1 + 6));
+        for name in [1, 3, 5, 7] {
+            assert_eq!(pop(&mut queue), Some(name));
+            assert_eq!(pop(&mut gone), Some(name + 1));
+        }
+        assert!(queue.is_empty() && gone.is_empty());
+        assert!(Queue::new().purge(odd).is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn long_queue_dropped_needs_no_stack() -> Result<(), NoMemory> {
+        // More than there would be room for if each dropped the next.
+        const LONG: usize = 600;
+        let mut queue = Queue::new();
+        for nth in 0..LONG {
+            queue.push(Message::new(Bytes::new(), GFP_KERNEL)?);
+            if nth == 0 {
+                assert!(queue.front().is_some());
+            }
+        }
+        drop(queue);
+        Ok(())
+    }
+}
