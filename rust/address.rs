@@ -159,6 +159,15 @@ impl Address {
         }
     }
 
+    /// Whether it takes an IPv6 socket; `None` if it is no address.
+    pub(crate) fn is_v6(&self) -> Option<bool> {
+        match self {
+            Address::V4 { .. } => Some(false),
+            Address::V6 { .. } => Some(true),
+            Address::Unspec => None,
+        }
+    }
+
     /// Whether it is one of fe80::/10, which mean nothing without an interface.
     pub(crate) fn is_link_local(&self) -> bool {
         match self {

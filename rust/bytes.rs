@@ -39,6 +39,12 @@ pub(crate) trait Input: Source {
 
     /// Takes bytes from the front until `to` is full or none are left, and returns how many.
     fn read(&mut self, to: &mut [u8]) -> usize;
+
+    /// Drops up to `n` bytes from the front, and returns how many.
+    fn skip(&mut self, n: usize) -> usize;
+
+    /// Takes the last `n` bytes back that were taken from here.
+    fn put_back(&mut self, n: usize);
 }
 
 /// No bytes.
@@ -66,19 +72,42 @@ impl Input for Empty {
     fn read(&mut self, _to: &mut [u8]) -> usize {
         0
     }
+
+    fn skip(&mut self, _n: usize) -> usize {
+        0
+    }
+
+    fn put_back(&mut self, _n: usize) {}
 }
 
 /// A slice that arrives, for the suites.
 #[cfg(SP_KUNIT)]
-pub(crate) struct Slice<'a>(pub(crate) &'a [u8]);
+pub(crate) struct Slice<'a> {
+    all: &'a [u8],
+    at: usize,
+    /// So many bytes find room behind these where they come from.
+    pub(crate) room: usize,
+}
+
+#[cfg(SP_KUNIT)]
+impl<'a> Slice<'a> {
+    pub(crate) fn new(all: &'a [u8]) -> Self {
+        let (at, room) = (0, 0);
+        Slice { all, at, room }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.all.split_at(self.at).1
+    }
+}
 
 #[cfg(SP_KUNIT)]
 impl Source for Slice<'_> {
     fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-        let (now, later) = self.0.split_at_checked(n).ok_or(AppendError::Fault)?;
+        let (now, _) = self.rest().split_at_checked(n).ok_or(AppendError::Fault)?;
         to.extend_from_slice(now, crate::mem::GFP_KERNEL)
             .map_err(|_| AppendError::NoMemory)?;
-        self.0 = later;
+        self.at += n;
         Ok(())
     }
 }
@@ -86,22 +115,33 @@ impl Source for Slice<'_> {
 #[cfg(SP_KUNIT)]
 impl Input for Slice<'_> {
     fn remaining(&self) -> usize {
-        self.0.len()
+        self.rest().len()
     }
 
     fn available(&self) -> usize {
-        self.0.len()
+        self.rest().len()
     }
 
-    fn cramped(&self, _missing: usize) -> bool {
-        true
+    fn cramped(&self, missing: usize) -> bool {
+        missing > self.room
     }
 
     fn read(&mut self, to: &mut [u8]) -> usize {
-        let n = to.len().min(self.0.len());
-        let (now, later) = self.0.split_at(n);
-        to.split_at_mut(n).0.copy_from_slice(now);
-        self.0 = later;
+        let n = to.len().min(self.remaining());
+        to.split_at_mut(n)
+            .0
+            .copy_from_slice(self.rest().split_at(n).0);
+        self.at += n;
         n
+    }
+
+    fn skip(&mut self, n: usize) -> usize {
+        let n = n.min(self.remaining());
+        self.at += n;
+        n
+    }
+
+    fn put_back(&mut self, n: usize) {
+        self.at -= n;
     }
 }

@@ -3,7 +3,7 @@
 //! Socket options: the integers of level SOL_SP with their ranges and defaults, their values on one
 //! socket, and which options of other levels there are.
 
-use crate::pattern::Priorities;
+use crate::time::Millis;
 use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -18,19 +18,11 @@ const UNLIMITED: i32 = 0x7fff_f000;
 /// kept from anybody's buffers.
 const UNPRIVILEGED: i32 = 64 << 20;
 
-/// Every socket type.
-const ALL: &[u32] = &[
-    uapi::SOCK_REQ,
-    uapi::SOCK_REP,
-    uapi::SOCK_PUB,
-    uapi::SOCK_SUB,
-];
-
 /// One option.
 struct Spec {
     name: u32,
-    /// The socket types that have it.
-    types: &'static [u32],
+    /// Not every socket type has it.
+    special: bool,
     min: i32,
     max: i32,
     default: i32,
@@ -41,7 +33,7 @@ const SPECS: [Spec; 8] = [
     // Milliseconds, 0 and below: never. A minute as in nanomsg and nng.
     Spec {
         name: uapi::SP_REQ_RESEND_IVL,
-        types: &[uapi::SOCK_REQ],
+        special: true,
         min: i32::MIN,
         max: i32::MAX,
         default: 60_000,
@@ -49,7 +41,7 @@ const SPECS: [Spec; 8] = [
     // Milliseconds, to an hour. The default is nanomsg's.
     Spec {
         name: uapi::SP_RECONNECT_IVL,
-        types: ALL,
+        special: false,
         min: 1,
         max: 3_600_000,
         default: 100,
@@ -57,7 +49,7 @@ const SPECS: [Spec; 8] = [
     // Milliseconds, 0: the interval does not grow.
     Spec {
         name: uapi::SP_RECONNECT_IVL_MAX,
-        types: ALL,
+        special: false,
         min: 0,
         max: 3_600_000,
         default: 0,
@@ -65,7 +57,7 @@ const SPECS: [Spec; 8] = [
     // Bytes, -1: no limit. By default what is sent is also received.
     Spec {
         name: uapi::SP_RCVMAXSIZE,
-        types: ALL,
+        special: false,
         min: -1,
         max: UNLIMITED,
         default: 16 << 20,
@@ -73,7 +65,7 @@ const SPECS: [Spec; 8] = [
     // Bytes, -1: no limit.
     Spec {
         name: uapi::SP_SNDMAXSIZE,
-        types: ALL,
+        special: false,
         min: -1,
         max: UNLIMITED,
         default: 16 << 20,
@@ -81,7 +73,7 @@ const SPECS: [Spec; 8] = [
     // Tags. The default is nanomsg's.
     Spec {
         name: uapi::SP_MAXTTL,
-        types: &[uapi::SOCK_REP],
+        special: true,
         min: 1,
         max: 255,
         default: 8,
@@ -89,30 +81,38 @@ const SPECS: [Spec; 8] = [
     // Ranks, 1 is the first. The defaults and the range are nanomsg's.
     Spec {
         name: uapi::SP_SNDPRIO,
-        types: &[uapi::SOCK_REQ],
+        special: true,
         min: 1,
         max: 16,
         default: 8,
     },
     Spec {
         name: uapi::SP_RCVPRIO,
-        types: &[uapi::SOCK_REP, uapi::SOCK_SUB],
+        special: true,
         min: 1,
         max: 16,
         default: 8,
     },
 ];
 
+/// Who comes first, of the peers of an endpoint and those of others.
+#[derive(Clone, Copy)]
+pub(crate) struct Priorities {
+    pub(crate) send: u8,
+    pub(crate) receive: u8,
+}
+
 /// The values on one socket. They can be read without a lock; a change is seen by the next use.
 pub(crate) struct Options {
-    socket_type: u32,
+    /// The special ones that this type of socket has.
+    special: &'static [u32],
     values: [Atomic<i32>; SPECS.len()],
 }
 
 impl Options {
-    pub(crate) fn new(socket_type: u32) -> Self {
+    pub(crate) fn new(special: &'static [u32]) -> Self {
         Options {
-            socket_type,
+            special,
             values: SPECS.map(|spec| Atomic::new(spec.default)),
         }
     }
@@ -139,7 +139,7 @@ impl Options {
 
     fn own(&self, name: u32) -> Result<(&'static Spec, &Atomic<i32>)> {
         self.find(name)
-            .filter(|(spec, _)| spec.types.contains(&self.socket_type))
+            .filter(|(spec, _)| !spec.special || self.special.contains(&spec.name))
             .ok_or(ENOPROTOOPT)
     }
 
@@ -170,10 +170,10 @@ impl Options {
         self.size(uapi::SP_SNDMAXSIZE)
     }
 
-    /// The resend interval in milliseconds; `None` is never.
-    pub(crate) fn resend_interval(&self) -> Option<u64> {
+    /// The resend interval; `None` is never.
+    pub(crate) fn resend_interval(&self) -> Option<Millis> {
         let ms = u64::try_from(self.value(uapi::SP_REQ_RESEND_IVL)).ok()?;
-        (ms > 0).then_some(ms)
+        (ms > 0).then_some(Millis(ms))
     }
 
     /// The reconnect interval and what it may grow to, in milliseconds.
@@ -286,34 +286,25 @@ pub(crate) fn scope(level: u32, name: u32) -> Option<Scope> {
 mod tests {
     use super::*;
 
-    /// Each option, and the options of a socket of each type that has it.
+    /// Each option, and the options of a socket that has it.
     fn having() -> impl Iterator<Item = (&'static Spec, Options)> {
-        SPECS
-            .iter()
-            .flat_map(|spec| spec.types.iter().map(move |of| (spec, Options::new(*of))))
+        const ALL: &[u32] = &[
+            uapi::SP_REQ_RESEND_IVL,
+            uapi::SP_MAXTTL,
+            uapi::SP_SNDPRIO,
+            uapi::SP_RCVPRIO,
+        ];
+        SPECS.iter().map(|spec| (spec, Options::new(ALL)))
     }
 
     #[test]
     fn other_types_do_not_have_it_and_what_counts_is_the_default() {
         for spec in &SPECS {
-            for of in ALL.iter().filter(|of| !spec.types.contains(of)) {
-                let options = Options::new(*of);
-                assert_eq!(options.get(spec.name), Err(ENOPROTOOPT));
-                assert_eq!(options.set(spec.name, spec.default), Err(ENOPROTOOPT));
-                assert_eq!(options.value(spec.name), spec.default);
-            }
+            let options = Options::new(&[]);
+            assert_eq!(options.get(spec.name).is_err(), spec.special);
+            assert_eq!(options.set(spec.name, spec.default).is_err(), spec.special);
+            assert_eq!(options.value(spec.name), spec.default);
         }
-        let own = |of| SPECS.iter().filter(|spec| spec.types.contains(&of)).count();
-        assert_eq!(
-            [
-                uapi::SOCK_REQ,
-                uapi::SOCK_REP,
-                uapi::SOCK_PUB,
-                uapi::SOCK_SUB
-            ]
-            .map(own),
-            [6, 6, 4, 5]
-        );
     }
 
     #[test]
@@ -362,7 +353,7 @@ mod tests {
 
     #[test]
     fn no_limit_is_the_largest_length() -> Result {
-        let options = Options::new(uapi::SOCK_REQ);
+        let options = Options::new(&[uapi::SP_REQ_RESEND_IVL]);
         options.set(uapi::SP_RCVMAXSIZE, -1)?;
         assert_eq!(options.rcvmaxsize(), 0x7fff_f000);
         options.set(uapi::SP_RCVMAXSIZE, 0)?;
@@ -390,8 +381,13 @@ mod tests {
 
     #[test]
     fn resend_zero_and_below_is_never() -> Result {
-        let options = Options::new(uapi::SOCK_REQ);
-        for (value, interval) in [(1, Some(1)), (0, None), (-1, None), (i32::MIN, None)] {
+        let options = Options::new(&[uapi::SP_REQ_RESEND_IVL]);
+        for (value, interval) in [
+            (1, Some(Millis(1))),
+            (0, None),
+            (-1, None),
+            (i32::MIN, None),
+        ] {
             options.set(uapi::SP_REQ_RESEND_IVL, value)?;
             assert_eq!(options.resend_interval(), interval);
         }

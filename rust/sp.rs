@@ -85,6 +85,7 @@ mod bytes;
 mod caller;
 mod endpoint;
 mod error;
+mod ids;
 mod ledger;
 mod mem;
 mod message;
@@ -95,6 +96,7 @@ mod pattern;
 mod pipe;
 mod socket;
 mod stats;
+mod time;
 mod uapi;
 mod wire;
 

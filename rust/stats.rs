@@ -1,27 +1,132 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a socket counts.
+//! What a socket counts, and why a message is not delivered: the one table from a reason to its counter,
+//! to its field in `struct sp_info` (whose comments tell the meanings) and its column in `/proc/net/sp`.
 
-/// The counters of one socket; the meanings are those of `struct sp_info` in the uapi header.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) rx_msgs: u64,
-    pub(crate) rx_bytes: u64,
-    pub(crate) tx_msgs: u64,
-    pub(crate) tx_bytes: u64,
-    pub(crate) rx_filtered: u64,
-    pub(crate) rx_stale: u64,
-    pub(crate) rx_malformed: u64,
-    pub(crate) rx_ttl: u64,
-    pub(crate) rx_oversize: u64,
-    pub(crate) rx_partial: u64,
-    pub(crate) tx_dropped: u64,
-    pub(crate) tx_no_peer: u64,
-    pub(crate) resends: u64,
-    pub(crate) bad_greetings: u64,
-    pub(crate) pipe_ups: u64,
-    pub(crate) pipe_downs: u64,
-    pub(crate) reconnects: u64,
+use crate::uapi::sp_info;
+
+macro_rules! counters {
+    ($($name:ident: $field:ident, $column:literal;)*) => {
+        /// A counter of a socket.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Counter {
+            $($name),*
+        }
+
+        /// The names of all of them, each behind a blank.
+        macro_rules! counter_columns {
+            () => {
+                concat!($(" ", $column),*)
+            };
+        }
+        pub(crate) use counter_columns;
+
+        const ALL: [Counter; [$(Counter::$name),*].len()] = [$(Counter::$name),*];
+
+        impl Counters {
+            pub(crate) fn fill(&self, info: &mut sp_info) {
+                $(info.$field = self.get(Counter::$name);)*
+            }
+        }
+    };
+}
+
+counters! {
+    RxMsgs: sp_rx_msgs, "rx_msgs";
+    RxBytes: sp_rx_bytes, "rx_bytes";
+    TxMsgs: sp_tx_msgs, "tx_msgs";
+    TxBytes: sp_tx_bytes, "tx_bytes";
+    RxQueued: sp_rx_queued, "rx_queued";
+    TxQueued: sp_tx_queued, "tx_queued";
+    RxFiltered: sp_rx_filtered, "rx_filtered";
+    RxStale: sp_rx_stale, "rx_stale";
+    RxMalformed: sp_rx_malformed, "rx_malformed";
+    RxTtl: sp_rx_ttl, "rx_ttl";
+    RxOversize: sp_rx_oversize, "rx_oversize";
+    RxPartial: sp_rx_partial, "rx_partial";
+    TxDropped: sp_tx_dropped, "tx_dropped";
+    TxNoPeer: sp_tx_no_peer, "tx_no_peer";
+    Resends: sp_resends, "resends";
+    BadGreetings: sp_bad_greetings, "bad_greetings";
+    PipeUps: sp_pipe_ups, "pipe_ups";
+    PipeDowns: sp_pipe_downs, "pipe_downs";
+    Reconnects: sp_reconnects, "reconnects";
+}
+
+/// Why a message, or a connection, is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The program has not asked for it.
+    Filtered,
+    /// It answers what nobody waits for any more, or asks what was asked.
+    Stale,
+    /// It is not what a peer of this type may send.
+    Malformed,
+    /// It has more tags than SP_MAXTTL.
+    TooManyTags,
+    /// It is longer than SP_RCVMAXSIZE.
+    Oversize,
+    /// It will not become whole.
+    Partial,
+    /// The peer's pipe is full.
+    Full,
+    /// There is no such peer.
+    NoPeer,
+    /// There is no memory to keep it.
+    NoMemory,
+    /// Not a greeting, or not of a peer for this type.
+    Greeting,
+}
+
+impl Reason {
+    fn counter(self) -> Option<Counter> {
+        match self {
+            Reason::Filtered => Some(Counter::RxFiltered),
+            Reason::Stale => Some(Counter::RxStale),
+            Reason::Malformed => Some(Counter::RxMalformed),
+            Reason::TooManyTags => Some(Counter::RxTtl),
+            Reason::Oversize => Some(Counter::RxOversize),
+            Reason::Partial => Some(Counter::RxPartial),
+            Reason::Full => Some(Counter::TxDropped),
+            Reason::NoPeer => Some(Counter::TxNoPeer),
+            Reason::NoMemory => None,
+            Reason::Greeting => Some(Counter::BadGreetings),
+        }
+    }
+}
+
+/// The counters of one socket.
+#[derive(Clone, Default)]
+pub(crate) struct Counters([u64; ALL.len()]);
+
+impl Counters {
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
+        // CAST: The number of a variant, below the length.
+        self.0.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add(&mut self, counter: Counter, n: u64) {
+        // CAST: As in `get`.
+        if let Some(count) = self.0.get_mut(counter as usize) {
+            *count = count.wrapping_add(n);
+        }
+    }
+
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts what is thrown away.
+    pub(crate) fn discarded(&mut self, why: Reason) {
+        if let Some(counter) = why.counter() {
+            self.count(counter);
+        }
+    }
+
+    /// All of them, in the order of the columns.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().copied()
+    }
 }
 
 /// One more.

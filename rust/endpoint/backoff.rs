@@ -20,7 +20,15 @@
 //! Pure: the settings and the randomness are arguments, so options may change between the waits, and also
 //! during one: what is remembered is how often the range has doubled and not how long it is.
 
-/// The waits of one dialer. Times are in milliseconds.
+/// SP_RECONNECT_IVL and SP_RECONNECT_IVL_MAX, in milliseconds. The latter means something only above the
+/// former.
+#[derive(Clone, Copy)]
+pub(crate) struct Reconnect {
+    pub(crate) ivl: u32,
+    pub(crate) max: u32,
+}
+
+/// The waits of one dialer.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     /// How often the range has doubled for the wait under way, and for the one after it.

@@ -2,7 +2,17 @@
 
 //! A listener: one address that others connect to, and the work that accepts them.
 
+use super::{
+    Endpoints,
+    Host,
+    Plan, //
+};
 use crate::address::Address;
+use crate::ids::{
+    EndpointId,
+    PipeName, //
+};
+use crate::mem::NO_SLEEP;
 use crate::net::stream::{
     ListenEvents,
     TcpListener, //
@@ -11,10 +21,9 @@ use crate::net::work::{
     self,
     Lane, //
 };
-use crate::pattern::{
-    PipeId,
-    Priorities, //
-};
+use crate::options::Priorities;
+use crate::pipe::End;
+use crate::time::Millis;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,
@@ -27,11 +36,18 @@ use kernel::workqueue::{
     WorkItem, //
 };
 
+/// How many connections are accepted before others get their turn on the workqueue.
+const ACCEPT_BATCH: usize = 64;
+
+/// How soon to try again to accept for what there was no memory. Each try may have the cgroup's memory
+/// reclaimed.
+const ACCEPT_DELAY: Millis = Millis(100);
+
 /// How many of a listener's connections may be without a good greeting.
 const GREETING_MAX: usize = 1024;
 
 /// What became of the connections that wait at a listener.
-pub(crate) enum Accepted {
+enum Accepted {
     /// There is nothing more to do now.
     All,
     /// Others should get their turn first.
@@ -40,19 +56,12 @@ pub(crate) enum Accepted {
     Busy,
 }
 
-/// Who takes the connections of a listener.
-pub(crate) trait Accepts: Send + Sync + Sized + 'static {
-    /// Some wait at listener `endpoint`. In task context. Waits for the endpoints only if it is to be
-    /// `patient`.
-    fn accept(this: &Arc<Self>, endpoint: u64, patient: bool) -> Accepted;
-}
-
 /// Hears that connections wait, where nothing can be done about it, and accepts them in a work. It may
 /// still run, and finds no listener, after that was closed.
 #[pin_data]
-pub(crate) struct Acceptor<S: Accepts> {
+pub(crate) struct Acceptor<S: Host> {
     owner: Arc<S>,
-    endpoint: u64,
+    endpoint: EndpointId,
     #[pin]
     work: Work<Acceptor<S>>,
     #[pin]
@@ -64,15 +73,15 @@ pub(crate) struct Acceptor<S: Accepts> {
 const PATIENT: u64 = 1;
 
 impl_has_work! {
-    impl{S: Accepts} HasWork<Acceptor<S>> for Acceptor<S> { self.work }
-    impl{S: Accepts} HasWork<Acceptor<S>, PATIENT> for Acceptor<S> { self.patient }
+    impl{S: Host} HasWork<Acceptor<S>> for Acceptor<S> { self.work }
+    impl{S: Host} HasWork<Acceptor<S>, PATIENT> for Acceptor<S> { self.patient }
 }
 
-impl<S: Accepts> Acceptor<S> {
+impl<S: Host> Acceptor<S> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(owner: Arc<S>, endpoint: u64) -> Result<Arc<Self>> {
+    pub(crate) fn new(owner: Arc<S>, endpoint: EndpointId) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 owner,
@@ -90,11 +99,11 @@ impl<S: Accepts> Acceptor<S> {
     }
 }
 
-impl<S: Accepts> WorkItem for Acceptor<S> {
+impl<S: Host> WorkItem for Acceptor<S> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        match S::accept(&this.owner, this.endpoint, false) {
+        match accept(&this.owner, this.endpoint, false) {
             Accepted::All => {}
             Accepted::Some => this.kick(),
             Accepted::Busy => work::enqueue::<_, PATIENT>(Lane::Patient, this),
@@ -102,40 +111,40 @@ impl<S: Accepts> WorkItem for Acceptor<S> {
     }
 }
 
-impl<S: Accepts> WorkItem<PATIENT> for Acceptor<S> {
+impl<S: Host> WorkItem<PATIENT> for Acceptor<S> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        match S::accept(&this.owner, this.endpoint, true) {
+        match accept(&this.owner, this.endpoint, true) {
             Accepted::All => {}
             Accepted::Some | Accepted::Busy => this.kick(),
         }
     }
 }
 
-impl<S: Accepts> ListenEvents for Acceptor<S> {
+impl<S: Host> ListenEvents for Acceptor<S> {
     fn incoming(this: ArcBorrow<'_, Self>) {
         Arc::from(this).kick();
     }
 }
 
-pub(crate) struct Listener<S: Accepts> {
-    pub(crate) endpoint: u64,
+pub(crate) struct Listener<S: Host> {
+    pub(crate) endpoint: EndpointId,
     /// Those of its pipes.
-    pub(crate) priorities: Priorities,
+    priorities: Priorities,
     pub(crate) address: Address,
     pub(crate) tcp: TcpListener<Acceptor<S>>,
     acceptor: Arc<Acceptor<S>>,
     /// Accepting failed for want of memory, and TCP will not report those connections again.
-    pub(crate) retry: bool,
-    /// The last connections accepted, in a ring, each with a number that is not used again.
-    recent: KVec<(PipeId, u64)>,
+    retry: bool,
+    /// The last connections accepted, in a ring.
+    recent: KVec<PipeName>,
     oldest: usize,
 }
 
-impl<S: Accepts> Listener<S> {
+impl<S: Host> Listener<S> {
     pub(crate) fn new(
-        endpoint: u64,
+        endpoint: EndpointId,
         priorities: Priorities,
         address: Address,
         tcp: TcpListener<Acceptor<S>>,
@@ -154,7 +163,7 @@ impl<S: Accepts> Listener<S> {
     }
 
     /// Tries again what failed for want of memory.
-    pub(crate) fn try_again(&mut self) {
+    pub(super) fn try_again(&mut self) {
         if core::mem::replace(&mut self.retry, false) {
             self.acceptor.kick();
         }
@@ -166,13 +175,13 @@ impl<S: Accepts> Listener<S> {
     /// # Errors
     ///
     /// `ENOMEM`; the connection should be dropped then.
-    pub(crate) fn accepted(&mut self, pipe: PipeId, serial: u64) -> Result<Option<(PipeId, u64)>> {
+    fn accepted(&mut self, pipe: PipeName) -> Result<Option<PipeName>> {
         if self.recent.len() < GREETING_MAX {
-            self.recent.push((pipe, serial), GFP_KERNEL)?;
+            self.recent.push(pipe, GFP_KERNEL)?;
             return Ok(None);
         }
         let slot = self.recent.get_mut(self.oldest).ok_or(EINVAL)?;
-        let overdue = core::mem::replace(slot, (pipe, serial));
+        let overdue = core::mem::replace(slot, pipe);
         self.oldest = self.oldest.wrapping_add(1) % GREETING_MAX;
         Ok(Some(overdue))
     }
@@ -181,4 +190,81 @@ impl<S: Accepts> Listener<S> {
     pub(crate) fn close(self) {
         drop(self.tcp);
     }
+}
+
+/// Takes the connections that wait at listener `endpoint`. In task context. Waits for the endpoints only if
+/// it is to be `patient`.
+fn accept<H: Host>(host: &Arc<H>, endpoint: EndpointId, patient: bool) -> Accepted {
+    for _ in 0..ACCEPT_BATCH {
+        let endpoints = match patient {
+            true => Some(host.endpoints().lock()),
+            false => host.endpoints().try_lock(),
+        };
+        let Some(mut endpoints) = endpoints else {
+            return Accepted::Busy;
+        };
+        if host.turns_away() {
+            // They wait in TCP's queue until the program has read something.
+            if let Some(listener) = endpoints.listener(endpoint) {
+                listener.retry = true;
+            }
+            return Accepted::All;
+        }
+        let Endpoints {
+            listeners,
+            template,
+            serials,
+            ..
+        } = &mut *endpoints;
+        let Some(listener) = listeners.iter_mut().find(|l| l.endpoint == endpoint) else {
+            return Accepted::All;
+        };
+        let tcp = match listener.tcp.accept(host.sk()) {
+            Ok(tcp) => tcp,
+            Err(e) if e == EAGAIN => return Accepted::All,
+            // Not a connection for us: on to the next.
+            Err(e) if e == ECONNABORTED => continue,
+            // The listener was closed from outside, and stays so.
+            Err(e) if e == EINVAL => return Accepted::All,
+            Err(_) => {
+                listener.retry = true;
+                drop(endpoints);
+                host.reclaim();
+                H::attend_in(host, ACCEPT_DELAY);
+                return Accepted::All;
+            }
+        };
+        let peer = tcp.peer().and_then(Address::of);
+        let stream = tcp.stream().clone();
+        // It may have waited to be accepted while the program went on setting options.
+        template.prepare(&stream);
+        let plan = Plan {
+            endpoint,
+            priorities: listener.priorities,
+            serial: serials.next(),
+            peer: peer.unwrap_or(Address::Unspec),
+            stream,
+            tcp: Some(tcp),
+        };
+        // Where there is no memory for a pipe the connection is dropped, and its peer dials again.
+        let Ok(pipe) = H::make_pipe(host, plan, NO_SLEEP) else {
+            drop(endpoints);
+            host.reclaim();
+            continue;
+        };
+        let overdue = listener.accepted(pipe.name);
+        // Still under the mutex, so that closing cannot end the pipe before it is attached.
+        let attached = pipe.attach();
+        drop(endpoints);
+        match overdue {
+            Ok(overdue) if attached.is_ok() => {
+                pipe.kick();
+                if let Some(name) = overdue {
+                    host.overdue(name);
+                }
+            }
+            Ok(_) | Err(_) => pipe.end(End::Closed),
+        }
+    }
+    Accepted::Some
 }

@@ -9,6 +9,7 @@
 //! A dialer *fails* from the end of a connection or of an attempt until a connection has been up for a
 //! while: a peer that greets and hangs up costs as much as one that refuses.
 
+use crate::time::Millis;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Atomic,
@@ -16,8 +17,8 @@ use kernel::sync::atomic::{
 };
 use kernel::sync::Arc;
 
-/// For how long a connection must have been up, in milliseconds, for its dialer to be counted no more.
-pub(crate) const SETTLED: u64 = 1000;
+/// For how long a connection must have been up for its dialer to be counted no more.
+pub(crate) const SETTLED: Millis = Millis(1000);
 
 /// The dials of a user are that many microseconds apart, on average, ...
 const STEP: u64 = 4000;
@@ -27,8 +28,8 @@ const STEP: u64 = 4000;
 const COST: u64 = 4;
 const FEW: u64 = 25;
 
-/// How soon a dialer that waits because of others looks again whether it still has to, in milliseconds.
-pub(crate) const LOOK_AGAIN: u64 = 5000;
+/// How soon a dialer that waits because of others looks again whether it still has to.
+pub(super) const LOOK_AGAIN: Millis = Millis(5000);
 
 /// A dial that seems to take longer, in microseconds, was interrupted.
 const COST_MAX: u64 = 50_000;
@@ -61,18 +62,18 @@ impl Pace {
         self.cost.store(mean, Relaxed);
     }
 
-    /// How long a dialer that fails has to wait, as things are now, in milliseconds. `random` is 32 random
-    /// bits, the same for one wait.
+    /// How long a dialer that fails has to wait, as things are now. `random` is 32 random bits, the same for
+    /// one wait.
     ///
     /// It draws from a range as long as its mean, so that those that fail in step are spread evenly.
-    pub(crate) fn wait(&self, random: u32) -> u64 {
+    pub(crate) fn wait(&self, random: u32) -> Millis {
         let failing = u64::from(self.failing.load(Relaxed));
         let few = failing.min(FEW).saturating_mul(STEP);
         let step = STEP.max(self.cost.load(Relaxed).saturating_mul(COST));
         let others = failing.saturating_sub(FEW).saturating_mul(step);
         let mean = few.saturating_add(others) / 1000;
         let drawn = mean.saturating_mul(u64::from(random)) >> 32;
-        (mean / 2).saturating_add(drawn)
+        Millis((mean / 2).saturating_add(drawn))
     }
 }
 
@@ -113,19 +114,19 @@ mod tests {
         for _ in 0..100 {
             pace.spent(10_000);
         }
-        assert_eq!(pace.wait(0), 32);
-        assert!(pace.wait(u32::MAX) < 100);
+        assert_eq!(pace.wait(0).0, 32);
+        assert!(pace.wait(u32::MAX).0 < 100);
         Ok(())
     }
 
     #[test]
     fn many_failing_keep_to_the_rate() -> Result {
         let (pace, failing) = failing(1000)?;
-        assert_eq!(pace.wait(0), 2000);
-        assert_eq!(pace.wait(1 << 31), 4000);
-        assert_eq!(pace.wait(u32::MAX), 5999);
+        assert_eq!(pace.wait(0).0, 2000);
+        assert_eq!(pace.wait(1 << 31).0, 4000);
+        assert_eq!(pace.wait(u32::MAX).0, 5999);
         drop(failing);
-        assert_eq!(pace.wait(u32::MAX), 0);
+        assert_eq!(pace.wait(u32::MAX).0, 0);
         Ok(())
     }
 
@@ -136,11 +137,11 @@ mod tests {
             pace.spent(10_000);
         }
         // 25 of 4 ms, 100 of 40 ms.
-        assert!((4090..=4100).contains(&pace.wait(1 << 31)));
+        assert!((4090..=4100).contains(&pace.wait(1 << 31).0));
         for _ in 0..100 {
             pace.spent(20);
         }
-        assert_eq!(pace.wait(1 << 31), 500);
+        assert_eq!(pace.wait(1 << 31).0, 500);
         Ok(())
     }
 }

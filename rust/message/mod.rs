@@ -189,14 +189,11 @@ enum Body {
 
 /// One message.
 ///
-/// As received, `body` starts with the tags and the program sees what follows `skip`; to be sent,
-/// `tags` go out before `body` and `skip` is zero.
+/// On the wire the `tags` are before the body; the program sees the body alone.
 pub(crate) struct Message {
     next: Option<Msg>,
-    /// Received: the backtrace that a reply needs. To be sent: what goes before the body.
     pub(crate) tags: Tags,
     body: Body,
-    skip: usize,
     /// Received: if it does not count for SO_RCVBUF, what it counts for instead.
     pub(crate) reserved: Option<Reserved>,
     /// Who sent it; `Address::Unspec` on the way out.
@@ -213,7 +210,16 @@ impl Message {
     ///
     /// [`NoMemory`].
     pub(crate) fn new(bytes: Bytes, flags: Flags) -> Result<Msg, NoMemory> {
-        Self::with(Body::Owned(bytes), Tags::new(), flags)
+        Self::tagged(bytes, Tags::new(), flags)
+    }
+
+    /// The same as it has arrived, with its tags.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`].
+    pub(crate) fn tagged(bytes: Bytes, tags: Tags, flags: Flags) -> Result<Msg, NoMemory> {
+        Self::with(Body::Owned(bytes), tags, flags)
     }
 
     /// A message to be sent with a body that others hold too.
@@ -225,12 +231,24 @@ impl Message {
         Self::with(Body::Shared(bytes), tags, flags)
     }
 
+    /// A message with this body, for the suites.
+    #[cfg(SP_KUNIT)]
+    pub(crate) fn of(body: &[u8], flags: Flags) -> Result<Msg, NoMemory> {
+        let mut source = crate::bytes::Slice::new(body);
+        let mut bytes = Bytes::new();
+        while bytes.len() < body.len() {
+            let rest = body.len() - bytes.len();
+            let appended = bytes.append(&mut source, rest, body.len(), flags);
+            appended.map_err(|_| NoMemory)?;
+        }
+        Self::new(bytes, flags)
+    }
+
     fn with(body: Body, tags: Tags, flags: Flags) -> Result<Msg, NoMemory> {
         let msg = Message {
             next: None,
             tags,
             body,
-            skip: 0,
             reserved: None,
             from: Address::Unspec,
         };
@@ -274,26 +292,19 @@ impl Message {
         Ok(shared)
     }
 
-    /// Hides the first `n` bytes of the body, its tags, from the program.
-    pub(crate) fn skip_tags(&mut self, n: usize) {
-        self.skip = n.min(self.bytes().len());
+    /// How long the body is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes().len()
     }
 
-    pub(crate) fn skipped(&self) -> usize {
-        self.skip
-    }
-
-    /// How many bytes the program sees.
-    pub(crate) fn user_len(&self) -> usize {
-        self.bytes().len().saturating_sub(self.skip)
+    /// How long it is on the wire with its tags, in bytes.
+    pub(crate) fn frame_len(&self) -> usize {
+        self.len().saturating_add(self.tags.as_bytes().len())
     }
 
     /// What this message counts for in a buffer, in bytes.
     pub(crate) fn charge(&self) -> usize {
-        self.bytes()
-            .len()
-            .saturating_add(self.tags.as_bytes().len())
-            .saturating_add(OVERHEAD)
+        self.frame_len().saturating_add(OVERHEAD)
     }
 }
 
@@ -536,15 +547,14 @@ mod tests {
     #[test]
     fn owned_shared_is_one_body() -> Result<(), AppendError> {
         let mut msg = message(CHUNK + 9)?;
-        msg.skip_tags(4);
-        let before = (msg.skipped(), msg.user_len(), msg.charge());
+        let before = (msg.len(), msg.charge());
         assert!(msg.bytes_mut().is_some());
         let one = msg.share(GFP_KERNEL).map_err(|_| AppendError::NoMemory)?;
         let two = msg.share(GFP_KERNEL).map_err(|_| AppendError::NoMemory)?;
         assert!(Arc::ptr_eq(&one, &two));
         assert!(core::ptr::eq(msg.bytes(), &*one));
         assert!(msg.bytes_mut().is_none());
-        assert_eq!((msg.skipped(), msg.user_len(), msg.charge()), before);
+        assert_eq!((msg.len(), msg.charge()), before);
         let copy = Message::sharing(one, Tags::new(), GFP_KERNEL);
         let copy = copy.map_err(|_| AppendError::NoMemory)?;
         assert!(core::ptr::eq(copy.bytes(), msg.bytes()));
@@ -555,14 +565,12 @@ mod tests {
     }
 
     #[test]
-    fn tags_skipped_are_charged_and_not_shown() -> Result<(), AppendError> {
-        for (len, skip, user_len) in [(10, 0, 10), (10, 4, 6), (4, 4, 0), (3, 4, 0), (0, 4, 0)] {
-            let mut msg = message(len)?;
-            msg.skip_tags(skip);
-            assert_eq!(msg.user_len(), user_len);
-            assert_eq!(msg.skipped(), skip.min(len));
-            assert_eq!(msg.charge(), len + OVERHEAD);
-        }
+    fn tags_are_charged_and_not_part_of_the_body() -> Result<(), AppendError> {
+        let mut msg = message(CHUNK + 9)?;
+        let before = msg.charge();
+        msg.tags = Tags::request(tags::RequestId::first(1));
+        assert_eq!((msg.len(), msg.frame_len()), (CHUNK + 9, CHUNK + 13));
+        assert_eq!(msg.charge(), before + 4);
         Ok(())
     }
 }

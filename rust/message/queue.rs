@@ -43,7 +43,7 @@ impl Queue {
 
     pub(crate) fn push(&mut self, mut msg: Msg) {
         self.len = self.len.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(msg.user_len());
+        self.bytes = self.bytes.saturating_add(msg.len());
         msg.next = self.inbox.take();
         self.inbox = Some(msg);
     }
@@ -53,7 +53,7 @@ impl Queue {
         let mut msg = self.outbox.take()?;
         self.outbox = msg.next.take();
         self.len = self.len.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(msg.user_len());
+        self.bytes = self.bytes.saturating_sub(msg.len());
         Some(msg)
     }
 
@@ -102,16 +102,11 @@ impl Drop for Queue {
 #[kernel::macros::kunit_tests(sp_queue)]
 mod tests {
     use super::*;
-    use crate::bytes::{AppendError, Slice};
     use crate::mem::{NoMemory, GFP_KERNEL};
-    use crate::message::Bytes;
 
-    /// A message with a body of `len` bytes, the first of which is `name`.
-    fn message(name: u8, len: usize) -> Result<Msg, AppendError> {
-        let body = [name; 32];
-        let mut bytes = Bytes::new();
-        bytes.append(&mut Slice(&body), len, len, GFP_KERNEL)?;
-        Message::new(bytes, GFP_KERNEL).map_err(|_| AppendError::NoMemory)
+    /// A message with a body of `len` bytes, each of which is `name`.
+    fn message(name: u8, len: usize) -> Result<Msg, NoMemory> {
+        Message::of([name; 32].get(..len).unwrap_or(&[]), GFP_KERNEL)
     }
 
     /// The first byte of the next message.
@@ -120,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn any_pushed_and_popped_in_any_rhythm_keeps_the_order() -> Result<(), AppendError> {
+    fn any_pushed_and_popped_in_any_rhythm_keeps_the_order() -> Result<(), NoMemory> {
         let mut queue = Queue::new();
         let (mut pushed, mut popped) = (0_u8, 0_u8);
         // So many in, so many out, until both have been through most mixtures.
@@ -155,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn any_purged_keeps_the_order_of_both_parts() -> Result<(), AppendError> {
+    fn any_purged_keeps_the_order_of_both_parts() -> Result<(), NoMemory> {
         let mut queue = Queue::new();
         for name in 1..=3 {
             queue.push(message(name, 1)?);
@@ -183,7 +178,7 @@ mod tests {
         const LONG: usize = 600;
         let mut queue = Queue::new();
         for nth in 0..LONG {
-            queue.push(Message::new(Bytes::new(), GFP_KERNEL)?);
+            queue.push(message(0, 0)?);
             if nth == 0 {
                 assert!(queue.front().is_some());
             }

@@ -33,6 +33,14 @@ impl Input for Segment<'_> {
     fn read(&mut self, to: &mut [u8]) -> usize {
         Segment::read(self, to)
     }
+
+    fn skip(&mut self, n: usize) -> usize {
+        Segment::skip(self, n)
+    }
+
+    fn put_back(&mut self, n: usize) {
+        Segment::put_back(self, n);
+    }
 }
 
 impl Source for SendCall<'_> {

@@ -9,6 +9,7 @@ use super::stream::Stream;
 use crate::mem::accounted;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::task::Poll;
 use kernel::alloc::Flags;
 use kernel::error::to_result;
 use kernel::ffi::c_int;
@@ -312,7 +313,7 @@ impl SkRef {
         whom: Waiters,
         exclusive: bool,
         mut timeout: isize,
-        mut ready: impl FnMut() -> Option<T>,
+        mut ready: impl FnMut() -> Poll<T>,
     ) -> Result<T> {
         let mut waiter = MaybeUninit::<bindings::sp_waiter>::uninit();
         let waiter = waiter.as_mut_ptr();
@@ -322,7 +323,7 @@ impl SkRef {
             // SAFETY: `waiter` is initialised, does not move, and is unlinked below before it dies. The
             // caller is in a call on the socket, so its wait queue is there.
             unsafe { bindings::sp_helper_waiter_prepare(self.as_ptr(), waiter, exclusive) };
-            if let Some(value) = ready() {
+            if let Poll::Ready(value) = ready() {
                 break Ok(value);
             }
             if timeout == 0 {

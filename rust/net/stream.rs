@@ -427,10 +427,11 @@ struct Reader<F> {
 ///
 /// # Invariants
 ///
-/// `skb` holds at least `len` bytes from `offset` on. `sk` is a live TCP sock whose lock is held.
+/// `skb` holds the bytes from `start` to `offset`, and at least `len` bytes from there on. `sk` is a live TCP sock whose lock is held.
 pub(crate) struct Segment<'a> {
     sk: NonNull<bindings::sock>,
     skb: NonNull<kernel::bindings::sk_buff>,
+    start: c_uint,
     offset: c_uint,
     len: usize,
     /// How many bytes TCP has behind these.
@@ -456,9 +457,22 @@ impl Segment<'_> {
         unsafe { bindings::sp_helper_tcp_cramped(self.sk.as_ptr(), missing) }
     }
 
-    /// Drops all that is left.
-    pub(crate) fn skip(&mut self) {
-        self.len = 0;
+    /// Drops up to `n` bytes from the front, and returns how many.
+    pub(crate) fn skip(&mut self, n: usize) -> usize {
+        let n = n.min(self.len);
+        // INVARIANT: What was dropped is no longer counted.
+        self.offset = self.offset.wrapping_add(c_uint::try_from(n).unwrap_or(0));
+        self.len = self.len.wrapping_sub(n);
+        n
+    }
+
+    /// Takes the last `n` bytes back that were taken from here.
+    pub(crate) fn put_back(&mut self, n: usize) {
+        let taken = self.offset.wrapping_sub(self.start);
+        let n = n.min(usize::try_from(taken).unwrap_or(0));
+        // INVARIANT: They are bytes of the skb, right before the others.
+        self.offset = self.offset.wrapping_sub(c_uint::try_from(n).unwrap_or(0));
+        self.len = self.len.wrapping_add(n);
     }
 
     /// Moves the first bytes to `to`, which has room for `n`.
@@ -522,6 +536,7 @@ unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
     let mut segment = Segment {
         sk: reader.sk,
         skb,
+        start: offset,
         offset,
         len,
         behind: reader.unread.saturating_sub(len),

@@ -10,6 +10,10 @@
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use super::bindings;
+use crate::time::{
+    Instant,
+    Millis, //
+};
 use core::ptr::NonNull;
 use core::sync::atomic::{
     AtomicPtr,
@@ -102,9 +106,9 @@ where
     }
 }
 
-/// Runs the delayed work of `item` in `ms` milliseconds, instead of when it was to run. From any
-/// context; the caller keeps another reference.
-pub(crate) fn rearm<T, const ID: u64>(lane: Lane, item: &Arc<T>, ms: u64)
+/// Runs the delayed work of `item` so soon, instead of when it was to run. From any context; the caller
+/// keeps another reference.
+pub(crate) fn rearm<T, const ID: u64>(lane: Lane, item: &Arc<T>, time: Millis)
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID> + Send + Sync + 'static,
 {
@@ -112,7 +116,7 @@ where
     if wq.is_null() {
         return;
     }
-    let ms = u32::try_from(ms).unwrap_or(u32::MAX);
+    let ms = u32::try_from(time.0).unwrap_or(u32::MAX);
     let delay = kernel::time::msecs_to_jiffies(ms).max(1);
     let raw = Arc::into_raw(item.clone()).cast_mut();
     let cpu = kernel::bindings::wq_misc_consts_WORK_CPU_UNBOUND;
@@ -150,8 +154,16 @@ where
     }
 }
 
+/// The time where nobody asks for it.
+pub(crate) const NEVER: Instant = Instant(0);
+
+/// The time.
+pub(crate) fn now() -> Instant {
+    Instant(now_ms())
+}
+
 /// Milliseconds of the monotonic clock.
-pub(crate) fn now_ms() -> u64 {
+fn now_ms() -> u64 {
     now_us() / 1000
 }
 

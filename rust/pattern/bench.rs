@@ -12,15 +12,12 @@
 
 use core::cell::Cell;
 
+use super::peers::Peers;
 use super::{
     Effects,
     Handle,
-    Now,
     Pattern,
     Peeked,
-    Peers,
-    PipeId,
-    Priorities,
     Received,
     Refused,
     Room,
@@ -28,7 +25,6 @@ use super::{
     Wake,
     World, //
 };
-use crate::bytes::Slice;
 use crate::caller::{
     Birth,
     Caller,
@@ -37,6 +33,7 @@ use crate::caller::{
     Name, //
 };
 use crate::error::Refusal;
+use crate::ids::PipeId;
 use crate::mem::{
     Arc,
     KVec,
@@ -44,13 +41,16 @@ use crate::mem::{
     GFP_KERNEL, //
 };
 use crate::message::queue::Queue;
-use crate::message::tags::TAG;
+use crate::message::tags::Tags;
 use crate::message::{
     Bytes,
     Message,
     Msg, //
 };
+use crate::options::Priorities;
 use crate::stats::Counters;
+use crate::stats::Reason;
+use crate::time::Instant;
 
 /// What a test does not go on after, unless it expects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,31 +81,20 @@ impl From<NoMemory> for Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Kept(Wake),
-    Discarded,
-    Fatal,
-    TooLong,
+    Discarded(Reason),
+    Fatal(Reason),
 }
 
-/// A message as it comes from a program, or with its tags in front as it comes from a peer.
+/// A message as it comes from a program, or with its tags as it comes from a peer.
 pub(crate) fn message(tags: &[u8], body: &[u8]) -> Result<Msg, NoMemory> {
-    let total = tags.len().saturating_add(body.len());
-    let mut bytes = Bytes::new();
-    for part in [tags, body] {
-        let mut source = Slice(part);
-        while !source.0.is_empty() {
-            let rest = source.0.len();
-            bytes
-                .append(&mut source, rest, total, GFP_KERNEL)
-                .map_err(|_| NoMemory)?;
-        }
-    }
-    Message::new(bytes, GFP_KERNEL)
+    let mut msg = Message::of(body, GFP_KERNEL)?;
+    msg.tags = Tags::of(tags)?;
+    Ok(msg)
 }
 
-/// Whether the bytes from `skip` on are those of `tags` and then those of `body`.
-fn holds(bytes: &Bytes, skip: usize, tags: &[u8], body: &[u8]) -> bool {
-    let there = bytes.chunks_from(skip).flatten();
-    there.eq(tags.iter().chain(body))
+/// Whether these are the bytes of a body.
+fn holds(bytes: &Bytes, body: &[u8]) -> bool {
+    bytes.chunks_from(0).flatten().eq(body)
 }
 
 /// What was pushed to a pipe. No pipe if there was no room for it.
@@ -217,7 +206,7 @@ pub(crate) struct Bench<P> {
     pub(crate) stats: Counters,
     /// What the machine has thrown away.
     pub(crate) trash: Queue,
-    pub(crate) now: Now,
+    pub(crate) now: Instant,
     /// Who makes the next call.
     pub(crate) caller: Somebody,
     /// What the last event asked for.
@@ -236,7 +225,7 @@ impl<P: Pattern> Bench<P> {
             peers: Peers::new(),
             stats: Counters::default(),
             trash: Queue::new(),
-            now: Now(0),
+            now: Instant(0),
             caller: Somebody {
                 process: 1,
                 thread: 1,
@@ -301,8 +290,8 @@ impl<P: Pattern> Bench<P> {
     pub(crate) fn open(&mut self, room: u32) -> Result<PipeId, Fault> {
         let id = self.pipe(room)?;
         self.peers.opened(id);
-        self.effects = self.with(|machine, world| machine.writable(world));
-        self.sound()?;
+        let effects = self.with(|machine, world| machine.opened(world, id));
+        self.room(effects.ok_or(Fault::Readiness)?)?;
         Ok(id)
     }
 
@@ -312,8 +301,20 @@ impl<P: Pattern> Bench<P> {
             mock.room.set(room);
         }
         self.peers.set_writable(id, true);
-        self.effects = self.with(|machine, world| machine.writable(world));
-        self.sound()
+        let effects = self.with(|machine, world| machine.writable(world));
+        self.room(effects)
+    }
+
+    /// Keeps what a machine makes of more room, beside telling those who wait for it.
+    fn room(&mut self, effects: Effects) -> Result<(), Fault> {
+        self.effects = Effects {
+            writers: false,
+            ..effects
+        };
+        match effects.writers {
+            true => self.sound(),
+            false => Err(Fault::Readiness),
+        }
     }
 
     pub(crate) fn close(&mut self, id: PipeId) -> Result<(), Fault> {
@@ -324,7 +325,7 @@ impl<P: Pattern> Bench<P> {
 
     /// Sets the clock and lets the machine look at it.
     pub(crate) fn at(&mut self, ms: u64) -> Result<(), Fault> {
-        self.now = Now(ms);
+        self.now = Instant(ms);
         self.effects = self.with(|machine, world| machine.expired(world));
         self.sound()
     }
@@ -342,7 +343,7 @@ impl<P: Pattern> Bench<P> {
         let msg = message(b"", body)?;
         let told = self.machine.can_send(&self.peers, &self.caller);
         let sent = self.call(|machine, world| machine.send(world, msg));
-        while self.with(|machine, world| machine.go_on(world)) {
+        while self.with(|machine, world| machine.go_on(world)).is_some() {
             self.sound()?;
         }
         self.sound()?;
@@ -351,9 +352,7 @@ impl<P: Pattern> Bench<P> {
                 self.effects = effects;
                 Ok(())
             }
-            Err(Refused { msg, .. }) if !holds(msg.bytes(), msg.skipped(), b"", body) => {
-                Err(Fault::Changed)
-            }
+            Err(Refused { msg, .. }) if !holds(msg.bytes(), body) => Err(Fault::Changed),
             Err(Refused { why, .. }) if !told => Err(Fault::Refused(why)),
             Ok(_) | Err(_) => Err(Fault::Readiness),
         }
@@ -371,7 +370,10 @@ impl<P: Pattern> Bench<P> {
         let received = self.call(|machine, world| machine.recv(world, ticket));
         self.sound()?;
         match received {
-            Ok(msg) if told && len == Some(msg.user_len()) => Ok(msg),
+            Ok((msg, effects)) if told && len == Some(msg.len()) => {
+                self.effects = effects;
+                Ok(msg)
+            }
             Err(why @ (Refusal::Again | Refusal::State | Refusal::Direction)) if !told => {
                 Err(Fault::Refused(why))
             }
@@ -386,8 +388,7 @@ impl<P: Pattern> Bench<P> {
 
     /// Whether a receive gives this body.
     pub(crate) fn gets(&mut self, body: &[u8]) -> bool {
-        self.recv()
-            .is_ok_and(|msg| holds(msg.bytes(), msg.skipped(), b"", body))
+        self.recv().is_ok_and(|msg| holds(msg.bytes(), body))
     }
 
     /// What MSG_PEEK shows.
@@ -399,8 +400,7 @@ impl<P: Pattern> Bench<P> {
 
     /// Whether MSG_PEEK shows this body.
     pub(crate) fn shows(&mut self, body: &[u8]) -> bool {
-        self.peek()
-            .is_ok_and(|peeked| holds(&peeked.bytes, peeked.skip, b"", body))
+        self.peek().is_ok_and(|peeked| holds(&peeked.bytes, body))
     }
 
     /// A message arrives whose bytes are those of `tags` and then those of `body`.
@@ -415,19 +415,23 @@ impl<P: Pattern> Bench<P> {
         self.sound()?;
         let (fate, msg) = match received {
             Received::Kept(wake) => return Ok(Fate::Kept(wake)),
-            Received::Discarded(msg) => (Fate::Discarded, msg),
-            Received::Fatal(msg) => (Fate::Fatal, msg),
-            Received::TooLong(msg) => (Fate::TooLong, msg),
+            Received::Discarded(msg, why) => (Fate::Discarded(why), msg),
+            Received::Fatal(msg, why) => (Fate::Fatal(why), msg),
         };
-        match holds(msg.bytes(), 0, tags, body) {
+        match fate {
+            Fate::Discarded(why) | Fate::Fatal(why) => self.stats.discarded(why),
+            Fate::Kept(_) => {}
+        }
+        match msg.tags.as_bytes() == tags && holds(msg.bytes(), body) {
             true => Ok(fate),
             false => Err(Fault::Changed),
         }
     }
 
     /// A message begins to arrive that is too long.
-    pub(crate) fn too_long(&mut self, tag: [u8; TAG]) -> Result<(), Fault> {
-        self.effects = self.with(|machine, world| machine.too_long(world, tag));
+    pub(crate) fn too_long(&mut self, tags: &[u8]) -> Result<(), Fault> {
+        let tags = Tags::of(tags)?;
+        self.effects = self.with(|machine, world| machine.too_long(world, &tags));
         self.sound()
     }
 
@@ -439,7 +443,7 @@ impl<P: Pattern> Bench<P> {
             && log.iter().zip(frames).all(|(frame, (to, tags, body))| {
                 frame.to == Some(*to)
                     && frame.msg.tags.as_bytes() == *tags
-                    && holds(frame.msg.bytes(), 0, b"", body)
+                    && holds(frame.msg.bytes(), body)
             });
         log.clear();
         self.log.set(log);
@@ -447,60 +451,9 @@ impl<P: Pattern> Bench<P> {
     }
 
     fn sound(&self) -> Result<(), Fault> {
-        match is_sound(&self.peers, 0) {
+        match self.peers.is_sound(0) {
             true => Ok(()),
             false => Err(Fault::Unsound),
         }
     }
-}
-
-/// Whether the invariants of [`Peers`] hold, with so many places that are reserved and have no pipe.
-pub(crate) fn is_sound<H: Handle>(peers: &Peers<H>, mut reserved: u32) -> bool {
-    // Past the ids that a test uses, so that bits without a peer are seen.
-    const IDS: u32 = 12;
-    let (mut up, mut charge, mut bytes) = (0, 0, 0);
-    let (mut writable, mut readable) = (false, false);
-    for id in 0..IDS {
-        let Some(peer) = peers.slab.get(id) else {
-            if peers.writable.contains(id)
-                || peers.readable.contains(id)
-                || peers.piped.contains(id)
-                || peers.ups.contains(id)
-                || peers.leaving.contains(id)
-            {
-                return false;
-            }
-            continue;
-        };
-        if peers.readable.contains(id) == peer.queue.is_empty() {
-            return false;
-        }
-        if peers.writable.contains(id) && !peer.up || peer.up && peer.handle.is_none() {
-            return false;
-        }
-        if peers.piped.contains(id) != peer.handle.is_some() || peers.ups.contains(id) != peer.up {
-            return false;
-        }
-        if peers.leaving.contains(id) && peer.handle.is_none() {
-            return false;
-        }
-        if peer.handle.is_none() && peer.queue.is_empty() {
-            let Some(rest) = reserved.checked_sub(1) else {
-                return false;
-            };
-            reserved = rest;
-        }
-        up += u32::from(peer.up);
-        charge += peer.share.held();
-        bytes += peer.queue.bytes();
-        writable |= peers.writable.contains(id);
-        readable |= peers.readable.contains(id);
-    }
-    reserved == 0
-        && up == peers.count_up()
-        && charge == peers.charge()
-        && bytes == peers.bytes()
-        && writable == peers.some_writable()
-        && readable == peers.some_readable()
-        && peers.slab.next_from(IDS).is_none()
 }

@@ -18,7 +18,6 @@
 //! A parent may have adopted the process that sends, of which nothing tells how it was related before. So
 //! one that may have done so bequeaths only what nobody can take for another request.
 
-use super::Origin;
 use crate::caller::{
     Birth,
     Caller,
@@ -27,6 +26,7 @@ use crate::caller::{
     Name, //
 };
 use crate::error::Refusal;
+use crate::ids::PipeName;
 use crate::mem::{
     accounted,
     KVec,
@@ -40,7 +40,7 @@ const HANDS_MAX: usize = 1024;
 /// A request that was taken and is to be answered.
 pub(crate) struct Request {
     /// Who asked; `None` if the pipe was closed when the request was taken.
-    pub(super) from: Option<Origin>,
+    pub(super) from: Option<PipeName>,
     pub(super) backtrace: Tags,
 }
 
@@ -191,7 +191,7 @@ impl<C: Caller> Hands<C> {
     }
 
     /// Whether a request is in hand that came through this pipe, and somebody is left who may answer it.
-    pub(super) fn hold(&self, origin: Origin) -> bool {
+    pub(super) fn hold(&self, origin: PipeName) -> bool {
         let mut both = self.processes.iter().zip(self.hands.iter());
         both.any(|(process, hand)| {
             let from = hand.request.as_ref().and_then(|request| request.from);
@@ -259,6 +259,7 @@ mod tests {
         Relaxed, //
     };
     use crate::message::tags::TAG;
+    use crate::pattern::role::Seed;
 
     /// The times at which things happen.
     const BEFORE: u64 = 10;
@@ -269,7 +270,7 @@ mod tests {
 
     /// A REP with requests "0", "1", ... from a client each.
     fn asked<const N: usize>() -> Result<(Bench<Rep>, [PipeId; N]), Fault> {
-        let mut bench = Bench::new(Rep::new(0, 8, 1000))?;
+        let mut bench = Bench::new(Rep::new(Seed(0)))?;
         let mut pipes = [PipeId(0); N];
         for (nth, pipe) in pipes.iter_mut().enumerate() {
             *pipe = bench.open(99)?;

@@ -10,6 +10,7 @@
 //! sp-publish-subscribe-01 has the type numbers and no more. The rest matches nanomsg
 //! (src/protocols/pubsub) and nng (src/sp/protocol/pubsub0), where they agree.
 
+use super::peers::Peers;
 use super::trie::{
     Trie,
     TrieError, //
@@ -19,8 +20,6 @@ use super::{
     Flush,
     Handle,
     Pattern,
-    Peers,
-    PipeId,
     Received,
     Refused,
     Ticket,
@@ -28,27 +27,26 @@ use super::{
     World, //
 };
 use crate::error::Refusal;
+use crate::ids::PipeId;
 use crate::mem::{
-    accounted,
     Arc,
     KVec,
     NO_SLEEP, //
 };
 use crate::message::queue::Queue;
-use crate::message::tags::Tags;
 use crate::message::{
     Bytes,
     Message,
     Msg, //
 };
-use crate::stats::count;
+use crate::stats::Reason;
 
 /// How many peers are given a message under the socket's lock before it is released for others.
 const STEP: usize = 64;
 
 pub(crate) struct Pub {
     /// A message on its way to all peers, and the id to go on from.
-    walk: Option<(Arc<Bytes>, u32)>,
+    walk: Option<(Arc<Bytes>, PipeId)>,
 }
 
 impl Pub {
@@ -64,62 +62,25 @@ impl Pattern for Pub {
             return Err(Refused { why, msg });
         };
         if w.peers.count_up() == 0 {
-            count(&mut w.stats.tx_no_peer);
+            w.stats.discarded(Reason::NoPeer);
             return Ok(Effects::NONE);
         }
-        self.walk = Some((body, 0));
-        self.go_on(w);
-        Ok(Effects::flush(Flush::All))
+        self.walk = Some((body, PipeId(0)));
+        Ok(self.go_on(w).unwrap_or(Effects::NONE))
     }
 
-    fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> bool {
-        let Some((body, mut next)) = self.walk.take() else {
-            return false;
-        };
-        for _ in 0..STEP {
-            let Some((to, _)) = w.peers.up_from(next) else {
-                return false;
-            };
-            next = to.0.saturating_add(1);
-            let copy = match w.peers.is_writable(to) {
-                true => Message::sharing(body.clone(), Tags::new(), accounted(NO_SLEEP)).ok(),
-                false => None,
-            };
-            match copy {
-                Some(copy) => w.peers.push(to, copy),
-                None => w.drop_for(to),
-            }
+    fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {
+        let (body, from) = self.walk.take()?;
+        let next = w.push_to_all(&body, from, STEP);
+        if let Some(next) = next {
+            self.walk = Some((body, next));
         }
-        self.walk = Some((body, next));
-        true
-    }
-
-    fn recv<H: Handle>(
-        &mut self,
-        _w: &mut World<'_, H>,
-        _ticket: &mut Ticket,
-    ) -> Result<Msg, Refusal> {
-        Err(Refusal::Direction)
-    }
-
-    fn front<'a, H: Handle>(
-        &'a mut self,
-        _peers: &'a mut Peers<H>,
-    ) -> Result<&'a mut Message, Refusal> {
-        Err(Refusal::Direction)
+        let behind = next.unwrap_or(PipeId(u32::MAX));
+        Some(Effects::flush(Flush::Span(from, behind)))
     }
 
     fn can_send<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
         true
-    }
-
-    fn can_recv<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
-        false
-    }
-
-    fn received<H: Handle>(&mut self, w: &mut World<'_, H>, _from: PipeId, msg: Msg) -> Received {
-        count(&mut w.stats.rx_malformed);
-        Received::Fatal(msg)
     }
 }
 
@@ -134,49 +95,35 @@ impl Sub {
         }
     }
 
-    /// Adds one subscription; each needs an [`Self::unsubscribe`] of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`Trie::subscribe`].
-    pub(crate) fn subscribe(&mut self, topic: KVec<u8>) -> Result<(), TrieError> {
-        self.topics.subscribe(topic).map(|_| ())
-    }
-
-    /// Takes one subscription back, and tells whether it was the last one of its topic: then what is
-    /// queued is to be tested again, with [`Self::purge`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Trie::unsubscribe`].
-    pub(crate) fn unsubscribe(&mut self, topic: &[u8]) -> Result<bool, TrieError> {
-        self.topics.unsubscribe(topic)
-    }
-
-    /// Takes what no topic matches any more out of one peer's queue, the first at or after `from`.
-    /// Returns it for the caller to drop, and where to go on.
-    pub(crate) fn purge<H: Handle>(&self, peers: &mut Peers<H>, from: u32) -> Option<(Queue, u32)> {
-        peers.purge_from(from, |msg| self.wants(msg))
-    }
-
     fn wants(&self, msg: &Message) -> bool {
         self.topics.matches(msg.bytes().head())
     }
 }
 
 impl Pattern for Sub {
-    fn send<H: Handle>(&mut self, _w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused> {
-        let why = Refusal::Direction;
-        Err(Refused { why, msg })
+    fn subscribe(&mut self, topic: KVec<u8>) -> Result<(), TrieError> {
+        self.topics.subscribe(topic).map(|_| ())
+    }
+
+    fn unsubscribe(&mut self, topic: &[u8]) -> Result<Effects, TrieError> {
+        let purge = self.topics.unsubscribe(topic)?;
+        Ok(Effects {
+            purge,
+            ..Effects::NONE
+        })
+    }
+
+    fn purge<H: Handle>(&self, peers: &mut Peers<H>, from: u32) -> Option<(Queue, u32)> {
+        peers.purge_from(from, |msg| self.wants(msg))
     }
 
     fn recv<H: Handle>(
         &mut self,
         w: &mut World<'_, H>,
         _ticket: &mut Ticket,
-    ) -> Result<Msg, Refusal> {
+    ) -> Result<(Msg, Effects), Refusal> {
         let (_, msg, _) = w.peers.dequeue().ok_or(Refusal::Again)?;
-        Ok(msg)
+        Ok((msg, Effects::NONE))
     }
 
     fn front<'a, H: Handle>(
@@ -186,18 +133,13 @@ impl Pattern for Sub {
         peers.front().ok_or(Refusal::Again)
     }
 
-    fn can_send<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
-        false
-    }
-
     fn can_recv<H: Handle>(&self, peers: &Peers<H>, _caller: &H::Caller) -> bool {
         peers.some_readable()
     }
 
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
         if !self.wants(&msg) {
-            count(&mut w.stats.rx_filtered);
-            return Received::Discarded(msg);
+            return Received::Discarded(msg, Reason::Filtered);
         }
         w.peers.enqueue(from, msg);
         Received::Kept(Wake::One)
@@ -214,6 +156,7 @@ mod pub_tests {
         Fault, //
     };
     use super::*;
+    use crate::stats::Counter;
 
     #[test]
     fn any_state_recv_is_refused() -> Result<(), Fault> {
@@ -234,8 +177,8 @@ mod pub_tests {
         // One that has not greeted yet is none.
         bench.pipe(9)?;
         bench.send(b"b")?;
-        assert_eq!(bench.stats.tx_no_peer, 2);
-        assert_eq!(bench.stats.tx_dropped, 0);
+        assert_eq!(bench.stats.get(Counter::TxNoPeer), 2);
+        assert_eq!(bench.stats.get(Counter::TxDropped), 0);
         assert!(bench.sent(&[]));
         Ok(())
     }
@@ -249,7 +192,10 @@ mod pub_tests {
         let greeting = bench.pipe(9)?;
         let (second, third) = (bench.open(9)?, bench.open(9)?);
         bench.send(b"b")?;
-        assert_eq!(bench.effects, Effects::flush(Flush::All));
+        assert_eq!(
+            bench.effects,
+            Effects::flush(Flush::Span(PipeId(0), PipeId(u32::MAX)))
+        );
         assert!(bench.sent(&[
             (first, b"", b"a"),
             (first, b"", b"b"),
@@ -269,7 +215,13 @@ mod pub_tests {
             (greeting, b"", b""),
             (third, b"", b""),
         ]));
-        assert_eq!((bench.stats.tx_dropped, bench.stats.tx_no_peer), (0, 0));
+        assert_eq!(
+            (
+                bench.stats.get(Counter::TxDropped),
+                bench.stats.get(Counter::TxNoPeer)
+            ),
+            (0, 0)
+        );
         Ok(())
     }
 
@@ -281,7 +233,7 @@ mod pub_tests {
         for body in [b"1", b"2", b"3"] {
             bench.send(body)?;
         }
-        assert_eq!(bench.stats.tx_dropped, 2);
+        assert_eq!(bench.stats.get(Counter::TxDropped), 2);
         assert_eq!(
             (bench.peers.dropped(slow), bench.peers.dropped(other)),
             (2, 0)
@@ -304,7 +256,13 @@ mod pub_tests {
         let pipes = [bench.open(1)?, bench.open(1)?];
         bench.send(b"1")?;
         bench.send(b"2")?;
-        assert_eq!((bench.stats.tx_dropped, bench.stats.tx_no_peer), (2, 0));
+        assert_eq!(
+            (
+                bench.stats.get(Counter::TxDropped),
+                bench.stats.get(Counter::TxNoPeer)
+            ),
+            (2, 0)
+        );
         assert_eq!(pipes.map(|pipe| bench.peers.dropped(pipe)), [1, 1]);
         // Whoever comes next in its place has missed nothing.
         bench.close(pipes[0])?;
@@ -319,9 +277,15 @@ mod pub_tests {
         // Conformance case 48.
         let mut bench = Bench::new(Pub::new())?;
         let (rude, other) = (bench.open(9)?, bench.open(9)?);
-        assert_eq!(bench.arrives(rude, b"", b"x")?, Fate::Fatal);
-        assert_eq!(bench.arrives(rude, b"", b"")?, Fate::Fatal);
-        assert_eq!(bench.stats.rx_malformed, 2);
+        assert_eq!(
+            bench.arrives(rude, b"", b"x")?,
+            Fate::Fatal(Reason::Malformed)
+        );
+        assert_eq!(
+            bench.arrives(rude, b"", b"")?,
+            Fate::Fatal(Reason::Malformed)
+        );
+        assert_eq!(bench.stats.get(Counter::RxMalformed), 2);
         bench.close(rude)?;
         bench.send(b"a")?;
         assert!(bench.sent(&[(other, b"", b"a")]));
@@ -344,6 +308,7 @@ mod sub_tests {
         GFP_KERNEL, //
     };
     use crate::message::HEAD;
+    use crate::stats::Counter;
 
     const KEPT: Fate = Fate::Kept(Wake::One);
 
@@ -360,7 +325,7 @@ mod sub_tests {
 
     /// Unsubscribes and purges, as `rust/socket/` does, and tells how many messages that took out.
     fn unsubscribe(bench: &mut Bench<Sub>, topic: &[u8]) -> Result<usize, TrieError> {
-        let mut next = bench.machine.unsubscribe(topic)?.then_some(0);
+        let mut next = bench.machine.unsubscribe(topic)?.purge.then_some(0);
         let mut count = 0;
         while let Some(from) = next {
             next = match bench.machine.purge(&mut bench.peers, from) {
@@ -392,9 +357,15 @@ mod sub_tests {
         let mut bench = bench(&[])?;
         let pipe = bench.open(9)?;
         assert_eq!(bench.recv().err(), refused(Refusal::Again));
-        assert_eq!(bench.arrives(pipe, b"", b"abc")?, Fate::Discarded);
-        assert_eq!(bench.arrives(pipe, b"", b"")?, Fate::Discarded);
-        assert_eq!(bench.stats.rx_filtered, 2);
+        assert_eq!(
+            bench.arrives(pipe, b"", b"abc")?,
+            Fate::Discarded(Reason::Filtered)
+        );
+        assert_eq!(
+            bench.arrives(pipe, b"", b"")?,
+            Fate::Discarded(Reason::Filtered)
+        );
+        assert_eq!(bench.stats.get(Counter::RxFiltered), 2);
         assert_eq!(bench.recv().err(), refused(Refusal::Again));
         assert_eq!(bench.peek().err(), refused(Refusal::Again));
         Ok(())
@@ -408,14 +379,14 @@ mod sub_tests {
         let arrivals: [(&[u8], Fate); 5] = [
             (b"ab", KEPT),
             (b"abc", KEPT),
-            (b"a", Fate::Discarded),
-            (b"xab", Fate::Discarded),
-            (b"", Fate::Discarded),
+            (b"a", Fate::Discarded(Reason::Filtered)),
+            (b"xab", Fate::Discarded(Reason::Filtered)),
+            (b"", Fate::Discarded(Reason::Filtered)),
         ];
         for (body, fate) in arrivals {
             assert_eq!(narrow.arrives(pipe, b"", body)?, fate);
         }
-        assert_eq!(narrow.stats.rx_filtered, 3);
+        assert_eq!(narrow.stats.get(Counter::RxFiltered), 3);
         assert!(narrow.gets(b"ab"));
         assert!(narrow.gets(b"abc"));
         assert_eq!(narrow.recv().err(), refused(Refusal::Again));
@@ -431,21 +402,28 @@ mod sub_tests {
     }
 
     #[test]
-    fn longest_topic_message_arrived_in_parts_is_compared_whole() -> Result<(), Fault> {
+    fn longest_topic_message_arrived_is_compared_whole() -> Result<(), Fault> {
         // SP_SUBSCRIBE takes up to 4096 bytes; the head of a body is as long.
         let mut topic = KVec::new();
-        for _ in 0..HEAD {
+        for _ in 0..=HEAD {
             topic.push(b't', NO_SLEEP).map_err(NoMemory::from)?;
         }
-        let mut bench = bench(&[&topic])?;
+        let mut bench = bench(&[&topic[1..]])?;
         let pipe = bench.open(9)?;
-        assert_eq!(bench.arrives(pipe, b"t", &topic)?, KEPT);
-        assert_eq!(bench.arrives(pipe, b"t", &topic[1..])?, KEPT);
-        assert_eq!(bench.arrives(pipe, b"t", &topic[2..])?, Fate::Discarded);
+        assert_eq!(bench.arrives(pipe, b"", &topic)?, KEPT);
+        assert_eq!(bench.arrives(pipe, b"", &topic[1..])?, KEPT);
+        assert_eq!(
+            bench.arrives(pipe, b"", &topic[2..])?,
+            Fate::Discarded(Reason::Filtered)
+        );
+        topic.pop();
         if let Some(last) = topic.last_mut() {
             *last = b'u';
         }
-        assert_eq!(bench.arrives(pipe, b"", &topic)?, Fate::Discarded);
+        assert_eq!(
+            bench.arrives(pipe, b"", &topic)?,
+            Fate::Discarded(Reason::Filtered)
+        );
         Ok(())
     }
 
@@ -459,7 +437,10 @@ mod sub_tests {
         assert!(bench.gets(b"ab0"));
         assert_eq!(bench.arrives(pipe, b"", b"abc")?, KEPT);
         assert_eq!(unsubscribe(&mut bench, b"ab"), Ok(1));
-        assert_eq!(bench.arrives(pipe, b"", b"abc")?, Fate::Discarded);
+        assert_eq!(
+            bench.arrives(pipe, b"", b"abc")?,
+            Fate::Discarded(Reason::Filtered)
+        );
         assert_eq!(bench.recv().err(), refused(Refusal::Again));
         Ok(())
     }

@@ -19,13 +19,13 @@
 //! being worked on may be asked again: whoever has it in hand may never answer.)
 
 use super::hands::Request;
+use super::peers::Peers;
+use super::role::Seed;
 use super::{
     Effects,
     Flush,
     Handle,
     Pattern,
-    Peers,
-    PipeId,
     Received,
     Refused,
     Ticket,
@@ -33,39 +33,22 @@ use super::{
     World, //
 };
 use crate::error::Refusal;
-use crate::message::tags::{
-    ParseError,
-    Tags, //
-};
+use crate::ids::PipeId;
+use crate::message::tags::Tags;
 use crate::message::{
     Message,
     Msg, //
 };
-use crate::stats::count;
+use crate::stats::Reason;
 
 pub(crate) struct Rep {
-    /// The longest backtrace taken, in tags.
-    max_ttl: u8,
-    /// The longest body taken, in bytes.
-    longest: usize,
     /// For digests.
-    key: u64,
+    key: Seed,
 }
 
 impl Rep {
-    /// `key` is not to be guessed.
-    pub(crate) fn new(key: u64, max_ttl: u8, longest: usize) -> Self {
-        Rep {
-            max_ttl,
-            longest,
-            key,
-        }
-    }
-
-    /// Sets how many tags a request may have, its id included, and how long it may be without them.
-    pub(crate) fn set_limits(&mut self, max_ttl: u8, longest: usize) {
-        self.max_ttl = max_ttl;
-        self.longest = longest;
+    pub(crate) fn new(key: Seed) -> Self {
+        Rep { key }
     }
 }
 
@@ -78,7 +61,7 @@ impl Pattern for Rep {
         };
         msg.tags = request.backtrace;
         let Some(to) = request.from.and_then(|origin| w.peers.find(origin)) else {
-            count(&mut w.stats.tx_no_peer);
+            w.stats.discarded(Reason::NoPeer);
             return Ok(Effects::NONE);
         };
         if !w.peers.is_writable(to) {
@@ -86,10 +69,10 @@ impl Pattern for Rep {
             return Ok(Effects::NONE);
         }
         // It is no use to who gets a reply now.
-        let digest = msg.tags.digest(self.key);
+        let digest = msg.tags.digest(self.key.0);
         let mut again = w.peers.retract(to, &msg.tags, digest);
         while let Some(gone) = again.pop() {
-            count(&mut w.stats.rx_stale);
+            w.stats.discarded(Reason::Stale);
             w.trash.push(gone);
         }
         w.peers.push(to, msg);
@@ -100,7 +83,7 @@ impl Pattern for Rep {
         &mut self,
         w: &mut World<'_, H>,
         _ticket: &mut Ticket,
-    ) -> Result<Msg, Refusal> {
+    ) -> Result<(Msg, Effects), Refusal> {
         let caller = w.caller.ok_or(Refusal::State)?;
         if !w.peers.some_readable() {
             return Err(match self.admits(w) {
@@ -116,7 +99,8 @@ impl Pattern for Rep {
             backtrace: core::mem::replace(&mut msg.tags, Tags::new()),
         };
         w.peers.hands.take(seat, caller, request);
-        Ok(msg)
+        // Now there is a request to reply to.
+        Ok((msg, Effects::wake_writers()))
     }
 
     fn admits<H: Handle>(&self, w: &World<'_, H>) -> bool {
@@ -139,40 +123,13 @@ impl Pattern for Rep {
         peers.some_readable() && peers.hands.has_room(caller)
     }
 
-    fn received<H: Handle>(
-        &mut self,
-        w: &mut World<'_, H>,
-        from: PipeId,
-        mut msg: Msg,
-    ) -> Received {
-        match Tags::parse(msg.bytes().head(), self.max_ttl) {
-            Ok((tags, len)) => {
-                let digest = tags.digest(self.key);
-                msg.skip_tags(len);
-                if msg.user_len() > self.longest {
-                    return Received::TooLong(msg);
-                }
-                msg.tags = tags;
-                match w.peers.enqueue_new(from, msg, digest) {
-                    // The one that is woken may have no room, and would tell nobody.
-                    Ok(()) if w.peers.hands.are_full() => Received::Kept(Wake::All),
-                    Ok(()) => Received::Kept(Wake::One),
-                    Err(msg) => {
-                        count(&mut w.stats.rx_stale);
-                        Received::Discarded(msg)
-                    }
-                }
-            }
-            Err(ParseError::Malformed) => {
-                count(&mut w.stats.rx_malformed);
-                Received::Discarded(msg)
-            }
-            Err(ParseError::TooManyTags) => {
-                count(&mut w.stats.rx_ttl);
-                Received::Discarded(msg)
-            }
-            // Without its pipe the requester asks again, which is more than can be done for it here.
-            Err(ParseError::NoMemory) => Received::Fatal(msg),
+    fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
+        let digest = msg.tags.digest(self.key.0);
+        match w.peers.enqueue_new(from, msg, digest) {
+            // The one that is woken may have no room, and would tell nobody.
+            Ok(()) if w.peers.hands.are_full() => Received::Kept(Wake::All),
+            Ok(()) => Received::Kept(Wake::One),
+            Err(msg) => Received::Discarded(msg, Reason::Stale),
         }
     }
 
@@ -193,6 +150,7 @@ mod tests {
     };
     use super::*;
     use crate::message::tags::TAG;
+    use crate::stats::Counter;
 
     /// A request id, as it arrives.
     const ID: &[u8] = b"\x80\x00\x00\x01";
@@ -201,11 +159,8 @@ mod tests {
     /// The most tags that any limit allows, and one more.
     const TAGS: usize = 256;
 
-    /// The longest body that a [`bench`] takes.
-    const LONGEST: usize = 5000;
-
     fn bench() -> Result<Bench<Rep>, Fault> {
-        Bench::new(Rep::new(0x0123_4567_89ab_cdef, 8, LONGEST))
+        Bench::new(Rep::new(Seed(0x0123_4567_89ab_cdef)))
     }
 
     /// As many tags, the first of them outermost; `count` is not zero.
@@ -315,7 +270,7 @@ mod tests {
         bench.close(pipe)?;
         bench.send(b"r")?;
         assert_eq!(bench.effects, Effects::NONE);
-        assert_eq!(bench.stats.tx_no_peer, 1);
+        assert_eq!(bench.stats.get(Counter::TxNoPeer), 1);
         assert_eq!(bench.send(b"r").err(), refused(Refusal::State));
         assert!(bench.sent(&[]));
         Ok(())
@@ -331,7 +286,7 @@ mod tests {
         assert_eq!(bench.open(9)?, old);
         bench.send(b"r")?;
         assert!(bench.sent(&[]));
-        assert_eq!(bench.stats.tx_no_peer, 1);
+        assert_eq!(bench.stats.get(Counter::TxNoPeer), 1);
         Ok(())
     }
 
@@ -374,7 +329,7 @@ mod tests {
         }
         assert_eq!(bench.effects, Effects::NONE);
         assert!(bench.sent(&[(slow, ID, b"1")]));
-        assert_eq!(bench.stats.tx_dropped, 1);
+        assert_eq!(bench.stats.get(Counter::TxDropped), 1);
         assert_eq!(
             (bench.peers.dropped(slow), bench.peers.dropped(other)),
             (1, 0)
@@ -406,74 +361,8 @@ mod tests {
             bench.send(b"r")?;
         }
         assert!(bench.sent(&[]));
-        assert_eq!(bench.stats.tx_no_peer, 2);
+        assert_eq!(bench.stats.get(Counter::TxNoPeer), 2);
         assert_eq!(bench.recv().err(), refused(Refusal::Again));
-        Ok(())
-    }
-
-    #[test]
-    fn any_state_request_arrived_has_tags_up_to_the_limit() -> Result<(), Fault> {
-        // Conformance case 33.
-        let mut bench = bench()?;
-        let pipe = bench.open(9)?;
-        let mut dropped = 0;
-        for (limit, count) in [(8, 8), (1, 1), (2, 2), (255, 255)] {
-            bench.machine.set_limits(limit, LONGEST);
-            let fits = stack(count);
-            let fate = bench.arrives(pipe, &fits[..count * TAG], b"x")?;
-            assert_eq!(fate, Fate::Kept(Wake::One));
-            assert!(bench.gets(b"x"));
-            let above = stack(count + 1);
-            let fate = bench.arrives(pipe, &above[..(count + 1) * TAG], b"x")?;
-            assert_eq!(fate, Fate::Discarded);
-            dropped += 1;
-            assert_eq!(bench.stats.rx_ttl, dropped);
-            assert_eq!(bench.recv().err(), refused(Refusal::Again));
-        }
-        assert_eq!(bench.stats.rx_malformed, 0);
-        Ok(())
-    }
-
-    #[test]
-    fn any_state_request_arrived_has_a_body_up_to_the_limit() -> Result<(), Fault> {
-        // Conformance case 13: whatever tags it has.
-        let mut bench = bench()?;
-        let pipe = bench.open(9)?;
-        for (count, longest) in [(1, LONGEST), (8, LONGEST), (3, 0), (1, 1)] {
-            bench.machine.set_limits(8, longest);
-            let stack = stack(count);
-            let tags = &stack[..count * TAG];
-            let body = [7; LONGEST + 1];
-            let fate = bench.arrives(pipe, tags, &body[..longest])?;
-            assert_eq!(fate, Fate::Kept(Wake::One));
-            assert!(bench.gets(&body[..longest]));
-            let fate = bench.arrives(pipe, tags, &body[..longest + 1])?;
-            assert_eq!(fate, Fate::TooLong);
-            assert_eq!(bench.recv().err(), refused(Refusal::Again));
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn any_state_malformed_arrived_is_dropped_and_counted() -> Result<(), Fault> {
-        // Conformance case 34.
-        let malformed: [&[u8]; 5] = [
-            b"",
-            b"abc",
-            b"\x80\0\0",
-            b"\0\0\0\x01\0\0\0\x02",
-            b"\0\0\0\x01\x80\0",
-        ];
-        let mut bench = bench()?;
-        let pipe = bench.open(9)?;
-        let mut dropped = 0;
-        for bytes in malformed {
-            assert_eq!(bench.arrives(pipe, b"", bytes)?, Fate::Discarded);
-            dropped += 1;
-            assert_eq!(bench.stats.rx_malformed, dropped);
-            assert_eq!(bench.recv().err(), refused(Refusal::Again));
-        }
-        assert_eq!(bench.stats.rx_ttl, 0);
         Ok(())
     }
 
@@ -538,11 +427,17 @@ mod tests {
         let mut bench = bench()?;
         let (pipe, other) = (bench.open(9)?, bench.open(9)?);
         for tags in [ID, &stack(3)[..3 * TAG], &stack(8)[..8 * TAG]] {
-            let stale = bench.stats.rx_stale;
+            let stale = bench.stats.get(Counter::RxStale);
             assert_eq!(bench.arrives(pipe, tags, b"one")?, Fate::Kept(Wake::One));
-            assert_eq!(bench.arrives(pipe, tags, b"two")?, Fate::Discarded);
-            assert_eq!(bench.arrives(pipe, tags, b"one")?, Fate::Discarded);
-            assert_eq!(bench.stats.rx_stale, stale + 2);
+            assert_eq!(
+                bench.arrives(pipe, tags, b"two")?,
+                Fate::Discarded(Reason::Stale)
+            );
+            assert_eq!(
+                bench.arrives(pipe, tags, b"one")?,
+                Fate::Discarded(Reason::Stale)
+            );
+            assert_eq!(bench.stats.get(Counter::RxStale), stale + 2);
             // Another client's has nothing to do with it.
             assert_eq!(bench.arrives(other, tags, b"oth")?, Fate::Kept(Wake::One));
             for (body, to) in [(b"one", pipe), (b"oth", other)] {
@@ -567,18 +462,24 @@ mod tests {
             );
         }
         for nth in 1..17 {
-            assert_eq!(bench.arrives(pipe, &tags(nth), b"x")?, Fate::Discarded);
+            assert_eq!(
+                bench.arrives(pipe, &tags(nth), b"x")?,
+                Fate::Discarded(Reason::Stale)
+            );
         }
         // It is the 17th by now.
         assert_eq!(bench.arrives(pipe, &tags(0), b"x")?, Fate::Kept(Wake::One));
         assert_eq!(bench.arrives(pipe, &tags(1), b"x")?, Fate::Kept(Wake::One));
-        assert_eq!(bench.stats.rx_stale, 16);
+        assert_eq!(bench.stats.get(Counter::RxStale), 16);
         // Those that were taken do not wait.
         for _ in 0..16 {
             assert!(bench.gets(b"x"));
         }
         for nth in [16, 0, 1] {
-            assert_eq!(bench.arrives(pipe, &tags(nth), b"x")?, Fate::Discarded);
+            assert_eq!(
+                bench.arrives(pipe, &tags(nth), b"x")?,
+                Fate::Discarded(Reason::Stale)
+            );
         }
         for nth in [2, 15] {
             assert_eq!(
@@ -606,12 +507,12 @@ mod tests {
         );
         bench.send(b"r")?;
         assert!(bench.sent(&[(pipe, ID, b"r")]));
-        assert_eq!(bench.stats.rx_stale, 1);
+        assert_eq!(bench.stats.get(Counter::RxStale), 1);
         for (tags, body) in [(ID2, &b"two"[..]), (&[0x80, 0, 0, 3], b"three")] {
             // The others are still known.
             assert_eq!(
                 bench.arrives(pipe, &[0x80, 0, 0, 3], b"three")?,
-                Fate::Discarded
+                Fate::Discarded(Reason::Stale)
             );
             assert!(bench.gets(body));
             bench.send(b"r")?;
@@ -635,7 +536,7 @@ mod tests {
             }
             bench.arrives(pipe, ID, b"one")?;
             bench.send(b"r")?;
-            assert_eq!(bench.stats.rx_stale, stale);
+            assert_eq!(bench.stats.get(Counter::RxStale), stale);
             while bench.recv().is_ok() {}
         }
         Ok(())
@@ -651,7 +552,13 @@ mod tests {
             bench.arrives(pipe, ID, b"one")?;
             bench.send(b"r")?;
         }
-        assert_eq!((bench.stats.tx_dropped, bench.stats.rx_stale), (1, 1));
+        assert_eq!(
+            (
+                bench.stats.get(Counter::TxDropped),
+                bench.stats.get(Counter::RxStale)
+            ),
+            (1, 1)
+        );
         assert!(bench.sent(&[(pipe, ID, b"r")]));
         bench.drain(pipe, 1)?;
         assert!(bench.gets(b"one"));
@@ -669,7 +576,7 @@ mod tests {
         bench.arrives(pipe, ID, b"one")?;
         assert!(bench.shows(b"one"));
         bench.send(b"r")?;
-        assert_eq!(bench.stats.rx_stale, 0);
+        assert_eq!(bench.stats.get(Counter::RxStale), 0);
         assert!(bench.gets(b"one"));
         Ok(())
     }

@@ -3,13 +3,14 @@
 //! The system calls on a socket.
 
 use super::netns::Net;
+use super::timer::ATTEND;
 use super::users::Users;
 use super::{
-    Context,
-    Role,
+    Origin,
     Socket,
-    Todo,
-    ATTEND, //
+    SocketPipe,
+    State,
+    Todo, //
 };
 use crate::address::{
     Address,
@@ -23,6 +24,7 @@ use crate::endpoint::listener::{
 };
 use crate::endpoint::template::Template;
 use crate::error::Refusal;
+use crate::ids::PipeId;
 use crate::ledger::Ledger;
 use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::message::{
@@ -48,96 +50,156 @@ use crate::net::stream::{
 };
 use crate::net::task::Current;
 use crate::net::work;
+use crate::pattern::role::Role;
 use crate::pattern::{
+    Effects,
+    Flush,
     Pattern,
     Peeked,
     Ticket, //
 };
 use crate::pipe::End;
-use crate::stats::count;
+use crate::stats::Counter;
 use crate::uapi;
+use core::task::Poll;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,
     ArcBorrow, //
 };
 
+/// What a receive has taken.
+struct Taken {
+    /// `None` if there will be nothing more.
+    msg: Option<Msg>,
+    /// Somebody may read on now.
+    moves: bool,
+    /// There may be something to send now.
+    writers: bool,
+}
+
 impl Socket {
-    /// One try to send what is in `slot`; `None` if it has to wait.
-    fn try_send(self: &Arc<Self>, slot: &mut Option<Msg>) -> Option<Result<Todo>> {
-        let now = work::now_ms();
+    /// One try to send what is in `slot`. Those it was given to, if they are many, are added to `turn`.
+    fn try_send(
+        self: &Arc<Self>,
+        slot: &mut Option<Msg>,
+        turn: &mut KVec<SocketPipe>,
+    ) -> Poll<Result<Todo>> {
+        let now = work::now();
         let mut state = self.state.lock();
         if state.send_shut {
-            return Some(Err(EPIPE));
+            return Poll::Ready(Err(EPIPE));
         }
-        let msg = slot.take()?;
-        let bytes = u64::try_from(msg.user_len()).unwrap_or(0);
-        match state.call(now, |machine, world| machine.send(world, msg))? {
-            Ok(effects) => {
-                count(&mut state.stats.tx_msgs);
-                state.stats.tx_bytes = state.stats.tx_bytes.wrapping_add(bytes);
-                self.arm(&mut state, now);
+        let Some(msg) = slot.take() else {
+            return Poll::Pending;
+        };
+        let bytes = u64::try_from(msg.len()).unwrap_or(0);
+        match state.call(now, |machine, world| machine.send(world, msg)) {
+            // Nobody is in a call on a socket that is closing.
+            None => Poll::Pending,
+            Some(Ok(effects)) => {
+                state.stats.count(Counter::TxMsgs);
+                state.stats.add(Counter::TxBytes, bytes);
+                self.arm(&mut state);
                 // It may have replaced a reply, or a request that waits, which others waited for the end of.
                 self.let_go_on(&state);
                 self.see_off_soon(&mut state);
                 self.take_connections(&mut state);
-                Some(Ok(state.todo(effects)))
+                state.add_span(effects, turn);
+                Poll::Ready(Ok(state.todo(effects)))
             }
-            Err(refused) => {
+            Some(Err(refused)) => {
                 *slot = Some(refused.msg);
                 match refused.why {
-                    Refusal::Again => None,
-                    why => Some(Err(why.into())),
+                    Refusal::Again => Poll::Pending,
+                    why => Poll::Ready(Err(why.into())),
                 }
             }
         }
     }
 
-    /// Gives some more peers the message that is on its way to all of them; false once all have it.
-    fn send_on(&self) -> bool {
-        let sent = self
-            .state
-            .lock()
-            .with(0, |machine, world| machine.go_on(world));
-        sent.unwrap_or(false)
+    /// Gives some more peers the message that is on its way to all of them, and adds these to `turn`; false
+    /// once all have it.
+    fn send_on(&self, turn: &mut KVec<SocketPipe>) -> bool {
+        let mut state = self.state.lock();
+        let effects = state.with(work::NEVER, |machine, world| machine.go_on(world));
+        match effects.flatten() {
+            Some(effects) => {
+                state.add_span(effects, turn);
+                true
+            }
+            None => false,
+        }
     }
 
-    /// One try to receive; `None` if it has to wait, a result of `None` at the end of receiving. Also tells
-    /// whether somebody may read on now.
-    fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Option<Result<Option<(Msg, bool)>>> {
+    /// Sends to all peers, some at a time. Who does that never waits for one of them, so the order is kept
+    /// for as long as it takes TCP to take, or to refuse, a message each.
+    fn send_to_all(self: &Arc<Self>, mut slot: Option<Msg>) -> Result {
+        let mut turn = self.order.lock();
+        let todo = match self.try_send(&mut slot, &mut turn) {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => return Err(EAGAIN),
+        };
+        self.perform(todo, Origin::Task);
+        loop {
+            while let Some(pipe) = turn.pop() {
+                pipe.flush();
+            }
+            if !self.send_on(&mut turn) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One try to receive.
+    fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Poll<Result<Taken>> {
         let mut state = self.state.lock();
-        match state.call(0, |machine, world| machine.recv(world, ticket))? {
-            Ok(msg) => {
-                let bytes = u64::try_from(msg.user_len()).unwrap_or(0);
-                count(&mut state.stats.rx_msgs);
-                state.stats.rx_bytes = state.stats.rx_bytes.wrapping_add(bytes);
+        match state.call(work::NEVER, |machine, world| machine.recv(world, ticket)) {
+            None => Poll::Pending,
+            Some(Ok((msg, effects))) => {
+                let bytes = u64::try_from(msg.len()).unwrap_or(0);
+                state.stats.count(Counter::RxMsgs);
+                state.stats.add(Counter::RxBytes, bytes);
                 self.take_connections(&mut state);
                 self.press_on(&mut state);
                 self.see_off_soon(&mut state);
-                Some(Ok(Some((msg, state.peers.moves()))))
+                Poll::Ready(Ok(Taken {
+                    msg: Some(msg),
+                    moves: state.peers.moves(),
+                    writers: effects.writers,
+                }))
             }
-            Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
-            Err(Refusal::Again) => None,
-            Err(why) => {
+            Some(Err(Refusal::Again | Refusal::State)) if state.receive_shut => {
+                Poll::Ready(Ok(Taken {
+                    msg: None,
+                    moves: false,
+                    writers: false,
+                }))
+            }
+            Some(Err(Refusal::Again)) => Poll::Pending,
+            Some(Err(why)) => {
                 let waits = state.peers.some_readable();
                 drop(state);
                 if waits {
                     // It may have been woken for what others can take.
                     self.sk.wake(Waiters::Readers, false);
                 }
-                Some(Err(why.into()))
+                Poll::Ready(Err(why.into()))
             }
         }
     }
 
-    /// One try to look at the next message, as `try_recv`.
-    fn try_peek(&self) -> Option<Result<Option<Peeked>>> {
+    /// One try to look at the next message; nothing at the end of receiving.
+    fn try_peek(&self) -> Poll<Result<Option<Peeked>>> {
         let mut state = self.state.lock();
-        match state.call(0, |machine, world| machine.peek(world))? {
-            Ok(peeked) => Some(Ok(Some(peeked))),
-            Err(Refusal::Again | Refusal::State) if state.receive_shut => Some(Ok(None)),
-            Err(Refusal::Again) => None,
-            Err(why) => Some(Err(why.into())),
+        match state.call(work::NEVER, |machine, world| machine.peek(world)) {
+            None => Poll::Pending,
+            Some(Ok(peeked)) => Poll::Ready(Ok(Some(peeked))),
+            Some(Err(Refusal::Again | Refusal::State)) if state.receive_shut => {
+                Poll::Ready(Ok(None))
+            }
+            Some(Err(Refusal::Again)) => Poll::Pending,
+            Some(Err(why)) => Poll::Ready(Err(why.into())),
         }
     }
 
@@ -148,9 +210,9 @@ impl Socket {
         whom: Waiters,
         exclusive: bool,
         timeout: isize,
-        mut attempt: impl FnMut() -> Option<Result<T>>,
+        mut attempt: impl FnMut() -> Poll<Result<T>>,
     ) -> Result<T> {
-        if let Some(result) = attempt() {
+        if let Poll::Ready(result) = attempt() {
             return result;
         }
         if whom == Waiters::Writers {
@@ -183,7 +245,7 @@ impl Family for Socket {
         socket_type: u32,
         protocol: u32,
     ) -> Result<Arc<Self>> {
-        let role = Role::from_type(socket_type)?;
+        let role = Role::of(socket_type).ok_or(ESOCKTNOSUPPORT)?;
         if protocol != 0 && protocol != uapi::IPPROTO_TCP {
             return Err(EPROTONOSUPPORT);
         }
@@ -202,7 +264,7 @@ impl Family for Socket {
                 listener.close();
             }
             while let Some(dialer) = endpoints.dialers.pop() {
-                Self::close_dialer(dialer);
+                dialer.close();
             }
             // The last reference to the socket may be dropped where a TCP socket cannot be closed.
             endpoints.template = Template::new();
@@ -222,19 +284,22 @@ impl Family for Socket {
         // What it keeps for a resend will not be sent again, and nothing is answered any more.
         let kept = {
             let mut state = this.state.lock();
-            let machine = this.role.machine(&this.options);
+            let machine = this.new_machine();
             let machine = core::mem::replace(&mut state.machine, machine);
             (machine, state.peers.forget_requests())
         };
         drop(kept);
         this.outlive();
-        let left = |this: &Arc<Self>| this.state.lock().pipes;
-        if left(&this) == 0 {
+        let is_over = || this.state.lock().pipes == 0;
+        if is_over() {
             this.ended();
             return;
         }
         if let Some(time) = linger.filter(|time| *time > 0) {
-            let gone = || (left(&this) == 0).then_some(());
+            let gone = || match is_over() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            };
             // However it ends, the pipes go on without us.
             let _ = this.sk.wait(Waiters::Readers, false, time, gone);
         }
@@ -243,13 +308,9 @@ impl Family for Socket {
     fn bind(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result {
         let this = Arc::from(this);
         let address = Self::parse(address)?;
-        let v6 = match address {
-            Address::V4 { .. } => false,
-            Address::V6 { .. } => true,
-            Address::Unspec => return Err(EAFNOSUPPORT),
-        };
+        let v6 = address.is_v6().ok_or(EAFNOSUPPORT)?;
         let mut endpoints = this.endpoints.lock();
-        let endpoint = endpoints.number()?;
+        let endpoint = endpoints.name()?;
         endpoints.listeners.reserve(1, GFP_KERNEL)?;
         let acceptor = Acceptor::new(this.clone(), endpoint)?;
         let tcp = endpoints.template.create(&this.sk, v6)?;
@@ -267,28 +328,24 @@ impl Family for Socket {
     fn connect(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result {
         let this = Arc::from(this);
         let address = Self::parse(address)?;
-        let v6 = match address {
-            Address::V4 { .. } => false,
-            Address::V6 { .. } => true,
-            Address::Unspec => {
-                this.remove_dialers();
-                return Ok(());
-            }
+        let Some(v6) = address.is_v6() else {
+            this.remove_dialers();
+            return Ok(());
         };
         if address.port() == 0 {
             return Err(EINVAL);
         }
         let mut endpoints = this.endpoints.lock();
-        let endpoint = endpoints.number()?;
+        let endpoint = endpoints.name()?;
         let tcp = endpoints.template.create(&this.sk, v6)?;
-        let serial = endpoints.serial();
+        let serial = endpoints.serials.next();
         endpoints.dialers.reserve(1, GFP_KERNEL)?;
         let mut dialer = Dialer::new(endpoint, this.options.priorities(), address, tcp);
-        let started = this.dial(&mut dialer, serial);
+        let started = dialer.dial(&this, serial);
         if started == Err(EINVAL) && address.is_link_local() {
             // Without a scope, or with another one than that of the device that the socket is bound to:
             // that is not going to change. Only TCP can tell, for scopes may contain others.
-            Self::close_dialer(dialer);
+            dialer.close();
             return Err(EINVAL);
         }
         endpoints.dialers.push(dialer, GFP_KERNEL)?;
@@ -311,7 +368,7 @@ impl Family for Socket {
             state.receive_shut |= receive;
             state.send_shut |= send;
         }
-        if receive && this.role.receives() {
+        if receive && this.role.receives {
             this.turn_deaf();
         }
         this.sk.wake_everybody();
@@ -341,13 +398,13 @@ impl Family for Socket {
         let caller = Current::new();
         let state = this.state.lock();
         let mut mask = 0;
-        if this.role.receives() && state.receive_shut {
+        if this.role.receives && state.receive_shut {
             mask |= uapi::POLLIN | uapi::POLLRDNORM | uapi::POLLRDHUP;
         }
         if state.machine.can_recv(&state.peers, &caller) {
             mask |= uapi::POLLIN | uapi::POLLRDNORM;
         }
-        if this.role.sends() && (state.send_shut || state.machine.can_send(&state.peers, &caller)) {
+        if this.role.sends && (state.send_shut || state.machine.can_send(&state.peers, &caller)) {
             mask |= uapi::POLLOUT | uapi::POLLWRNORM | uapi::POLLWRBAND;
         }
         if state.receive_shut && state.send_shut {
@@ -359,7 +416,7 @@ impl Family for Socket {
     fn send(this: ArcBorrow<'_, Self>, call: &mut SendCall<'_>) -> Result<usize> {
         let this = Arc::from(this);
         let flags = call.flags();
-        if !this.role.sends() || flags & family::MSG_OOB != 0 {
+        if !this.role.sends || flags & family::MSG_OOB != 0 {
             return Err(EOPNOTSUPP);
         }
         if call.has_address() {
@@ -370,26 +427,24 @@ impl Family for Socket {
         if len > this.options.sndmaxsize() {
             return Err(EMSGSIZE);
         }
-        let mut slot = Some(take_message(call, &this.ledger, this.role.shares())?);
+        let mut slot = Some(take_message(call, &this.ledger, this.role.shares)?);
+        if this.role.sends_to_all {
+            this.send_to_all(slot)?;
+            return Ok(len);
+        }
         let no_block = flags & family::MSG_DONTWAIT != 0;
         let timeout = this.sk.timeout(Waiters::Writers, no_block);
-        let todo = {
-            // Who sends to all never waits for one of them, so this is held for that long only.
-            let _order = this.role.sends_to_all().then(|| this.order.lock());
-            let todo = this.patiently(Waiters::Writers, false, timeout, || {
-                this.try_send(&mut slot)
-            })?;
-            while this.send_on() {}
-            todo
-        };
-        this.perform(todo, Context::Task);
+        let todo = this.patiently(Waiters::Writers, false, timeout, || {
+            this.try_send(&mut slot, &mut KVec::new())
+        })?;
+        this.perform(todo, Origin::Task);
         Ok(len)
     }
 
     fn recv(this: ArcBorrow<'_, Self>, call: &mut RecvCall<'_>) -> Result<usize> {
         let this = Arc::from(this);
         let flags = call.flags();
-        if !this.role.receives() || flags & (family::MSG_OOB | family::MSG_ERRQUEUE) != 0 {
+        if !this.role.receives || flags & (family::MSG_OOB | family::MSG_ERRQUEUE) != 0 {
             return Err(EOPNOTSUPP);
         }
         if flags & family::MSG_WAITALL != 0 {
@@ -399,20 +454,20 @@ impl Family for Socket {
         let timeout = this.sk.timeout(Waiters::Readers, no_block);
         if flags & family::MSG_PEEK != 0 {
             let peeked = this.patiently(Waiters::Readers, false, timeout, || this.try_peek())?;
-            return peeked.map_or(Ok(0), |p| give_message(call, &p.bytes, p.skip, p.from));
+            return peeked.map_or(Ok(0), |p| give_message(call, &p.bytes, p.from));
         }
         let mut ticket = Ticket::default();
         let attempt = || this.try_recv(&mut ticket);
-        let Some((msg, moves)) = this.patiently(Waiters::Readers, true, timeout, attempt)? else {
-            return Ok(0);
-        };
-        if this.role == Role::Rep {
-            // Now there is a request to reply to.
+        let taken = this.patiently(Waiters::Readers, true, timeout, attempt)?;
+        if taken.writers {
             this.sk.wake(Waiters::Writers, true);
         }
-        let given = give_message(call, msg.bytes(), msg.skipped(), msg.from);
+        let Some(msg) = taken.msg else {
+            return Ok(0);
+        };
+        let given = give_message(call, msg.bytes(), msg.from);
         drop(msg);
-        if moves {
+        if taken.moves {
             this.resume();
         }
         given
@@ -420,7 +475,7 @@ impl Family for Socket {
 
     fn input_len(this: ArcBorrow<'_, Self>) -> usize {
         let mut state = this.state.lock();
-        let next = state.call(0, |machine, world| machine.next_len(world));
+        let next = state.call(work::NEVER, |machine, world| machine.next_len(world));
         next.flatten().unwrap_or(0)
     }
 
@@ -436,6 +491,20 @@ impl Family for Socket {
 
     fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue> {
         this.get(level, name)
+    }
+}
+
+impl State {
+    /// Adds those that were given a message, if they are some of many.
+    fn add_span(&self, effects: Effects, turn: &mut KVec<SocketPipe>) {
+        let Flush::Span(PipeId(mut from), PipeId(behind)) = effects.flush else {
+            return;
+        };
+        while let Some((id, pipe)) = self.peers.up_from(from).filter(|(id, _)| id.0 < behind) {
+            // There is room for all of them, see `STEP`.
+            let _ = turn.push_within_capacity(pipe.clone());
+            from = id.next();
+        }
     }
 }
 
@@ -461,16 +530,11 @@ fn take_message(call: &mut SendCall<'_>, ledger: &Arc<Ledger>, share: bool) -> R
 }
 
 /// Copies a message to the calling program; returns what recv() does.
-fn give_message(
-    call: &mut RecvCall<'_>,
-    bytes: &Bytes,
-    skip: usize,
-    from: Address,
-) -> Result<usize> {
-    let len = bytes.len().saturating_sub(skip);
+fn give_message(call: &mut RecvCall<'_>, bytes: &Bytes, from: Address) -> Result<usize> {
+    let len = bytes.len();
     let copied = len.min(call.room());
     let mut rest = copied;
-    for chunk in bytes.chunks_from(skip) {
+    for chunk in bytes.chunks_from(0) {
         let part = chunk.get(..rest).unwrap_or(chunk);
         call.copy(part)?;
         rest = rest.saturating_sub(part.len());

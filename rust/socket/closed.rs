@@ -13,6 +13,7 @@ use super::netns::Net;
 use super::users::Users;
 use super::Socket;
 use crate::ledger::Total;
+use crate::time::Millis;
 use kernel::prelude::*;
 use kernel::rbtree::{
     RBTree,
@@ -145,6 +146,6 @@ impl Socket {
         }
         self.ledger.write_off();
         self.net.count_given_up();
-        self.tick_in(0);
+        self.tick_in(Millis::ZERO);
     }
 }

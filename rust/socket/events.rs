@@ -1,149 +1,133 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What pipes and listeners report.
+//! What pipes and endpoints report, and ask.
 
 use super::{
-    Context,
-    Role,
-    Socket,
-    SocketPipe, //
+    Origin,
+    Socket, //
 };
-use crate::address::Address;
-use crate::endpoint::listener::{
-    Accepted,
-    Accepts, //
+use crate::endpoint::backoff::Reconnect;
+use crate::endpoint::pace::{
+    Pace,
+    SETTLED, //
 };
-use crate::endpoint::pace::SETTLED;
-use crate::endpoint::Endpoints;
-use crate::mem::{
-    Flags,
-    NO_SLEEP, //
+use crate::endpoint::{
+    Endpoints,
+    Host,
+    Plan, //
 };
-use crate::message::tags::TAG;
+use crate::ids::{
+    PipeId,
+    PipeName, //
+};
+use crate::mem::Flags;
 use crate::message::Msg;
-use crate::net::sock::Waiters;
+use crate::net::sock::{
+    SkRef,
+    Waiters, //
+};
 use crate::net::stream::TcpSocket;
 use crate::net::work;
 use crate::pattern::{
     Effects,
     Pattern,
-    PipeId,
-    Received,
-    Wake, //
+    Received, //
 };
 use crate::pipe::{
     End,
+    Event,
+    Limits,
+    Parts,
     Pipe,
     Upper, //
 };
-use crate::stats::count;
-use crate::wire::frame::Violation;
+use crate::stats::{
+    Counter,
+    Reason, //
+};
+use crate::time::Millis;
+use crate::wire::{
+    Types,
+    Unwelcome,
+    Violation, //
+};
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::{
+    Arc,
+    Mutex, //
+};
 
-/// How many connections are accepted before others get their turn on the workqueue.
-const ACCEPT_BATCH: usize = 64;
+impl Host for Socket {
+    fn endpoints(&self) -> &Mutex<Endpoints<Self>> {
+        &self.endpoints
+    }
 
-/// How soon to try again to accept for what there was no memory, in milliseconds. Each try may have the
-/// cgroup's memory reclaimed.
-const ACCEPT_DELAY: u64 = 100;
+    fn sk(&self) -> &SkRef {
+        &self.sk
+    }
 
-impl Accepts for Socket {
-    fn accept(this: &Arc<Self>, endpoint: u64, patient: bool) -> Accepted {
-        for _ in 0..ACCEPT_BATCH {
-            let endpoints = match patient {
-                true => Some(this.endpoints.lock()),
-                false => this.endpoints.try_lock(),
+    fn reconnect(&self) -> Reconnect {
+        let (ivl, max) = self.options.reconnect();
+        Reconnect { ivl, max }
+    }
+
+    fn pace(&self) -> &Arc<Pace> {
+        &self.user.pace
+    }
+
+    fn make_pipe(this: &Arc<Self>, plan: Plan, flags: Flags) -> Result<Arc<Pipe<Self>>> {
+        let serial = plan.serial;
+        let (id, pipe) = this.sk.charged(flags, |flags| -> Result<_> {
+            let reserved = this.state.lock().peers.reserve(plan.priorities, serial);
+            let id = reserved.map_err(|_| ENOMEM)?;
+            let parts = Parts {
+                name: PipeName { id, serial },
+                endpoint: plan.endpoint,
+                types: Types {
+                    own: this.role.own,
+                    peer: this.role.peer,
+                    tagged: this.role.tagged,
+                },
+                peer: plan.peer,
+                stream: plan.stream,
+                tcp: plan.tcp,
             };
-            let Some(mut endpoints) = endpoints else {
-                return Accepted::Busy;
-            };
-            if this.turns_away() {
-                // They wait in TCP's queue until the program has read something.
-                if let Some(listener) = endpoints.listener(endpoint) {
-                    listener.retry = true;
-                }
-                return Accepted::All;
+            Ok((id, Pipe::new(this.clone(), parts, flags)))
+        })?;
+        let mut state = this.state.lock();
+        match &pipe {
+            Ok(pipe) => {
+                state.peers.attach(id, pipe.clone());
+                state.pipes = state.pipes.saturating_add(1);
             }
-            let serial = endpoints.serial();
-            let Endpoints {
-                listeners,
-                template,
-                ..
-            } = &mut *endpoints;
-            let Some(listener) = listeners.iter_mut().find(|l| l.endpoint == endpoint) else {
-                return Accepted::All;
-            };
-            let tcp = match listener.tcp.accept(&this.sk) {
-                Ok(tcp) => tcp,
-                Err(e) if e == EAGAIN => return Accepted::All,
-                // Not a connection for us: on to the next.
-                Err(e) if e == ECONNABORTED => continue,
-                // The listener was closed from outside, and stays so.
-                Err(e) if e == EINVAL => return Accepted::All,
-                Err(_) => {
-                    listener.retry = true;
-                    drop(endpoints);
-                    this.sk.reclaim();
-                    this.attend_in(ACCEPT_DELAY);
-                    return Accepted::All;
-                }
-            };
-            let peer = tcp.peer().and_then(Address::of);
-            let stream = tcp.stream().clone();
-            // It may have waited to be accepted while the program went on setting options.
-            template.prepare(&stream);
-            // Where there is no memory for a pipe the connection is dropped, and its peer dials again.
-            let (name, priorities) = ((endpoint, serial), listener.priorities);
-            let Ok(pipe) = this.new_pipe(
-                name,
-                priorities,
-                peer.unwrap_or(Address::Unspec),
-                stream,
-                Some(tcp),
-                NO_SLEEP,
-            ) else {
-                drop(endpoints);
-                this.sk.reclaim();
-                continue;
-            };
-            let overdue = listener.accepted(pipe.id(), serial);
-            // Still under the mutex, so that closing cannot end the pipe before it is attached.
-            let attached = pipe.attach();
-            drop(endpoints);
-            match overdue {
-                Ok(overdue) if attached.is_ok() => {
-                    pipe.kick();
-                    if let Some(pipe) = overdue.and_then(|name| this.find(name)) {
-                        pipe.end_greeting(End::GreetingTimeout);
-                    }
-                }
-                Ok(_) | Err(_) => pipe.end(End::Closed),
-            }
+            Err(_) => state.peers.unreserve(id),
         }
-        Accepted::Some
+        pipe
+    }
+
+    fn turns_away(&self) -> bool {
+        self.must_wait()
+    }
+
+    fn attend_in(this: &Arc<Self>, time: Millis) {
+        Socket::attend_in(this, time);
+    }
+
+    fn reconnects(&self) {
+        self.state.lock().stats.count(Counter::Reconnects);
+    }
+
+    fn overdue(&self, pipe: PipeName) {
+        let pipe = self.state.lock().find(pipe).cloned();
+        if let Some(pipe) = pipe {
+            pipe.end_greeting(End::GreetingTimeout);
+        }
     }
 }
 
 impl Upper for Socket {
-    fn types(&self) -> (u16, u16) {
-        self.role.types()
-    }
-
-    fn limit(&self) -> u64 {
-        u64::try_from(self.longest_frame()).unwrap_or(u64::MAX)
-    }
-
-    fn wants_tag(&self) -> bool {
-        self.role == Role::Req
-    }
-
-    fn close_timeout(&self) -> u64 {
-        self.net.close_timeout()
-    }
-
-    fn sndbuf(&self) -> usize {
-        self.sk.sndbuf()
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn charged<T>(&self, flags: Flags, f: impl FnOnce(Flags) -> T) -> T {
@@ -154,112 +138,129 @@ impl Upper for Socket {
         self.sk.reclaim();
     }
 
-    fn admit(this: &Arc<Self>, id: PipeId, len: usize, whole: bool) -> bool {
+    fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool {
         let mut state = this.state.lock();
-        if this.is_deaf(&state) {
-            this.leave(&mut state, id);
-            return false;
-        }
-        let admitted = state.peers.admit(id, len, whole);
-        if !admitted {
-            // The limits may be others than when its length was compared.
-            this.let_go_on(&state);
-            this.press_on(&mut state);
-        }
-        admitted
+        this.admits(&mut state, name.id, len, whole)
     }
 
-    fn abandoned(this: &Arc<Self>, id: PipeId) {
-        let mut state = this.state.lock();
-        state.peers.abandon(id);
-        this.let_go_on(&state);
-    }
-
-    fn lost(this: &Arc<Self>, id: PipeId) {
-        let mut state = this.state.lock();
-        if state.peers.lose(id) {
-            count(&mut state.stats.pipe_downs);
-        }
-    }
-
-    fn opened(this: &Arc<Self>, id: PipeId) {
-        let now = work::now_ms();
-        let mut state = this.state.lock();
-        state.peers.opened(id);
-        count(&mut state.stats.pipe_ups);
-        let effects = state.with(now, |machine, world| machine.writable(world));
-        let mut todo = state.todo(effects.unwrap_or(Effects::NONE));
-        todo.writers = true;
-        this.arm(&mut state, now);
-        let dialed = state.peers.handle(id).is_some_and(|pipe| pipe.dialed);
-        drop(state);
-        if dialed {
-            this.attend_in(SETTLED);
-        }
-        this.perform(todo, Context::Callback);
-    }
-
-    fn received(this: &Arc<Self>, id: PipeId, mut msg: Msg) -> Result<(), Violation> {
+    fn received(
+        this: &Arc<Self>,
+        name: PipeName,
+        mut msg: Msg,
+        admitted: bool,
+    ) -> Result<(), Unwelcome> {
+        let id = name.id;
         let mut guard = this.state.lock();
         let state = &mut *guard;
+        if !admitted && !this.admits(state, id, msg.frame_len(), true) {
+            return Err(Unwelcome::NoRoom(msg));
+        }
         state.peers.arrived(id, &mut msg);
         let received = match this.is_deaf(state) {
             // It was under way.
             true => {
-                count(&mut state.stats.rx_partial);
                 this.leave(state, id);
-                Some(Received::Discarded(msg))
+                Some(Received::Discarded(msg, Reason::Partial))
             }
-            false => state.with(0, |machine, world| machine.received(world, id, msg)),
+            false => state.with(work::NEVER, |machine, world| {
+                machine.received(world, id, msg)
+            }),
         };
         state.peers.settled(id);
-        let (result, discarded) = match received {
-            Some(Received::Kept(readers)) => (Ok(readers), None),
-            Some(Received::Discarded(msg)) => (Ok(Wake::Nobody), Some(msg)),
-            Some(Received::Fatal(msg)) => (Err(Violation::Message), Some(msg)),
-            Some(Received::TooLong(msg)) => (Err(Violation::Oversize), Some(msg)),
-            None => (Ok(Wake::Nobody), None),
+        let mut violation = None;
+        let readers = match received {
+            Some(Received::Kept(readers)) => Some(readers),
+            Some(Received::Discarded(msg, why)) => {
+                state.discard(msg, why);
+                None
+            }
+            Some(Received::Fatal(msg, why)) => {
+                violation = Some(Violation(why));
+                // It is counted when the pipe ends.
+                state.throw_away(msg);
+                None
+            }
+            None => None,
         };
-        if let Some(msg) = discarded {
-            state.discard(msg);
-        }
         this.let_go_on(state);
         drop(guard);
-        this.wake_readers(result?);
-        Ok(())
+        if let Some(readers) = readers {
+            this.wake_readers(readers);
+        }
+        match violation {
+            Some(violation) => Err(Unwelcome::Violation(violation)),
+            None => Ok(()),
+        }
     }
 
-    fn too_long(this: &Arc<Self>, tag: [u8; TAG]) {
-        let todo = {
-            let mut state = this.state.lock();
-            let effects = state.with(0, |machine, world| machine.too_long(world, tag));
-            state.todo(effects.unwrap_or(Effects::NONE))
-        };
-        this.perform(todo, Context::Callback);
+    fn happened(this: &Arc<Self>, name: PipeName, event: Event<'_>) {
+        let id = name.id;
+        let mut state = this.state.lock();
+        match event {
+            Event::TooLong(tags) => {
+                let effects =
+                    state.with(work::NEVER, |machine, world| machine.too_long(world, tags));
+                let todo = state.todo(effects.unwrap_or(Effects::NONE));
+                drop(state);
+                this.perform(todo, Origin::Callback);
+            }
+            Event::Discarded(why) => {
+                state.stats.discarded(why);
+                state.peers.abandon(id);
+                this.let_go_on(&state);
+            }
+            Event::Abandoned => {
+                state.peers.abandon(id);
+                this.let_go_on(&state);
+            }
+            Event::Lost => {
+                if state.peers.lose(id) {
+                    state.stats.count(Counter::PipeDowns);
+                }
+            }
+        }
+    }
+
+    fn opened(this: &Arc<Self>, name: PipeName) -> bool {
+        let id = name.id;
+        let now = work::now();
+        let mut state = this.state.lock();
+        state.peers.opened(id);
+        state.stats.count(Counter::PipeUps);
+        let opened = state.with(now, |machine, world| machine.opened(world, id));
+        // A socket that is closing has its pipes end, this one too.
+        let effects = opened.unwrap_or(Some(Effects::NONE));
+        let todo = state.todo(effects.unwrap_or(Effects::NONE));
+        this.arm(&mut state);
+        let dialed = state.peers.handle(id).is_some_and(|pipe| pipe.dialed);
+        drop(state);
+        if dialed {
+            Socket::attend_in(this, SETTLED);
+        }
+        this.perform(todo, Origin::Callback);
+        effects.is_some()
     }
 
     fn writable(this: &Arc<Self>, pipe: &Pipe<Self>) {
-        let now = work::now_ms();
+        let now = work::now();
         let mut state = this.state.lock();
-        let same = |p: &SocketPipe| p.serial == pipe.serial;
-        if !state.peers.handle(pipe.id()).is_some_and(same) {
+        if state.find(pipe.name).is_none() {
             return;
         }
         let room = pipe.has_room();
-        state.peers.set_writable(pipe.id(), room);
+        state.peers.set_writable(pipe.name.id, room);
         if !room {
             return;
         }
         let effects = state.with(now, |machine, world| machine.writable(world));
-        let mut todo = state.todo(effects.unwrap_or(Effects::NONE));
-        todo.writers = true;
-        this.arm(&mut state, now);
+        let todo = state.todo(effects.unwrap_or(Effects::NONE));
+        this.arm(&mut state);
         drop(state);
-        this.perform(todo, Context::Task);
+        this.perform(todo, Origin::Task);
     }
 
-    fn check_in(this: &Arc<Self>, ms: u64) {
-        this.check_pipes_in(ms);
+    fn check_in(this: &Arc<Self>, time: Millis) {
+        this.check_pipes_in(time);
     }
 
     fn gone(
@@ -269,35 +270,29 @@ impl Upper for Socket {
         unfinished: bool,
         tcp: Option<TcpSocket>,
     ) {
+        let id = pipe.name.id;
         let (handle, todo) = {
             let mut state = this.state.lock();
             if unfinished {
-                count(&mut state.stats.rx_partial);
+                state.stats.discarded(Reason::Partial);
             }
             match end {
-                End::Violated(Violation::Greeting) | End::GreetingTimeout => {
-                    count(&mut state.stats.bad_greetings);
-                }
-                End::Violated(Violation::Oversize) => count(&mut state.stats.rx_oversize),
-                End::Violated(Violation::Urgent) => count(&mut state.stats.rx_malformed),
-                End::Violated(Violation::Message)
-                | End::Disconnected
-                | End::MessageTimeout
-                | End::Closed
-                | End::Aborted => {}
+                End::Violated(Violation(why)) => state.stats.discarded(why),
+                End::GreetingTimeout => state.stats.discarded(Reason::Greeting),
+                End::Disconnected | End::MessageTimeout | End::Closed | End::Aborted => {}
             }
-            let lost = state.peers.is_lost(pipe.id());
-            let todo = match lost || state.peers.is_up(pipe.id()) {
-                true => Some(this.down(&mut state, pipe.id())),
+            let lost = state.peers.is_lost(id);
+            let todo = match lost || state.peers.is_up(id) {
+                true => Some(this.down(&mut state, id)),
                 false => None,
             };
-            let handle = state.peers.closed(pipe.id());
+            let handle = state.peers.closed(id);
             this.let_go_on(&state);
             this.take_connections(&mut state);
             (handle, todo)
         };
         if let Some(todo) = todo {
-            this.perform(todo, Context::Task);
+            this.perform(todo, Origin::Task);
         }
         drop(handle);
         if let Some(tcp) = tcp {
@@ -307,7 +302,7 @@ impl Upper for Socket {
         if pipe.dialed {
             // Its dialer goes on, if it was not removed. That is not for this work, which would have to
             // wait for the endpoints.
-            this.attend_in(0);
+            Socket::attend_in(this, Millis::ZERO);
         }
 
         let last = {
@@ -320,5 +315,28 @@ impl Upper for Socket {
             // Somebody may linger in close().
             this.sk.wake(Waiters::Readers, true);
         }
+    }
+}
+
+impl Socket {
+    /// Whether a pipe may begin a frame. Under the socket's lock.
+    fn admits(
+        self: &Arc<Self>,
+        state: &mut super::State,
+        id: PipeId,
+        len: usize,
+        whole: bool,
+    ) -> bool {
+        if self.is_deaf(state) {
+            self.leave(state, id);
+            return false;
+        }
+        let admitted = state.peers.admit(id, len, whole);
+        if !admitted {
+            // The limits may be others than when its length was compared.
+            self.let_go_on(state);
+            self.press_on(state);
+        }
+        admitted
     }
 }

@@ -18,6 +18,7 @@ use crate::net::work::{
     self,
     Lane, //
 };
+use crate::time::Millis;
 use kernel::prelude::*;
 use kernel::rbtree::{
     RBTree,
@@ -140,9 +141,9 @@ impl Net {
         Some((*number, socket.clone()))
     }
 
-    /// How long a closed socket goes on delivering, in milliseconds.
-    pub(super) fn close_timeout(&self) -> u64 {
-        u64::try_from(self.close_timeout.load(Relaxed)).unwrap_or(0)
+    /// How long a closed socket goes on delivering.
+    pub(super) fn close_timeout(&self) -> Millis {
+        Millis(u64::try_from(self.close_timeout.load(Relaxed)).unwrap_or(0))
     }
 
     /// How much closed sockets may hold, in bytes.

@@ -3,11 +3,11 @@
 //! setsockopt(2) and getsockopt(2).
 
 use super::{
-    Context,
-    Role,
+    Origin,
     Socket, //
 };
 use crate::endpoint::Endpoints;
+use crate::endpoint::Host;
 use crate::net::family::OptionValue;
 use crate::net::sock::{
     may_force,
@@ -21,11 +21,12 @@ use crate::options::{
     Scope, //
 };
 use crate::pattern::{
-    trie::TrieError,
     Effects,
-    Machine, //
+    Pattern,
+    TopicError, //
 };
 use crate::pipe::Upper;
+use crate::time::Millis;
 use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -82,7 +83,9 @@ impl Socket {
 
     fn set_ours(self: &Arc<Self>, name: u32, value: KVec<u8>) -> Result {
         match name {
-            uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE if self.role != Role::Sub => Err(ENOPROTOOPT),
+            uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE if !self.role.options.contains(&name) => {
+                Err(ENOPROTOOPT)
+            }
             // CAST: A small constant.
             uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE
                 if value.len() > uapi::SP_TOPIC_MAX as usize =>
@@ -124,26 +127,18 @@ impl Socket {
     }
 
     fn subscribe(&self, topic: KVec<u8>) -> Result {
-        match &mut self.state.lock().machine {
-            Machine::Sub(sub) => sub.subscribe(topic).map_err(topic_error),
-            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => Err(ENOPROTOOPT),
-        }
+        let mut state = self.state.lock();
+        state.machine.subscribe(topic).map_err(topic_error)
     }
 
     /// Takes a topic back, with what is queued and nobody wants any more.
     fn unsubscribe(self: &Arc<Self>, topic: &[u8]) -> Result {
-        let purge = match &mut self.state.lock().machine {
-            Machine::Sub(sub) => sub.unsubscribe(topic).map_err(topic_error)?,
-            Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => return Err(ENOPROTOOPT),
-        };
-        let mut from = purge.then_some(0);
+        let effects = self.state.lock().machine.unsubscribe(topic);
+        let mut from = effects.map_err(topic_error)?.purge.then_some(0);
         while let Some(id) = from {
             let mut guard = self.state.lock();
             let state = &mut *guard;
-            let purged = match &state.machine {
-                Machine::Sub(sub) => sub.purge(&mut state.peers, id),
-                Machine::Req(_) | Machine::Rep(_) | Machine::Pub(_) => None,
-            };
+            let purged = state.machine.purge(&mut state.peers, id);
             drop(guard);
             from = purged.map(|(_gone, next)| next);
         }
@@ -159,10 +154,7 @@ impl Socket {
         self.options.set(name, value)?;
         match name {
             uapi::SP_RECONNECT_IVL | uapi::SP_RECONNECT_IVL_MAX => self.reconnect_changed(),
-            uapi::SP_RCVMAXSIZE | uapi::SP_MAXTTL => {
-                self.machine_changed();
-                self.limits_changed();
-            }
+            uapi::SP_RCVMAXSIZE | uapi::SP_MAXTTL => self.limits_changed(),
             _ => self.machine_changed(),
         }
         Ok(())
@@ -170,34 +162,28 @@ impl Socket {
 
     /// An option of the machine may have changed.
     fn machine_changed(self: &Arc<Self>) {
-        let now = work::now_ms();
+        let now = work::now();
         let todo = {
             let mut state = self.state.lock();
             // Read under the lock, so that of two changes the later one stays.
-            let effects = state.with(now, |machine, world| match machine {
-                Machine::Req(req) => req.set_interval(world, self.options.resend_interval()),
-                Machine::Rep(rep) => {
-                    rep.set_limits(self.options.max_ttl(), self.options.rcvmaxsize());
-                    Effects::NONE
-                }
-                Machine::Pub(_) | Machine::Sub(_) => Effects::NONE,
-            });
-            self.arm(&mut state, now);
+            let settings = self.settings();
+            let effects = state.with(now, |machine, world| machine.settings(world, &settings));
+            self.arm(&mut state);
             state.todo(effects.unwrap_or(Effects::NONE))
         };
-        self.perform(todo, Context::Task);
+        self.perform(todo, Origin::Task);
     }
 
     /// Dialers that wait longer than they now should are woken.
     fn reconnect_changed(self: &Arc<Self>) {
         let mut endpoints = self.endpoints.lock();
         // Read under the mutex, so that of two changes the later one stays.
-        let reconnect = self.options.reconnect();
+        let reconnect = self.reconnect();
         for dialer in &mut endpoints.dialers {
             dialer.reconnect_changed(reconnect);
         }
         drop(endpoints);
-        self.attend_in(0);
+        self.attend_in(Millis::ZERO);
     }
 
     /// Calls `f` with every TCP socket there is, with some of them twice. None is closed meanwhile: that
@@ -217,16 +203,16 @@ impl Socket {
         self.each_stream(&self.endpoints.lock(), |stream| {
             stream.set_buffers(&self.sk)
         });
-        self.each_pipe(|pipe| Self::writable(self, pipe));
         self.limits_changed();
+        self.each_pipe(|pipe| Self::writable(self, pipe));
     }
 }
 
-fn topic_error(error: TrieError) -> Error {
+fn topic_error(error: TopicError) -> Error {
     match error {
-        TrieError::Full => ENOSPC,
-        TrieError::NoMemory => ENOMEM,
-        TrieError::Absent => EINVAL,
+        TopicError::Full => ENOSPC,
+        TopicError::NoMemory => ENOMEM,
+        TopicError::Absent => EINVAL,
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fixed parts of the TCP mapping: the greeting, and the length before each message.
+//! The greeting, the first bytes of a connection.
 //!
 //! Both ends of a connection send a greeting at once and read the other's (sp-tcp-mapping-01 §2):
 //!
@@ -12,12 +12,12 @@
 //!      +----+----+----+--------+-----------+-----------+
 //! ```
 //!
-//! Then each message is its length, 64 bits, and that many bytes, tags included (ibid. §3). All
-//! numbers are big endian. There is nothing else on the wire.
+//! All numbers are big endian.
 //!
 //! The endpoint type is the protocol, 12 bits, and the role in it, 4 bits. The numbers are those in use
 //! (nanomsg: src/reqrep.h and its siblings; nng: src/sp/protocol): the request/reply draft has 16 and
-//! 17 where everybody sends 48 and 49. Taken by patterns that are not here:
+//! 17 where everybody sends 48 and 49. `pattern/role.rs` has those of the roles that are here; taken by
+//! others:
 //!
 //! | type | number | peer | type | number | peer |
 //! |---|---|---|---|---|---|
@@ -29,28 +29,17 @@
 //! Pure.
 
 /// Bytes of a greeting.
-pub(crate) const GREETING: usize = 8;
-
-// Endpoint types: what a socket calls itself in its greeting, and the only type that talks to it.
-
-/// Peer: [`REP`].
-pub(crate) const REQ: u16 = 0x30;
-/// Peer: [`REQ`].
-pub(crate) const REP: u16 = 0x31;
-/// Peer: [`SUB`].
-pub(crate) const PUB: u16 = 0x20;
-/// Peer: [`PUB`].
-pub(crate) const SUB: u16 = 0x21;
+pub(super) const GREETING: usize = 8;
 
 /// A greeting as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Greeting {
-    pub(crate) endpoint_type: u16,
+pub(in crate::wire) struct Greeting {
+    pub(in crate::wire) endpoint_type: u16,
 }
 
 /// How much of a greeting has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(super) enum Progress {
     /// Good so far, but not all.
     More,
     /// All of it. What follows are messages.
@@ -60,11 +49,11 @@ pub(crate) enum Progress {
 /// The peer does not speak SP, or not this version, or plays the wrong role. Its pipe is closed,
 /// without a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadGreeting;
+pub(super) struct BadGreeting;
 
 impl Greeting {
     /// The bytes to send.
-    pub(crate) const fn to_bytes(self) -> [u8; GREETING] {
+    pub(in crate::wire) const fn to_bytes(self) -> [u8; GREETING] {
         let [high, low] = self.endpoint_type.to_be_bytes();
         [0, b'S', b'P', 0, high, low, 0, 0]
     }
@@ -74,7 +63,7 @@ impl Greeting {
 ///
 /// Every byte of it is known beforehand, the reserved ones too (nanomsg alone ignores those), so
 /// that a wrong one is noticed as it arrives.
-pub(crate) fn check_prefix(bytes: &[u8], expect_peer: u16) -> Result<Progress, BadGreeting> {
+pub(super) fn check_prefix(bytes: &[u8], expect_peer: u16) -> Result<Progress, BadGreeting> {
     let expected = Greeting {
         endpoint_type: expect_peer,
     }
@@ -89,46 +78,29 @@ pub(crate) fn check_prefix(bytes: &[u8], expect_peer: u16) -> Result<Progress, B
     })
 }
 
-/// Bytes of the length before each message.
-pub(crate) const FRAME_HEADER: usize = 8;
-
-/// A length that nobody can mean: 2^63 or more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadLength;
-
-/// Reads the length before a message. Zero is a good one.
-///
-/// It is only what the peer claims: the receive limit is for the caller to apply, and memory is
-/// obtained for bytes that have arrived.
-///
-/// # Errors
-///
-/// [`BadLength`] for 2^63 and above, whatever the limit.
-pub(crate) const fn frame_len(bytes: [u8; FRAME_HEADER]) -> Result<u64, BadLength> {
-    let len = u64::from_be_bytes(bytes);
-    if len >> 63 != 0 {
-        return Err(BadLength);
-    }
-    Ok(len)
-}
-
 #[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_header)]
+#[kernel::macros::kunit_tests(sp_greeting)]
 mod tests {
     use super::*;
 
     const GOOD: [u8; 8] = [0, 0x53, 0x50, 0, 0, 0x30, 0, 0];
 
-    #[test]
-    fn types_have_the_numbers_of_the_peers() {
-        // What nanomsg and nng use. The draft's own numbers are others.
-        assert_eq!((PUB, SUB), (32, 33));
-        assert_eq!((REQ, REP), (48, 49));
-    }
+    const REQ: u16 = 0x30;
 
     #[test]
     fn greeting_sent_is_good_for_its_type_only() {
-        let types = [0, 0x10, 0x11, PUB, SUB, REQ, REP, 0x3000, 0x1234, u16::MAX];
+        let types = [
+            0,
+            0x10,
+            0x11,
+            0x20,
+            0x21,
+            REQ,
+            0x31,
+            0x3000,
+            0x1234,
+            u16::MAX,
+        ];
         for endpoint_type in types {
             let greeting = Greeting { endpoint_type }.to_bytes();
             for expected in types {
@@ -189,21 +161,5 @@ mod tests {
         // Conformance case 10.
         let signature = [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f];
         assert_eq!(check_prefix(&signature, REQ), Err(BadGreeting));
-    }
-
-    #[test]
-    fn lengths_below_2_to_the_63_are_read() {
-        for len in [0, 1, 255, 256, 1 << 20, (1 << 60) + 1, (1 << 63) - 1] {
-            assert_eq!(frame_len(u64::to_be_bytes(len)), Ok(len));
-        }
-        assert_eq!(frame_len([0, 0, 0, 0, 0, 1, 2, 3]), Ok(0x0001_0203));
-    }
-
-    #[test]
-    fn lengths_from_2_to_the_63_are_refused() {
-        // Conformance case 14.
-        for len in [1 << 63, (1 << 63) + 1, u64::MAX] {
-            assert_eq!(frame_len(u64::to_be_bytes(len)), Err(BadLength));
-        }
     }
 }

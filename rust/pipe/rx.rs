@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The receive side of a pipe: how reading stopped, and whose fault it is if a message is begun and not
+//! whole.
+//!
+//! Pure: the clock is an argument, and what is to be done comes back.
+
+use super::LOOK_INTERVAL;
+use crate::bytes::Input;
+use crate::mem::Flags;
+use crate::message::tags::Tags;
+use crate::message::Msg;
+use crate::stats::{
+    count,
+    Reason, //
+};
+use crate::time::{
+    Instant,
+    Millis, //
+};
+use crate::wire::{
+    Budget,
+    Limits,
+    Session,
+    Sink,
+    Stop,
+    Types,
+    Unwelcome, //
+};
+
+/// How long a message may take from its first byte to its last: this much ...
+const MESSAGE_TIME: Millis = Millis(30_000);
+
+/// ... and as long as it takes at this many bytes per millisecond (16 KiB/s).
+const MESSAGE_RATE: u64 = 16;
+
+/// Who holds a reservation that others wait for is to give so many bytes ...
+const PACE: usize = 64 << 10;
+
+/// ... between so many looks, and as many more as make up four round trips. Looks and not time, because on a
+/// machine that is too busy for the peer the looks come late as well.
+const PACE_LOOKS: u64 = 4;
+
+/// A round trip that is believed: a peer can make TCP measure any time.
+const ROUND_TRIP_MAX: Millis = Millis(1000);
+
+pub(super) struct Rx {
+    pub(super) session: Session,
+    /// How reading stopped last.
+    stop: Stop,
+    /// The peer is gone, and the owner was told so.
+    lost: bool,
+    /// How many messages arrived.
+    messages: u64,
+    /// Since when the peer owes the rest of the message under way.
+    since: Option<Instant>,
+    /// What had arrived when it was looked at while others waited.
+    mark: Option<Mark>,
+    /// There is room that the peer is to be told of.
+    tell: bool,
+}
+
+/// What had arrived of the message under way, at the first of some looks.
+#[derive(Clone, Copy)]
+struct Mark {
+    /// Tells one wait of others from another.
+    spell: u32,
+    messages: u64,
+    have: usize,
+    /// How many looks there were since.
+    looks: u64,
+    /// The work is to judge whether enough has come since.
+    judge: bool,
+}
+
+impl Rx {
+    pub(super) const fn new(types: Types) -> Self {
+        Rx {
+            session: Session::new(types),
+            stop: Stop::Hungry,
+            lost: false,
+            messages: 0,
+            since: None,
+            mark: None,
+            tell: false,
+        }
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Whether what has arrived is left in TCP until the session is told to go on.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.stop, Stop::Held | Stop::NoMemory)
+    }
+
+    /// Whether a turn was not enough: the work goes on, and callbacks leave it alone.
+    pub(super) fn is_behind(&self) -> bool {
+        self.stop == Stop::Spent
+    }
+
+    /// Whether memory was short.
+    pub(super) fn is_short(&self) -> bool {
+        self.stop == Stop::NoMemory
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Notes that the peer is gone while what it has sent is held. Tells whether that is new.
+    pub(super) fn lose(&mut self) -> bool {
+        !core::mem::replace(&mut self.lost, true)
+    }
+
+    /// Our greeting is sent; the peer's may be there, waiting for that.
+    pub(super) fn said(&mut self) {
+        self.session.said();
+        self.stop = Stop::Held;
+    }
+
+    /// Nobody wants what arrives any more. Returns what is to be dropped.
+    pub(super) fn abandon(&mut self) -> Option<Msg> {
+        self.since = None;
+        self.session.abandon()
+    }
+
+    /// Everything that arrives is thrown away.
+    pub(super) fn skipped(&mut self) {
+        self.stop = Stop::Hungry;
+    }
+
+    pub(super) fn feed(
+        &mut self,
+        input: &mut impl Input,
+        sink: &mut impl Sink,
+        limits: Limits,
+        budget: &mut Budget,
+        flags: Flags,
+    ) -> Stop {
+        let mut noting = Noting {
+            sink,
+            messages: &mut self.messages,
+            since: &mut self.since,
+        };
+        self.stop = self.session.feed(input, &mut noting, limits, budget, flags);
+        self.stop
+    }
+
+    /// Reading has stopped. Tells whether a message is begun, and how long its deadline is, if that is new.
+    pub(super) fn stopped(&mut self, now: impl FnOnce() -> Instant) -> (bool, Option<Millis>) {
+        self.tell = false;
+        let begun = self.session.begun();
+        let mut new = None;
+        match (self.stop, begun) {
+            (Stop::Hungry, Some(len)) if self.since.is_none() => {
+                self.since = Some(now());
+                new = Some(time_for(len));
+            }
+            // It is us who keep the peer waiting.
+            (Stop::Held | Stop::NoMemory, _) => {
+                self.since = None;
+                self.mark = None;
+            }
+            (Stop::Hungry | Stop::Spent | Stop::Violated(_), _) => {}
+        }
+        (begun.is_some(), new)
+    }
+
+    /// Whether there is room that the peer is to be told of.
+    pub(super) fn tells(&self) -> bool {
+        self.tell
+    }
+
+    pub(super) fn tell_later(&mut self, tell: bool) {
+        self.tell = tell;
+    }
+
+    /// When the message under way must be whole.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let at = self.since?.after(time_for(self.session.begun()?));
+        // What has arrived is read first.
+        Some(match self.is_behind() {
+            true => at.max(now.after(LOOK_INTERVAL)),
+            false => at,
+        })
+    }
+
+    /// A look at a pipe whose reservation others wait for; `spell` tells one such wait from another. Tells
+    /// whether the work is to read what has arrived and to judge then.
+    pub(super) fn look(&mut self, spell: u32) -> bool {
+        if self.is_held() || self.is_behind() {
+            // It is us who do not read.
+            self.mark = None;
+            return false;
+        }
+        let judge = self.looks(spell) >= PACE_LOOKS;
+        if let Some(mark) = &mut self.mark {
+            mark.judge = judge;
+            mark.looks = mark.looks.saturating_add(1);
+        }
+        judge
+    }
+
+    /// Whether it is to be judged, now that all that has arrived is read, and the message under way has come
+    /// too slowly.
+    pub(super) fn is_slow(&mut self, round_trip: Millis) -> bool {
+        let Some(mark) = &mut self.mark else {
+            return false;
+        };
+        let spell = mark.spell;
+        if !core::mem::replace(&mut mark.judge, false) || self.is_held() || self.is_behind() {
+            return false;
+        }
+        let trips = round_trip.min(ROUND_TRIP_MAX).0.saturating_mul(4) / LOOK_INTERVAL.0;
+        self.looks(spell) > PACE_LOOKS.saturating_add(trips)
+    }
+
+    /// How many looks there were since enough had come last; 0 if it has by now.
+    fn looks(&mut self, spell: u32) -> u64 {
+        let (messages, have) = (self.messages, self.session.have());
+        let slow = self.mark.filter(|mark| {
+            let more = have.saturating_sub(mark.have);
+            mark.spell == spell && mark.messages == messages && more < PACE
+        });
+        if slow.is_none() {
+            self.mark = Some(Mark {
+                spell,
+                messages,
+                have,
+                looks: 0,
+                judge: false,
+            });
+        }
+        slow.map_or(0, |mark| mark.looks)
+    }
+}
+
+/// How long a message may take.
+fn time_for(len: usize) -> Millis {
+    let len = u64::try_from(len).unwrap_or(u64::MAX);
+    MESSAGE_TIME.and(Millis(len / MESSAGE_RATE))
+}
+
+/// Counts what becomes whole, on its way to another sink.
+struct Noting<'a, S> {
+    sink: &'a mut S,
+    messages: &'a mut u64,
+    since: &'a mut Option<Instant>,
+}
+
+impl<S: Sink> Sink for Noting<'_, S> {
+    fn greeted(&mut self) -> bool {
+        self.sink.greeted()
+    }
+
+    fn admit(&mut self, len: usize, whole: bool) -> bool {
+        self.sink.admit(len, whole)
+    }
+
+    fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
+        let taken = self.sink.message(msg, admitted);
+        if !matches!(taken, Err(Unwelcome::NoRoom(_))) {
+            *self.since = None;
+            count(self.messages);
+        }
+        taken
+    }
+
+    fn too_long(&mut self, tags: &Tags) {
+        self.sink.too_long(tags);
+    }
+
+    fn discarded(&mut self, why: Reason) {
+        *self.since = None;
+        count(self.messages);
+        self.sink.discarded(why);
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_rx)]
+mod tests {
+    use super::*;
+    use crate::bytes::{
+        Empty,
+        Slice, //
+    };
+    use crate::mem::{
+        KVec,
+        GFP_KERNEL, //
+    };
+    use crate::message::tags::Tagged;
+
+    const TYPES: Types = Types {
+        own: 0x31,
+        peer: 0x30,
+        tagged: Tagged::Nothing,
+    };
+
+    /// Longer than what waits in TCP until it is whole.
+    const LONG: usize = 1 << 20;
+
+    const LIMITS: Limits = Limits {
+        body: 2 * LONG,
+        tags: 0,
+    };
+
+    /// An owner that takes what it has room for.
+    struct Owner(bool);
+
+    impl Sink for Owner {
+        fn greeted(&mut self) -> bool {
+            true
+        }
+
+        fn admit(&mut self, _len: usize, _whole: bool) -> bool {
+            self.0
+        }
+
+        fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
+            match admitted || self.0 {
+                true => Ok(()),
+                false => Err(Unwelcome::NoRoom(msg)),
+            }
+        }
+
+        fn too_long(&mut self, _tags: &Tags) {}
+
+        fn discarded(&mut self, _why: Reason) {}
+    }
+
+    fn feed(rx: &mut Rx, input: &mut impl Input, room: bool) -> Stop {
+        let mut budget = Budget {
+            frames: 100,
+            bytes: usize::MAX,
+        };
+        rx.feed(input, &mut Owner(room), LIMITS, &mut budget, GFP_KERNEL)
+    }
+
+    /// One that has the greeting, and so many bytes of a long message.
+    fn begun(bytes: usize) -> Rx {
+        let mut rx = Rx::new(TYPES);
+        rx.said();
+        feed(&mut rx, &mut Slice::new(b"\0SP\0\0\x30\0\0"), true);
+        feed(&mut rx, &mut Slice::new(&LONG.to_be_bytes()), true);
+        more(&mut rx, bytes);
+        rx
+    }
+
+    fn more(rx: &mut Rx, bytes: usize) {
+        let mut body = KVec::new();
+        let _ = body.resize(bytes, 7, GFP_KERNEL);
+        feed(rx, &mut Slice::new(&body), true);
+    }
+
+    #[test]
+    fn deadline_counts_from_the_first_byte() {
+        let mut rx = begun(1);
+        let length = Millis(30_000 + (1 << 20) / 16);
+        assert_eq!(rx.stopped(|| Instant(100)), (true, Some(length)));
+        more(&mut rx, 1000);
+        assert_eq!(rx.stopped(|| Instant(500)), (true, None));
+        assert_eq!(rx.deadline(Instant(600)), Some(Instant(100).after(length)));
+        more(&mut rx, LONG - 1001);
+        assert_eq!(rx.stopped(|| Instant(900)), (false, None));
+        assert_eq!((rx.deadline(Instant(900)), rx.messages()), (None, 1));
+    }
+
+    #[test]
+    fn deadline_stands_still_while_held() {
+        let mut rx = begun(0);
+        assert_eq!(feed(&mut rx, &mut Slice::new(b"x"), false), Stop::Held);
+        assert!(rx.is_held());
+        assert_eq!(rx.stopped(|| Instant(100)), (true, None));
+        assert_eq!(rx.deadline(Instant(100)), None);
+        assert!(rx.lose() && !rx.lose() && rx.is_lost());
+        assert_eq!(feed(&mut rx, &mut Empty, true), Stop::Hungry);
+        assert!(rx.stopped(|| Instant(200)).1.is_some() && !rx.is_held());
+    }
+
+    #[test]
+    fn greeting_read_before_ours_was_said_goes_on_then() {
+        let mut rx = Rx::new(TYPES);
+        let greeting = &mut Slice::new(b"\0SP\0\0\x30\0\0");
+        assert_eq!(feed(&mut rx, greeting, true), Stop::Held);
+        assert!(rx.session.to_say().is_some());
+        rx.said();
+        assert!(rx.session.to_say().is_none() && rx.is_held());
+        assert_eq!(feed(&mut rx, &mut Empty, true), Stop::Hungry);
+    }
+
+    #[test]
+    fn slow_is_judged_after_some_looks_and_round_trips() {
+        for (trip, looks) in [(0, 4), (1, 4), (125, 8), (1000, 36), (100_000, 36)] {
+            let mut rx = begun(1);
+            let mut judged = None;
+            for nth in 0..50 {
+                if rx.look(1) && rx.is_slow(Millis(trip)) {
+                    judged = Some(nth);
+                    break;
+                }
+            }
+            assert_eq!(judged, Some(looks));
+        }
+    }
+
+    #[test]
+    fn enough_bytes_or_another_spell_begin_anew() {
+        let mut rx = begun(1);
+        for nth in 0..100 {
+            if nth % 4 == 3 {
+                more(&mut rx, PACE);
+            }
+            assert!(!rx.look(1) && !rx.is_slow(Millis::ZERO));
+            if nth == 14 {
+                break;
+            }
+        }
+        let mut rx = begun(1);
+        for spell in 0..40 {
+            assert!(!rx.look(spell / 4) && !rx.is_slow(Millis::ZERO));
+        }
+    }
+
+    #[test]
+    fn not_read_is_not_slow() {
+        let mut rx = begun(0);
+        feed(&mut rx, &mut Slice::new(b"x"), false);
+        for _ in 0..100 {
+            assert!(!rx.look(1) && !rx.is_slow(Millis::ZERO));
+        }
+    }
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The send side of a pipe, and its life: what waits to be sent, and how far the pipe has come.
+//!
+//! Pure: the clock and the limits are arguments, and what is to be done comes back.
+
+use super::{
+    End,
+    GREETING_TIME, //
+};
+use crate::message::queue::Queue;
+use crate::message::Msg;
+use crate::stats::count;
+use crate::time::{
+    Instant,
+    Millis, //
+};
+
+/// How far a pipe has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Greeting,
+    Up,
+    /// It delivers what it has, since then; `fin`: our FIN is queued behind everything else.
+    Closing {
+        since: Instant,
+        fin: bool,
+    },
+    /// The work is going to end it.
+    Ending(End),
+    Dead,
+}
+
+/// Whether TCP is being given what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Idle,
+    /// A flush is under way; it will see what is pushed meanwhile.
+    Flushing,
+    /// TCP had no room; it tells when it has.
+    Blocked,
+    /// TCP had no memory, and tells nothing.
+    Starved,
+}
+
+/// A message to be sent, or the rest of one.
+pub(super) struct Next {
+    pub(super) msg: Msg,
+    /// How many bytes of its frame TCP has.
+    pub(super) offset: usize,
+    /// There is another one behind it.
+    pub(super) more: bool,
+}
+
+pub(super) struct Tx {
+    life: Life,
+    /// When both greetings were exchanged.
+    up_since: Option<Instant>,
+    queue: Queue,
+    /// The message that TCP has taken the first bytes of, and how many. A flush takes it out while it
+    /// sends.
+    current: Option<(Msg, usize)>,
+    /// What `queue` and the message being sent count for, in bytes.
+    charge: usize,
+    /// The owner was told that there is no room.
+    full: bool,
+    flow: Flow,
+    /// How many messages TCP has taken.
+    messages: u64,
+}
+
+impl Tx {
+    pub(super) const fn new() -> Self {
+        Tx {
+            life: Life::Greeting,
+            up_since: None,
+            queue: Queue::new(),
+            current: None,
+            charge: 0,
+            full: false,
+            flow: Flow::Idle,
+            messages: 0,
+        }
+    }
+
+    pub(super) fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(super) fn up_since(&self) -> Option<Instant> {
+        self.up_since
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// What waits to be sent, in bytes of the programs' messages.
+    pub(super) fn unsent(&self) -> usize {
+        let current = self.current.as_ref().map_or(0, |(msg, _)| msg.len());
+        self.queue.bytes().saturating_add(current)
+    }
+
+    /// Whether TCP has everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.current.is_none() && self.flow != Flow::Flushing
+    }
+
+    /// Both greetings are exchanged. Tells whether the pipe is up by this.
+    pub(super) fn greeted(&mut self, now: Instant) -> bool {
+        let opens = self.life == Life::Greeting;
+        if opens {
+            self.life = Life::Up;
+            self.up_since = Some(now);
+        }
+        opens
+    }
+
+    /// Appends a message, or drops it if the pipe is not up. Tells whether there is room for another one.
+    pub(super) fn push(&mut self, msg: Msg, sndbuf: usize) -> bool {
+        if self.life == Life::Up {
+            self.charge = self.charge.saturating_add(msg.charge());
+            self.queue.push(msg);
+        }
+        self.has_room(sndbuf)
+    }
+
+    /// Compares what is held unsent with SO_SNDBUF again.
+    pub(super) fn has_room(&mut self, sndbuf: usize) -> bool {
+        self.full = self.charge >= sndbuf;
+        !self.full
+    }
+
+    fn sends(&self) -> bool {
+        matches!(self.life, Life::Up | Life::Closing { .. })
+    }
+
+    /// Whether a flush is to begin. Then [`Self::next`] is called until it gives nothing, or
+    /// [`Self::stuck`].
+    pub(super) fn begin_flush(&mut self) -> bool {
+        let begins = self.sends() && self.flow == Flow::Idle && !self.is_empty();
+        if begins {
+            self.flow = Flow::Flushing;
+        }
+        begins
+    }
+
+    /// What is next in a flush, which is over if there is nothing.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        let next = match self.sends() {
+            true => self.current.take().or_else(|| Some((self.queue.pop()?, 0))),
+            false => None,
+        };
+        let Some((msg, offset)) = next else {
+            self.flow = Flow::Idle;
+            return None;
+        };
+        let more = !self.queue.is_empty();
+        Some(Next { msg, offset, more })
+    }
+
+    /// TCP has all of a message that counted so much. Tells whether the owner waits for the room.
+    pub(super) fn sent(&mut self, charge: usize, sndbuf: usize) -> bool {
+        self.charge = self.charge.saturating_sub(charge);
+        count(&mut self.messages);
+        self.full && self.charge < sndbuf
+    }
+
+    /// TCP takes no more than `done` bytes of this one, for want of room, or of memory if it is `starved`.
+    /// The flush is over.
+    pub(super) fn stuck(&mut self, msg: Msg, done: usize, starved: bool) {
+        self.current = Some((msg, done));
+        self.flow = match starved {
+            true => Flow::Starved,
+            false => Flow::Blocked,
+        };
+    }
+
+    /// TCP has room again, or is to be tried again. Tells whether that matters.
+    pub(super) fn unblock(&mut self) -> bool {
+        let blocked = matches!(self.flow, Flow::Blocked | Flow::Starved);
+        if blocked {
+            self.flow = Flow::Idle;
+        }
+        blocked
+    }
+
+    /// The same if it was for want of memory.
+    pub(super) fn retry(&mut self) -> bool {
+        self.flow == Flow::Starved && self.unblock()
+    }
+
+    /// The work is to end the pipe if `which` lets it. Tells whether it is to be run.
+    pub(super) fn end(&mut self, end: End, which: impl FnOnce(Life) -> bool) -> bool {
+        let ends = match self.life {
+            Life::Ending(_) | Life::Dead => false,
+            life => which(life),
+        };
+        if ends {
+            self.life = Life::Ending(end);
+        }
+        ends
+    }
+
+    /// Delivers what there is, and takes no more. Tells whether the pipe is still alive.
+    pub(super) fn close(&mut self, now: Instant) -> bool {
+        match self.life {
+            Life::Greeting => self.life = Life::Ending(End::Closed),
+            Life::Up => {
+                self.life = Life::Closing {
+                    since: now,
+                    fin: false,
+                };
+            }
+            Life::Closing { .. } | Life::Ending(_) | Life::Dead => {}
+        }
+        self.life != Life::Dead
+    }
+
+    /// How to end it whatever it holds: what is wholly in TCP, TCP goes on delivering.
+    pub(super) fn last_word(&self) -> End {
+        match self.is_empty() {
+            true => End::Closed,
+            false => End::Aborted,
+        }
+    }
+
+    /// Notes that our FIN is queued, if nothing is left to be sent. Tells whether it was before; `None` if
+    /// there is something left.
+    pub(super) fn fin(&mut self) -> Option<bool> {
+        let empty = self.is_empty();
+        match &mut self.life {
+            Life::Closing { fin, .. } if empty => Some(core::mem::replace(fin, true)),
+            _ => None,
+        }
+    }
+
+    /// Whether our FIN is queued.
+    pub(super) fn has_fin(&self) -> bool {
+        matches!(self.life, Life::Closing { fin: true, .. })
+    }
+
+    /// No more of anything, for good. Returns what is to be dropped; `None` if it was called before.
+    pub(super) fn die(&mut self) -> Option<(Queue, Option<(Msg, usize)>)> {
+        if self.life == Life::Dead {
+            return None;
+        }
+        self.life = Life::Dead;
+        let queue = core::mem::replace(&mut self.queue, Queue::new());
+        Some((queue, self.current.take()))
+    }
+
+    /// When the greetings, or what is delivered while the pipe closes, have to be over, and how it ends
+    /// otherwise. `said`: our own greeting was sent.
+    pub(super) fn deadline(
+        &self,
+        born: Instant,
+        said: bool,
+        close_timeout: Millis,
+    ) -> Option<(Instant, End)> {
+        match self.life {
+            Life::Greeting => {
+                // Who was never connected has not greeted badly.
+                let end = match said {
+                    true => End::GreetingTimeout,
+                    false => End::Disconnected,
+                };
+                Some((born.after(GREETING_TIME), end))
+            }
+            Life::Closing { since, .. } => Some((since.after(close_timeout), self.last_word())),
+            Life::Up | Life::Ending(_) | Life::Dead => None,
+        }
+    }
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_tx)]
+mod tests {
+    use super::*;
+    use crate::mem::{
+        NoMemory,
+        GFP_KERNEL, //
+    };
+    use crate::message::Message;
+
+    const NOW: Instant = Instant(1000);
+    const TIMEOUT: Millis = Millis(30);
+
+    fn msg(body: &[u8]) -> Result<Msg, NoMemory> {
+        Message::of(body, GFP_KERNEL)
+    }
+
+    fn up() -> Tx {
+        let mut tx = Tx::new();
+        tx.greeted(NOW);
+        tx
+    }
+
+    /// What the next message of a flush is.
+    fn next(tx: &mut Tx) -> Option<(u8, usize, bool)> {
+        let Next { msg, offset, more } = tx.next()?;
+        Some((*msg.bytes().head().first()?, offset, more))
+    }
+
+    #[test]
+    fn greeting_pushed_is_dropped_and_up_pushed_is_sent() -> Result<(), NoMemory> {
+        let mut tx = Tx::new();
+        assert!(tx.push(msg(b"a")?, 1000));
+        assert!(tx.is_empty() && !tx.begin_flush());
+        assert!(tx.greeted(NOW));
+        assert!(!tx.greeted(Instant(2000)));
+        assert_eq!(tx.up_since(), Some(NOW));
+        assert!(tx.push(msg(b"b")?, 1000) && tx.push(msg(b"c")?, 1000));
+        assert_eq!(tx.unsent(), 2);
+        assert!(tx.begin_flush());
+        // It takes along what others push.
+        assert!(!tx.begin_flush());
+        assert_eq!(next(&mut tx), Some((b'b', 0, true)));
+        assert!(!tx.is_empty());
+        assert_eq!(next(&mut tx), Some((b'c', 0, false)));
+        assert_eq!(next(&mut tx), None);
+        assert!(tx.is_empty() && !tx.begin_flush());
+        Ok(())
+    }
+
+    #[test]
+    fn full_is_told_once_there_is_room() -> Result<(), NoMemory> {
+        let mut tx = up();
+        let charge = msg(b"a")?.charge();
+        let sndbuf = 2 * charge;
+        assert!(tx.push(msg(b"a")?, sndbuf));
+        assert!(!tx.push(msg(b"b")?, sndbuf));
+        assert!(!tx.push(msg(b"c")?, sndbuf));
+        assert!(!tx.sent(charge, sndbuf));
+        assert!(tx.sent(charge, sndbuf));
+        assert!(tx.has_room(sndbuf) && !tx.has_room(charge));
+        assert_eq!(tx.messages(), 2);
+        // Nobody was told that there is none.
+        assert!(tx.has_room(sndbuf) && !tx.sent(charge, sndbuf));
+        Ok(())
+    }
+
+    #[test]
+    fn stuck_goes_on_where_it_was_when_unblocked() -> Result<(), NoMemory> {
+        for starved in [false, true] {
+            let mut tx = up();
+            tx.push(msg(b"a")?, 1000);
+            assert!(tx.begin_flush());
+            let Some(Next { msg, .. }) = tx.next() else {
+                return Err(NoMemory);
+            };
+            tx.stuck(msg, 5, starved);
+            assert!(!tx.begin_flush() && !tx.is_empty());
+            assert_eq!(tx.unsent(), 1);
+            assert_eq!(tx.retry(), starved);
+            assert_eq!(tx.unblock(), !starved);
+            assert!(!tx.unblock());
+            assert!(tx.begin_flush());
+            assert_eq!(next(&mut tx), Some((b'a', 5, false)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn closing_delivers_and_then_has_its_fin_once() -> Result<(), NoMemory> {
+        let mut tx = up();
+        tx.push(msg(b"a")?, 1000);
+        assert!(tx.close(NOW));
+        tx.push(msg(b"late")?, 1000);
+        assert_eq!((tx.fin(), tx.last_word()), (None, End::Aborted));
+        let deadline = Some((Instant(1030), End::Aborted));
+        assert_eq!(tx.deadline(NOW, true, TIMEOUT), deadline);
+        assert!(tx.begin_flush());
+        assert_eq!(next(&mut tx), Some((b'a', 0, false)));
+        // It is still on its way.
+        assert_eq!(tx.fin(), None);
+        assert_eq!(next(&mut tx), None);
+        assert!(!tx.has_fin());
+        assert_eq!((tx.fin(), tx.fin()), (Some(false), Some(true)));
+        assert!(tx.has_fin());
+        let deadline = Some((Instant(1030), End::Closed));
+        assert_eq!(tx.deadline(NOW, true, TIMEOUT), deadline);
+        // Again, it does not begin anew.
+        assert!(tx.close(Instant(2000)) && tx.has_fin());
+        Ok(())
+    }
+
+    #[test]
+    fn greeting_late_or_closed_ends() {
+        let mut tx = Tx::new();
+        let at = NOW.after(GREETING_TIME);
+        for (said, end) in [(true, End::GreetingTimeout), (false, End::Disconnected)] {
+            assert_eq!(tx.deadline(NOW, said, TIMEOUT), Some((at, end)));
+        }
+        assert!(tx.close(NOW));
+        assert_eq!(tx.life(), Life::Ending(End::Closed));
+        assert_eq!(tx.deadline(NOW, true, TIMEOUT), None);
+        assert!(!tx.greeted(NOW));
+    }
+
+    #[test]
+    fn ending_keeps_its_first_reason_and_sends_nothing() -> Result<(), NoMemory> {
+        let mut tx = up();
+        tx.push(msg(b"a")?, 1000);
+        assert!(!tx.end(End::Closed, |life| life == Life::Greeting));
+        assert!(tx.end(End::Aborted, |_| true));
+        assert!(!tx.end(End::Closed, |_| true));
+        assert!(!tx.begin_flush());
+        assert!(tx.close(NOW));
+        assert_eq!(tx.life(), Life::Ending(End::Aborted));
+        assert!(tx.die().is_some() && tx.die().is_none());
+        assert!(tx.is_empty() && !tx.close(NOW) && !tx.end(End::Closed, |_| true));
+        tx.push(msg(b"b")?, 1000);
+        assert!(tx.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn dead_in_a_flush_stops_it() -> Result<(), NoMemory> {
+        let mut tx = up();
+        tx.push(msg(b"a")?, 1000);
+        tx.push(msg(b"b")?, 1000);
+        assert!(tx.begin_flush());
+        assert_eq!(next(&mut tx), Some((b'a', 0, true)));
+        drop(tx.die());
+        assert_eq!(next(&mut tx), None);
+        Ok(())
+    }
+}

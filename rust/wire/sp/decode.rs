@@ -1,0 +1,995 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Takes a byte stream apart: one greeting, then frames, and each of these into tags and a body.
+//!
+//! ```text
+//!  0                   8
+//! +---------------------+---------------------+------ - - -
+//! | greeting            | length L, 64 bit BE | L bytes: tags and body
+//! +---------------------+---------------------+------ - - -
+//! ```
+//!
+//! The decoder is fed whatever has arrived, in any split, and keeps what it needs between two feeds: at
+//! most eight bytes of a header, or a message under way. It stops for four reasons that are no fault of
+//! the peer's (no more bytes, no room, no memory, enough done) and for those that are. A length is only a
+//! claim: it is compared with the limit at once, a short frame is left where it is until it is whole, and
+//! memory is taken as bytes arrive. Of a frame that is too long only the tag of a reply is read, which
+//! tells what it answers.
+//!
+//! A short frame that is whole in one piece is made a message first and offered then; where that is
+//! refused, its bytes are put back, and the next time it is admitted first, as any other.
+
+use super::greeting::{
+    check_prefix,
+    Progress, //
+};
+use super::HEADER;
+use crate::bytes::{
+    AppendError,
+    Input, //
+};
+use crate::mem::{
+    Flags,
+    NoMemory, //
+};
+use crate::message::tags::{
+    Tagged,
+    Tags,
+    TAG, //
+};
+use crate::message::{
+    Bytes,
+    Message,
+    Msg,
+    SMALL, //
+};
+use crate::stats::Reason;
+use crate::wire::{
+    Budget,
+    Limits,
+    Sink,
+    Stop,
+    Unwelcome,
+    Violation, //
+};
+
+/// Tags looked at in search of the bottom: one more than any limit allows (SP_MAXTTL, 1..255).
+const SCANNED: usize = 256;
+
+/// A frame whose bytes are being read.
+struct Partial {
+    len: usize,
+    /// How many of its bytes are still to be read.
+    left: usize,
+    tags: Tags,
+    /// How many tags there were.
+    seen: usize,
+    /// The tag under way.
+    tag: [u8; TAG],
+    have: usize,
+    /// All tags are read, and what is left is body.
+    tagged: bool,
+    msg: Option<Msg>,
+}
+
+impl Partial {
+    const fn new(len: usize) -> Self {
+        Partial {
+            len,
+            left: len,
+            tags: Tags::new(),
+            seen: 0,
+            tag: [0; TAG],
+            have: 0,
+            tagged: false,
+            msg: None,
+        }
+    }
+}
+
+/// Why a frame does not become a message now.
+enum Halt {
+    Stop(Stop),
+    /// Nor ever: the rest of it is to be skipped.
+    Discard(Reason),
+    /// Nor ever: the body is longer than the limit.
+    TooLong,
+}
+
+impl From<Stop> for Halt {
+    fn from(stop: Stop) -> Self {
+        Halt::Stop(stop)
+    }
+}
+
+enum State {
+    Greeting {
+        bytes: [u8; 8],
+        have: usize,
+    },
+    /// The peer has greeted; we have not, or messages are not to come yet.
+    Ready,
+    Length {
+        bytes: [u8; HEADER],
+        have: usize,
+    },
+    /// A length was read. `first`: the frame is to be admitted before it is read.
+    Waiting {
+        len: usize,
+        first: bool,
+    },
+    /// A frame that was admitted.
+    Frame(Partial),
+    /// A length above the limit was read; what the frame answers is to be known.
+    TooLong(Partial),
+    /// The rest of a frame that nobody is to have.
+    Skip {
+        len: usize,
+        left: usize,
+    },
+    Violated(Violation),
+    /// Nobody wants more.
+    Abandoned,
+}
+
+/// The state of one connection's receive side.
+pub(in crate::wire) struct Decoder {
+    state: State,
+    /// The endpoint type that the peer must have.
+    peer: u16,
+    tagged: Tagged,
+    /// Our own greeting is out.
+    pub(in crate::wire) ready: bool,
+}
+
+impl Decoder {
+    pub(in crate::wire) const fn new(peer: u16, tagged: Tagged) -> Self {
+        Decoder {
+            state: State::Greeting {
+                bytes: [0; 8],
+                have: 0,
+            },
+            peer,
+            tagged,
+            ready: false,
+        }
+    }
+
+    pub(in crate::wire) fn begun(&self) -> Option<usize> {
+        match &self.state {
+            State::Length { have: 1.., .. } | State::TooLong(_) => Some(0),
+            State::Waiting { len, .. }
+            | State::Frame(Partial { len, .. })
+            | State::Skip { len, .. } => Some(*len),
+            State::Greeting { .. }
+            | State::Ready
+            | State::Length { .. }
+            | State::Violated(_)
+            | State::Abandoned => None,
+        }
+    }
+
+    pub(in crate::wire) fn have(&self) -> usize {
+        match &self.state {
+            State::Frame(frame) => frame.msg.as_ref().map_or(0, |msg| msg.len()),
+            _ => 0,
+        }
+    }
+
+    pub(in crate::wire) fn abandon(&mut self) -> Option<Msg> {
+        match core::mem::replace(&mut self.state, State::Abandoned) {
+            State::Frame(frame) => frame.msg,
+            _ => None,
+        }
+    }
+
+    pub(in crate::wire) fn feed(
+        &mut self,
+        input: &mut impl Input,
+        sink: &mut impl Sink,
+        limits: Limits,
+        budget: &mut Budget,
+        flags: Flags,
+    ) -> Stop {
+        loop {
+            match self.step(input, sink, limits, budget, flags) {
+                Ok(()) => {}
+                Err(stop) => {
+                    if let Stop::Violated(violation) = stop {
+                        self.state = State::Violated(violation);
+                    }
+                    return stop;
+                }
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        input: &mut impl Input,
+        sink: &mut impl Sink,
+        limits: Limits,
+        budget: &mut Budget,
+        flags: Flags,
+    ) -> Result<(), Stop> {
+        match &mut self.state {
+            State::Greeting { bytes, have } => {
+                fill(bytes, have, input);
+                let seen = bytes.get(..*have).unwrap_or(bytes);
+                match check_prefix(seen, self.peer) {
+                    Ok(Progress::Complete) => self.state = State::Ready,
+                    Ok(Progress::More) => return Err(Stop::Hungry),
+                    Err(_) => return Err(violated(Reason::Greeting)),
+                }
+            }
+            State::Ready => match self.ready && sink.greeted() {
+                true => self.next_frame(),
+                false => return Err(Stop::Held),
+            },
+            State::Length { have: 0, .. } if budget.frames == 0 && input.remaining() > 0 => {
+                return Err(Stop::Spent);
+            }
+            State::Length { bytes, have } => {
+                fill(bytes, have, input);
+                if *have < bytes.len() {
+                    return Err(Stop::Hungry);
+                }
+                // 2^63 and above nobody can mean.
+                let len = i64::try_from(u64::from_be_bytes(*bytes)).ok();
+                let len = len.and_then(|len| usize::try_from(len).ok());
+                self.state = match len.filter(|len| *len <= self.longest(limits)) {
+                    Some(len) => State::Waiting { len, first: false },
+                    None => self.too_long()?,
+                };
+            }
+            State::TooLong(frame) => {
+                match read_tags(frame, self.tagged, limits, input) {
+                    Ok(()) => sink.too_long(&frame.tags),
+                    Err(Halt::Stop(Stop::Hungry)) => return Err(Stop::Hungry),
+                    Err(_) => {}
+                }
+                return Err(violated(Reason::Oversize));
+            }
+            State::Waiting { len, first } => {
+                let (len, first) = (*len, *first);
+                // The limit may be another one since the length was read.
+                if len > self.longest(limits) {
+                    self.state = self.too_long()?;
+                    return Ok(());
+                }
+                if !first && len <= SMALL && len <= input.remaining() {
+                    return self.offer(len, input, sink, limits, budget, flags);
+                }
+                let there = input.available();
+                let missing = len.saturating_sub(there);
+                let patient = len <= SMALL && !input.cramped(missing);
+                if missing > 0 && (there == 0 || patient) {
+                    return Err(Stop::Hungry);
+                }
+                if !sink.admit(len, missing == 0) {
+                    return Err(Stop::Held);
+                }
+                self.state = State::Frame(Partial::new(len));
+            }
+            State::Frame(frame) => match read(frame, self.tagged, limits, input, budget, flags) {
+                Ok(msg) => {
+                    self.next_frame();
+                    budget.frames = budget.frames.saturating_sub(1);
+                    match sink.message(msg, true) {
+                        Ok(()) => {}
+                        Err(Unwelcome::Violation(violation)) => {
+                            return Err(Stop::Violated(violation));
+                        }
+                        // It was admitted.
+                        Err(Unwelcome::NoRoom(msg)) => drop(msg),
+                    }
+                }
+                Err(halt) => {
+                    let (len, left) = (frame.len, frame.left);
+                    self.halted(len, left, halt, sink, budget)?;
+                }
+            },
+            State::Skip { left, .. } => {
+                *left = left.saturating_sub(input.skip(*left));
+                match left {
+                    0 => self.next_frame(),
+                    _ => return Err(Stop::Hungry),
+                }
+            }
+            State::Abandoned => return Err(Stop::Held),
+            State::Violated(violation) => return Err(Stop::Violated(*violation)),
+        }
+        Ok(())
+    }
+
+    /// Makes a message of a frame that is all there, and puts it back if nobody takes it.
+    fn offer(
+        &mut self,
+        len: usize,
+        input: &mut impl Input,
+        sink: &mut impl Sink,
+        limits: Limits,
+        budget: &mut Budget,
+        flags: Flags,
+    ) -> Result<(), Stop> {
+        if budget.bytes == 0 {
+            return Err(Stop::Spent);
+        }
+        let before = input.remaining();
+        match whole(len, self.tagged, limits, input, flags) {
+            Ok(msg) => match sink.message(msg, false) {
+                Ok(()) => {
+                    self.next_frame();
+                    budget.frames = budget.frames.saturating_sub(1);
+                    budget.bytes = budget.bytes.saturating_sub(len);
+                    Ok(())
+                }
+                Err(Unwelcome::Violation(violation)) => Err(Stop::Violated(violation)),
+                Err(Unwelcome::NoRoom(msg)) => {
+                    drop(msg);
+                    input.put_back(len);
+                    self.state = State::Waiting { len, first: true };
+                    Err(Stop::Held)
+                }
+            },
+            Err(halt) => {
+                let read = before.saturating_sub(input.remaining());
+                if matches!(halt, Halt::Stop(_)) {
+                    input.put_back(read);
+                }
+                self.halted(len, len.saturating_sub(read), halt, sink, budget)
+            }
+        }
+    }
+
+    /// A frame with so many bytes left does not become a message, now or ever.
+    fn halted(
+        &mut self,
+        len: usize,
+        left: usize,
+        halt: Halt,
+        sink: &mut impl Sink,
+        budget: &mut Budget,
+    ) -> Result<(), Stop> {
+        match halt {
+            Halt::Stop(stop) => Err(stop),
+            Halt::TooLong => Err(violated(Reason::Oversize)),
+            Halt::Discard(why) => {
+                self.state = State::Skip { len, left };
+                budget.frames = budget.frames.saturating_sub(1);
+                sink.discarded(why);
+                Ok(())
+            }
+        }
+    }
+
+    /// The longest frame that can be good.
+    fn longest(&self, limits: Limits) -> usize {
+        limits.body.saturating_add(self.tagged.longest(limits.tags))
+    }
+
+    /// What to do about a frame that is longer than that.
+    fn too_long(&self) -> Result<State, Stop> {
+        match self.tagged {
+            Tagged::Once => Ok(State::TooLong(Partial::new(usize::MAX))),
+            Tagged::Nothing | Tagged::Stack => Err(violated(Reason::Oversize)),
+        }
+    }
+
+    fn next_frame(&mut self) {
+        self.state = State::Length {
+            bytes: [0; HEADER],
+            have: 0,
+        };
+    }
+}
+
+fn violated(why: Reason) -> Stop {
+    Stop::Violated(Violation(why))
+}
+
+/// Makes a message of a frame that is all there.
+fn whole(
+    len: usize,
+    tagged: Tagged,
+    limits: Limits,
+    input: &mut impl Input,
+    flags: Flags,
+) -> Result<Msg, Halt> {
+    let mut left = len;
+    let mut tags = Tags::new();
+    if tagged != Tagged::Nothing {
+        let mut seen = 0;
+        loop {
+            let mut tag = [0; TAG];
+            left = left
+                .checked_sub(TAG)
+                .ok_or(Halt::Discard(Reason::Malformed))?;
+            input.read(&mut tag);
+            if take(&mut tags, &mut seen, tag, tagged, limits)? {
+                break;
+            }
+        }
+    }
+    if left > limits.body {
+        return Err(Halt::TooLong);
+    }
+    let mut bytes = Bytes::new();
+    while bytes.len() < left {
+        let rest = left.saturating_sub(bytes.len());
+        let appended = bytes.append(input, rest, left, flags);
+        appended.map_err(|_| Stop::NoMemory)?;
+    }
+    Ok(Message::tagged(bytes, tags, flags).map_err(|NoMemory| Stop::NoMemory)?)
+}
+
+/// Takes one more tag, and tells whether it is the last one.
+///
+/// A stack without a bottom is [`Reason::Malformed`] whatever its depth; only 256 tags without one are
+/// [`Reason::TooManyTags`] unseen, as any complete stack above the limit is.
+fn take(
+    tags: &mut Tags,
+    seen: &mut usize,
+    tag: [u8; TAG],
+    tagged: Tagged,
+    limits: Limits,
+) -> Result<bool, Halt> {
+    *seen = seen.saturating_add(1);
+    let fits = tagged == Tagged::Once || *seen <= limits.tags;
+    if fits && tags.push(tag).is_err() {
+        // Without its pipe a requester asks again, which is more than can be done for it here.
+        return Err(Halt::Stop(violated(Reason::NoMemory)));
+    }
+    match tagged == Tagged::Once || Tags::is_bottom(tag) {
+        true if fits => Ok(true),
+        true => Err(Halt::Discard(Reason::TooManyTags)),
+        false if *seen >= SCANNED => Err(Halt::Discard(Reason::TooManyTags)),
+        false => Ok(false),
+    }
+}
+
+/// Reads what has arrived of a frame, and returns the message when it is whole.
+fn read(
+    frame: &mut Partial,
+    tagged: Tagged,
+    limits: Limits,
+    input: &mut impl Input,
+    budget: &mut Budget,
+    flags: Flags,
+) -> Result<Msg, Halt> {
+    if !frame.tagged {
+        read_tags(frame, tagged, limits, input)?;
+    }
+    // Also what the tags have left of the length: fewer of them allow no longer body.
+    let have = frame.msg.as_ref().map_or(0, |msg| msg.len());
+    let len = frame.left.saturating_add(have);
+    if len > limits.body && have == 0 {
+        return Err(Halt::TooLong);
+    }
+    if frame.msg.is_none() {
+        if len > 0 && input.remaining() == 0 {
+            return Err(Halt::Stop(Stop::Hungry));
+        }
+        let msg = Message::new(Bytes::new(), flags);
+        frame.msg = Some(msg.map_err(|NoMemory| Stop::NoMemory)?);
+    }
+    let bytes = frame.msg.as_mut().and_then(|msg| msg.bytes_mut());
+    let bytes = bytes.ok_or(Stop::NoMemory)?;
+    while frame.left > 0 {
+        let there = input.remaining();
+        if there > 0 && budget.bytes == 0 {
+            return Err(Halt::Stop(Stop::Spent));
+        }
+        let n = there.min(budget.bytes).min(frame.left);
+        match bytes.append(input, n, len, flags) {
+            Ok(0) => return Err(Halt::Stop(Stop::Hungry)),
+            Ok(n) => {
+                frame.left = frame.left.saturating_sub(n);
+                budget.bytes = budget.bytes.saturating_sub(n);
+            }
+            Err(AppendError::NoMemory | AppendError::Fault) => {
+                return Err(Halt::Stop(Stop::NoMemory));
+            }
+        }
+    }
+    let mut msg = frame.msg.take().ok_or(Stop::NoMemory)?;
+    msg.tags = core::mem::replace(&mut frame.tags, Tags::new());
+    Ok(msg)
+}
+
+/// Reads the tags in front of a body.
+fn read_tags(
+    frame: &mut Partial,
+    tagged: Tagged,
+    limits: Limits,
+    input: &mut impl Input,
+) -> Result<(), Halt> {
+    while !frame.tagged && tagged != Tagged::Nothing {
+        let missing = frame.tag.len().saturating_sub(frame.have);
+        if frame.left < missing {
+            return Err(Halt::Discard(Reason::Malformed));
+        }
+        let before = frame.have;
+        fill(&mut frame.tag, &mut frame.have, input);
+        let n = frame.have.saturating_sub(before);
+        frame.left = frame.left.saturating_sub(n);
+        if n < missing {
+            return Err(Halt::Stop(Stop::Hungry));
+        }
+        frame.have = 0;
+        let (tags, seen) = (&mut frame.tags, &mut frame.seen);
+        frame.tagged = take(tags, seen, frame.tag, tagged, limits)?;
+    }
+    frame.tagged = true;
+    Ok(())
+}
+
+/// Goes on filling what `have` bytes are there of.
+fn fill(bytes: &mut [u8], have: &mut usize, input: &mut impl Input) {
+    let rest = bytes.get_mut(*have..).unwrap_or(&mut []);
+    *have = have.saturating_add(input.read(rest));
+}
+
+#[cfg(SP_KUNIT)]
+#[kernel::macros::kunit_tests(sp_decode)]
+mod tests {
+    use super::*;
+    use crate::bytes::Slice;
+    use crate::mem::{
+        KVec,
+        GFP_KERNEL, //
+    };
+
+    const REQ: u16 = 0x30;
+
+    /// Keeps what comes out: bodies one after the other, each behind its length.
+    struct Log {
+        seen: KVec<u8>,
+        messages: usize,
+        /// The tags of the last one.
+        tags: KVec<u8>,
+        /// What was admitted last.
+        admitted: Option<(usize, bool)>,
+        limits: Limits,
+        room: bool,
+        ready: bool,
+        welcome: bool,
+        /// What was thrown away, and why the last one was.
+        discarded: usize,
+        why: Option<Reason>,
+        /// What a message that was too long answered.
+        answered: Option<KVec<u8>>,
+    }
+
+    impl Log {
+        fn new(body: usize) -> Self {
+            Log {
+                // At once what most tests need: the debug kernel is slow to allocate.
+                seen: KVec::with_capacity(16, GFP_KERNEL).unwrap_or_default(),
+                messages: 0,
+                tags: KVec::new(),
+                admitted: None,
+                limits: Limits { body, tags: 8 },
+                room: true,
+                ready: true,
+                welcome: true,
+                discarded: 0,
+                why: None,
+                answered: None,
+            }
+        }
+    }
+
+    fn copy(bytes: &[u8]) -> KVec<u8> {
+        let mut copy = KVec::new();
+        let _ = copy.extend_from_slice(bytes, GFP_KERNEL);
+        copy
+    }
+
+    impl Sink for Log {
+        fn greeted(&mut self) -> bool {
+            self.ready
+        }
+
+        fn admit(&mut self, len: usize, whole: bool) -> bool {
+            self.admitted = self.room.then_some((len, whole));
+            self.room
+        }
+
+        fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
+            if !admitted && !self.room {
+                return Err(Unwelcome::NoRoom(msg));
+            }
+            self.messages += 1;
+            self.tags = copy(msg.tags.as_bytes());
+            let _ = self.seen.push(msg.len() as u8, GFP_KERNEL);
+            for chunk in msg.bytes().chunks_from(0) {
+                let _ = self.seen.extend_from_slice(chunk, GFP_KERNEL);
+            }
+            let violation = Unwelcome::Violation(Violation(Reason::Malformed));
+            self.welcome.then_some(()).ok_or(violation)
+        }
+
+        fn too_long(&mut self, tags: &Tags) {
+            self.answered = Some(copy(tags.as_bytes()));
+        }
+
+        fn discarded(&mut self, why: Reason) {
+            self.discarded += 1;
+            self.why = Some(why);
+        }
+    }
+
+    /// A decoder whose own greeting is out.
+    fn decoder(tagged: Tagged) -> Decoder {
+        let mut decoder = Decoder::new(REQ, tagged);
+        decoder.ready = true;
+        decoder
+    }
+
+    /// Decodes all there is.
+    fn feed(decoder: &mut Decoder, input: &mut impl Input, log: &mut Log) -> Stop {
+        let mut budget = Budget {
+            frames: usize::MAX,
+            bytes: usize::MAX,
+        };
+        let limits = log.limits;
+        decoder.feed(input, log, limits, &mut budget, GFP_KERNEL)
+    }
+
+    /// The same with bytes that come in one piece.
+    fn arrives(decoder: &mut Decoder, bytes: &[u8], log: &mut Log) -> Stop {
+        feed(decoder, &mut Slice::new(bytes), log)
+    }
+
+    const GREETING: &[u8] = b"\0SP\0\0\x30\0\0";
+    const STREAM: &[u8] = b"\0SP\0\0\x30\0\0\
+        \0\0\0\0\0\0\0\x03abc\
+        \0\0\0\0\0\0\0\0\
+        \0\0\0\0\0\0\0\x01z";
+    const SEEN: &[u8] = b"\x03abc\0\x01z";
+
+    #[test]
+    fn any_split_decodes_the_same() {
+        for first in 0..=STREAM.len() {
+            // Between the cuts: a byte, a body, a header.
+            for middle in [1, 3, 8] {
+                let second = STREAM.len().min(first + middle);
+                let mut decoder = decoder(Tagged::Nothing);
+                let mut log = Log::new(3);
+                let cuts = [0, first, second, STREAM.len()];
+                for pair in cuts.windows(2) {
+                    let mut input = Slice::new(&STREAM[pair[0]..pair[1]]);
+                    let stop = feed(&mut decoder, &mut input, &mut log);
+                    assert_eq!(stop, Stop::Hungry);
+                    assert_eq!(input.remaining(), 0);
+                }
+                assert_eq!(log.seen.as_slice(), SEEN);
+                assert_eq!(decoder.have(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_at_a_time_decodes_the_same() {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(3);
+        for byte in STREAM {
+            let stop = arrives(&mut decoder, &[*byte], &mut log);
+            assert_eq!(stop, Stop::Hungry);
+        }
+        assert_eq!(log.seen.as_slice(), SEEN);
+    }
+
+    /// A frame of `above` tags with distinct bytes, the bottom if there is one, and a body.
+    fn stacked(above: usize, bottom: bool, body: &[u8]) -> KVec<u8> {
+        let mut tags = KVec::new();
+        for number in 0..above {
+            // The other three bytes may have their top bit set: only the first counts.
+            let tag = [0x7f, 0xff, (number >> 8) as u8, number as u8];
+            let _ = tags.extend_from_slice(&tag, GFP_KERNEL);
+        }
+        if bottom {
+            let _ = tags.extend_from_slice(&[0x80, 0, 0, 1], GFP_KERNEL);
+        }
+        let len = (tags.len() + body.len()) as u64;
+        let mut frame = copy(&len.to_be_bytes());
+        let _ = frame.extend_from_slice(&tags, GFP_KERNEL);
+        let _ = frame.extend_from_slice(body, GFP_KERNEL);
+        frame
+    }
+
+    /// What a frame becomes that arrives as `cut` says: in one piece, or in two.
+    fn fate(tagged: Tagged, frame: &[u8], cut: usize, log: &mut Log) -> Stop {
+        let mut decoder = decoder(tagged);
+        arrives(&mut decoder, GREETING, log);
+        let (now, later) = frame.split_at(cut.min(frame.len()));
+        arrives(&mut decoder, now, log);
+        let stop = arrives(&mut decoder, later, log);
+        if stop == Stop::Hungry {
+            // Whatever it was, the next one is decoded.
+            let next = stacked(0, true, b"next");
+            assert_eq!(arrives(&mut decoder, &next, log), Stop::Hungry);
+            assert!(log.seen.ends_with(b"next"));
+        }
+        stop
+    }
+
+    #[test]
+    fn complete_stack_is_kept_up_to_the_limit() {
+        // Conformance cases 32, 33.
+        for above in [0, 1, 2, 3, 4, 5, 7, 8, 14, 253, 254] {
+            let frame = stacked(above, true, b"body");
+            for max in [1, 2, 4, 5, 8, 15, 254, 255] {
+                for cut in [0, 9, 13, frame.len() - 1] {
+                    let mut log = Log::new(4);
+                    log.limits.tags = max;
+                    let fits = above < max;
+                    let frames = 4 + 4 * max;
+                    let stop = fate(Tagged::Stack, &frame, cut, &mut log);
+                    if above * 4 + 8 > frames {
+                        // By its length.
+                        assert_eq!(stop, violated(Reason::Oversize));
+                        continue;
+                    }
+                    assert_eq!((stop, log.messages), (Stop::Hungry, 1 + usize::from(fits)));
+                    let why = (!fits).then_some(Reason::TooManyTags);
+                    assert_eq!(log.why, why);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn complete_stack_goes_back_as_it_came() {
+        for above in [0, 1, 3, 4, 5, 100] {
+            let frame = stacked(above, true, b"b");
+            for cut in 0..frame.len().min(60) {
+                let mut decoder = decoder(Tagged::Stack);
+                let mut log = Log::new(1000);
+                log.limits.tags = 255;
+                arrives(&mut decoder, GREETING, &mut log);
+                arrives(&mut decoder, &frame[..cut], &mut log);
+                arrives(&mut decoder, &frame[cut..], &mut log);
+                assert_eq!(log.tags.as_slice(), &frame[8..frame.len() - 1]);
+                assert_eq!(log.seen.as_slice(), b"\x01b");
+            }
+        }
+    }
+
+    #[test]
+    fn stack_without_a_bottom_is_malformed() {
+        // Conformance case 34. The limit does not matter as long as the bottom is missing.
+        for max in [1, 8, 255] {
+            for (above, rest) in [(0, 0), (0, 3), (1, 0), (1, 2), (2, 0), (5, 3), (255, 3)] {
+                let frame = stacked(above, false, [0; 3].split_at(rest).0);
+                for cut in [0, 8, 10, 14] {
+                    let mut log = Log::new(2000);
+                    log.limits.tags = max;
+                    assert_eq!(fate(Tagged::Stack, &frame, cut, &mut log), Stop::Hungry);
+                    assert_eq!((log.why, log.discarded), (Some(Reason::Malformed), 1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stack_beyond_any_limit_has_too_many_tags() {
+        for (above, bottom) in [
+            (255, true),
+            (256, true),
+            (300, true),
+            (256, false),
+            (300, false),
+        ] {
+            let mut log = Log::new(2000);
+            log.limits.tags = 255;
+            let frame = stacked(above, bottom, b"abc");
+            assert_eq!(fate(Tagged::Stack, &frame, 0, &mut log), Stop::Hungry);
+            assert_eq!((log.why, log.discarded), (Some(Reason::TooManyTags), 1));
+        }
+    }
+
+    #[test]
+    fn reply_has_one_tag_whatever_it_is() {
+        // Conformance cases 21, 35: what is not ours is for the pattern to say.
+        let cases: [(&[u8], Option<&[u8]>); 6] = [
+            (b"\x80\0\0\x01R", Some(b"\x80\0\0\x01")),
+            (b"\0\0\0\x07\x80\0\0\x01R", Some(b"\0\0\0\x07")),
+            (b"\xff\xff\xff\xff", Some(b"\xff\xff\xff\xff")),
+            (b"", None),
+            (b"\x80", None),
+            (b"\x80\0\0", None),
+        ];
+        for (bytes, tag) in cases {
+            let frame = stacked(0, false, bytes);
+            for cut in 0..frame.len() {
+                let mut decoder = decoder(Tagged::Once);
+                let mut log = Log::new(20);
+                arrives(&mut decoder, GREETING, &mut log);
+                arrives(&mut decoder, &frame[..cut], &mut log);
+                arrives(&mut decoder, &frame[cut..], &mut log);
+                assert_eq!(log.messages, usize::from(tag.is_some()));
+                assert_eq!(log.tags.as_slice(), tag.unwrap_or(b""));
+                assert_eq!(log.discarded, usize::from(tag.is_none()));
+            }
+        }
+    }
+
+    #[test]
+    fn body_above_limit_violates_whatever_tags_it_has() {
+        // Conformance case 13.
+        for (above, body, fine) in [(0, 5, true), (0, 6, false), (7, 5, true), (7, 6, false)] {
+            let frame = stacked(above, true, [7; 6].split_at(body).0);
+            for cut in [0, 10, frame.len() - 1] {
+                let mut log = Log::new(5);
+                let stop = fate(Tagged::Stack, &frame, cut, &mut log);
+                let wanted = match fine {
+                    true => Stop::Hungry,
+                    false => violated(Reason::Oversize),
+                };
+                assert_eq!(stop, wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn length_above_limit_violates_before_body() {
+        // Conformance cases 13, 14.
+        for (len, limit, fine) in [
+            (8_u64, 8, true),
+            (9, 8, false),
+            (1, 0, false),
+            (0, 0, true),
+            (1 << 63, usize::MAX, false),
+            (u64::MAX, usize::MAX, false),
+        ] {
+            let mut decoder = decoder(Tagged::Nothing);
+            let mut log = Log::new(limit);
+            arrives(&mut decoder, GREETING, &mut log);
+            let stop = arrives(&mut decoder, &len.to_be_bytes(), &mut log);
+            let wanted = match fine {
+                true => Stop::Hungry,
+                false => violated(Reason::Oversize),
+            };
+            assert_eq!(stop, wanted);
+            assert_eq!(decoder.have(), 0);
+        }
+    }
+
+    #[test]
+    fn length_above_limit_tells_what_it_answers() {
+        const TOO_LONG: &[u8] = b"\0SP\0\0\x30\0\0\
+            \xff\0\0\0\0\0\0\x09\x80\0\0\x01rest";
+        for cut in 0..=TOO_LONG.len() {
+            let mut decoder = decoder(Tagged::Once);
+            let mut log = Log::new(8);
+            let (now, later) = TOO_LONG.split_at(cut);
+            let stop = arrives(&mut decoder, now, &mut log);
+            assert!((stop == Stop::Hungry) == (cut < 20));
+            assert_eq!(log.answered.is_some(), cut >= 20);
+            assert_eq!(decoder.begun(), (9..20).contains(&cut).then_some(0));
+            let stop = arrives(&mut decoder, later, &mut log);
+            assert_eq!(stop, violated(Reason::Oversize));
+            assert_eq!(log.answered.as_deref(), Some(b"\x80\0\0\x01" as &[u8]));
+            assert_eq!((decoder.begun(), log.messages), (None, 0));
+        }
+    }
+
+    #[test]
+    fn no_room_holds_until_admitted() {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(3);
+        log.room = false;
+        let mut input = Slice::new(STREAM);
+        for _ in 0..3 {
+            // It was put back where it was.
+            assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Held);
+            assert_eq!(input.remaining(), STREAM.len() - 16);
+            assert_eq!((log.messages, decoder.begun()), (0, Some(3)));
+        }
+        log.room = true;
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
+        // The others needed no leave.
+        assert_eq!(log.admitted, Some((3, true)));
+        assert_eq!(log.seen.as_slice(), SEEN);
+    }
+
+    #[test]
+    fn not_ready_holds_after_greeting() {
+        for (said, welcome) in [(false, true), (true, false), (false, false)] {
+            let mut decoder = Decoder::new(REQ, Tagged::Nothing);
+            let mut log = Log::new(3);
+            (decoder.ready, log.ready) = (said, welcome);
+            let mut input = Slice::new(STREAM);
+            assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Held);
+            assert_eq!(input.remaining(), STREAM.len() - 8);
+            (decoder.ready, log.ready) = (true, true);
+            assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
+            assert_eq!(log.messages, 3);
+        }
+    }
+
+    #[test]
+    fn unwelcome_message_violates_for_good() {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(3);
+        log.welcome = false;
+        let wanted = violated(Reason::Malformed);
+        assert_eq!(arrives(&mut decoder, STREAM, &mut log), wanted);
+        assert_eq!(arrives(&mut decoder, STREAM, &mut log), wanted);
+        assert_eq!(log.messages, 1);
+    }
+
+    #[test]
+    fn half_a_message_is_begun_until_abandoned() {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(3);
+        assert_eq!(decoder.begun(), None);
+        arrives(&mut decoder, &STREAM[..8], &mut log);
+        assert_eq!(decoder.begun(), None);
+        arrives(&mut decoder, &STREAM[8..9], &mut log);
+        assert_eq!(decoder.begun(), Some(0));
+        arrives(&mut decoder, &STREAM[9..16], &mut log);
+        assert_eq!((decoder.begun(), log.admitted), (Some(3), None));
+        arrives(&mut decoder, &STREAM[16..18], &mut log);
+        assert_eq!(log.admitted, Some((3, false)));
+        assert_eq!((decoder.begun(), decoder.have()), (Some(3), 2));
+        assert!(decoder.abandon().is_some());
+        assert_eq!((decoder.begun(), decoder.have()), (None, 0));
+        let stop = arrives(&mut decoder, &STREAM[18..], &mut log);
+        assert_eq!((stop, log.messages), (Stop::Held, 0));
+    }
+
+    #[test]
+    fn short_frame_is_left_until_whole_where_there_is_room() {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(3);
+        let mut input = Slice::new(&STREAM[..18]);
+        input.room = usize::MAX;
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
+        assert_eq!((input.remaining(), log.admitted), (2, None));
+        assert_eq!(arrives(&mut decoder, &STREAM[16..], &mut log), Stop::Hungry);
+        assert_eq!(log.seen.as_slice(), SEEN);
+    }
+
+    #[test]
+    fn limit_lowered_while_waiting_violates() {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(3);
+        log.room = false;
+        let mut input = Slice::new(STREAM);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Held);
+        log.limits.body = 2;
+        log.room = true;
+        let wanted = violated(Reason::Oversize);
+        assert_eq!(feed(&mut decoder, &mut input, &mut log), wanted);
+    }
+
+    #[test]
+    fn spent_budget_goes_on_where_it_was() {
+        for (frames, bytes) in [(1, usize::MAX), (usize::MAX, 1), (1, 1)] {
+            let mut decoder = decoder(Tagged::Nothing);
+            let mut log = Log::new(3);
+            let mut input = Slice::new(STREAM);
+            let mut turns = 0;
+            loop {
+                let mut budget = Budget { frames, bytes };
+                let limits = log.limits;
+                match decoder.feed(&mut input, &mut log, limits, &mut budget, GFP_KERNEL) {
+                    Stop::Spent => turns += 1,
+                    stop => {
+                        assert_eq!(stop, Stop::Hungry);
+                        break;
+                    }
+                }
+                // More turns than there are bytes: it does not go on.
+                if turns > STREAM.len() {
+                    break;
+                }
+            }
+            assert!((1..=STREAM.len()).contains(&turns));
+            assert_eq!(log.seen.as_slice(), SEEN);
+        }
+    }
+}
