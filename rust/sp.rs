@@ -11,11 +11,20 @@
 //!
 //! # Layers
 //!
+//! Who imports whom, top down; what has no line imports nothing. This file may import all.
+//!
 //! ```text
-//! socket ──> endpoint ──> pipe ──> wire
-//!   │           └──────────┴───> net ──> C
-//!   └──> pattern           wire, pattern ──> message ──> ledger ──> mem
-//!                         net, pattern ──> caller
+//! socket ──> endpoint, pattern, pipe, wire, net, message, options, address, error, ledger, mem, stats, uapi
+//! options ──> pattern, uapi
+//! endpoint ──> pattern, pipe, net, address, mem, uapi
+//! pipe ──> pattern, wire, net, message, address, mem, stats
+//! pattern ──> message, address, caller, error, mem, stats, uapi
+//! wire ──> message, mem
+//! message ──> pattern, address, ledger, mem
+//! uapi ──> net
+//! net ──> caller, mem
+//! ground floor
+//! ledger ──> mem
 //! ```
 //!
 //! `pattern` and `wire` are arithmetic on values. `net` has all the unsafe code and knows TCP, not SP.

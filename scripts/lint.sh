@@ -34,6 +34,10 @@ unsafe_outside_net() {
 	! grep -rnw unsafe rust --include='*.rs' --exclude-dir=net | grep -v ':[[:space:]]*//'
 }
 
+module_map() {
+	"$scripts/check-map.sh"
+}
+
 # clang sees the signs that the harness's macros compare; gcc takes the harness
 # for a system header.
 c_warnings() {
@@ -71,7 +75,7 @@ licences() {
 }
 
 failed=0
-for check in rust_format rust_clippy oldest_rustc unsafe_outside_net c_warnings headers_alone manual_pages shell_scripts licences; do
+for check in rust_format rust_clippy oldest_rustc unsafe_outside_net module_map c_warnings headers_alone manual_pages shell_scripts licences; do
 	if output=$($check 2>&1); then
 		echo "ok   ${check//_/ }"
 	else
