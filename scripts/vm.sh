@@ -151,30 +151,38 @@ else
 fi
 [[ -z $forwards ]] || machine+=(-netdev "user,id=net$forwards" -device 'virtio-net-pci,netdev=net,romfile=')
 
-# While it boots, a kernel compares the emulated timers. Where the machine is
-# busy they may differ too much for it, and then it keeps time by counting ticks,
-# wrongly, if it gets anywhere at all: such a guest is started anew.
+# A guest that comes to nothing before its kernel runs /init has run nothing of
+# ours: it is started anew. While it boots, a kernel compares the emulated timers.
+# Where the machine is busy they may differ too much for it, and then it keeps time
+# by counting ticks, wrongly, if it gets anywhere at all: that may happen again and
+# again, for five minutes at most. For other deaths two more tries will do.
 run() {
-	local tries guest died=0
+	local guest died deaths=0 start=$SECONDS
 	# The readers are not to see the end of a guest that is started anew.
 	[[ -n $tty ]] || exec 8<>"$work/stdout" 9<>"$work/stderr"
-	for tries in {1..20}; do
+	while :; do
 		: >"$log"
 		setpriv --pdeathsig TERM timeout --foreground -k 5 "$timeout" \
 			qemu-system-x86_64 "${machine[@]}" <&0 2>"$work/qemu" &
 		guest=$!
-		while kill -0 "$guest" 2>/dev/null; do
-			! grep -q 'Run /init' "$log" || break
-			if ((tries < 20)) && grep -q 'APIC timer disabled' "$log"; then
-				say 'the machine is busy: starting the guest anew'
-				kill "$guest"
-				wait "$guest" || true
-				continue 2
-			fi
+		until grep -qE 'Run /init|APIC timer disabled' "$log" || ! kill -0 "$guest" 2>/dev/null; do
 			sleep 0.2
 		done
+		if ((SECONDS - start < 300)) && grep -q 'APIC timer disabled' "$log" && ! grep -q 'Run /init' "$log"; then
+			say 'the machine is busy: starting the guest anew'
+			kill "$guest" 2>/dev/null || true
+			wait "$guest" || true
+			continue
+		fi
+		died=0
 		wait "$guest" || died=$?
-		return "$died"
+		# It came to something, or QEMU did not even start it, or it took too long.
+		if [[ -s $work/status || ! -s $log ]] || ((died == 124 || deaths == 2)) || grep -q 'Run /init' "$log"; then
+			return "$died"
+		fi
+		deaths=$((deaths + 1))
+		tail -n 20 "$log" >&2
+		say 'the guest died before anything of ours ran in it: starting it anew'
 	done
 }
 
