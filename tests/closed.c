@@ -159,9 +159,7 @@ static struct sender sender_start(size_t len, unsigned int uid)
 			pause();
 	}
 	meet_await(&bound);
-	s.peer = raw_connect_small(addr);
-	raw_greet(s.peer, SOCK_SUB);
-	raw_expect_greeting(s.peer, SOCK_PUB);
+	s.peer = raw_peer_small(SOCK_SUB, addr);
 	meet_await(&sent);
 	munmap(addr, sizeof(*addr));
 	return s;
@@ -272,11 +270,8 @@ TEST_F_TIMEOUT(closed, shared_body_counts_once, 120)
 	must_eq(0, knob_write("4194304\n"));
 	pub = sp_listener(SOCK_PUB, &addr);
 	sol_set(pub, SO_SNDBUF, 32768);
-	for (int i = 0; i < n; i++) {
-		peer[i] = raw_connect_small(&addr);
-		raw_greet(peer[i], SOCK_SUB);
-		raw_expect_greeting(peer[i], SOCK_PUB);
-	}
+	for (int i = 0; i < n; i++)
+		peer[i] = raw_peer_small(SOCK_SUB, &addr);
 	await_peers(pub, n);
 	sp_send_filled(pub, LEN, LEN);
 	must(close(pub));
@@ -326,9 +321,7 @@ TEST_F_TIMEOUT(closed, many_small_ones_go_as_far_as_needed, 120)
 	for (int i = 0; i < n; i++) {
 		pub[i] = sp_listener(SOCK_PUB, &addr);
 		sol_set(pub[i], SO_SNDBUF, 16384);
-		peer[i] = raw_connect_small(&addr);
-		raw_greet(peer[i], SOCK_SUB);
-		raw_expect_greeting(peer[i], SOCK_PUB);
+		peer[i] = raw_peer_small(SOCK_SUB, &addr);
 		await_peers(pub[i], 1);
 		sp_send_filled(pub[i], LEN, LEN);
 	}
@@ -351,9 +344,7 @@ static int publish(int *peer)
 	int pub = sp_listener(SOCK_PUB, &addr);
 
 	sol_set(pub, SO_SNDBUF, 32768);
-	*peer = raw_connect_small(&addr);
-	raw_greet(*peer, SOCK_SUB);
-	raw_expect_greeting(*peer, SOCK_PUB);
+	*peer = raw_peer_small(SOCK_SUB, &addr);
 	await_peers(pub, 1);
 	sp_send_filled(pub, 4 * MIB, 4 * MIB);
 	return pub;

@@ -186,6 +186,8 @@ TEST_F(interop, we_restart)
 FIXTURE(outstanding)
 {
 	FIXTURE_DATA(interop) both;
+	struct peer *req, *rep;
+	bool we_ask;
 };
 
 FIXTURE_VARIANT(outstanding)
@@ -209,6 +211,11 @@ FIXTURE_SETUP(outstanding)
 	self->both.place = place_for(&variant->both);
 	we_enter(&self->both, &variant->both);
 	they_enter(&self->both, &variant->both);
+	self->we_ask = variant->both.ours == SOCK_REQ;
+	self->req = self->we_ask ? &self->both.we : &self->both.they;
+	self->rep = self->we_ask ? &self->both.they : &self->both.we;
+	peer_send(self->req, LIT("question"));
+	peer_expect(self->rep, LIT("question"));
 }
 
 FIXTURE_TEARDOWN(outstanding)
@@ -224,22 +231,17 @@ FIXTURE_TEARDOWN(outstanding)
 TEST_F(outstanding, request_survives_a_restart_of_its_replier)
 {
 	FIXTURE_DATA(interop) *both = &self->both;
-	bool we_ask = variant->both.ours == SOCK_REQ;
-	struct peer *req = we_ask ? &both->we : &both->they;
-	struct peer *rep = we_ask ? &both->they : &both->we;
 
-	peer_send(req, LIT("question"));
-	peer_expect(rep, LIT("question"));
-	peer_close(rep);
-	if (we_ask)
+	peer_close(self->rep);
+	if (self->we_ask)
 		they_enter(both, &variant->both);
 	else
 		we_enter(both, &variant->both);
-	peer_expect(rep, LIT("question"));
-	peer_send(rep, LIT("answer"));
-	peer_expect(req, LIT("answer"));
-	if (we_ask)
-		EXPECT_LE(1, counter(req->id, sp_resends));
+	peer_expect(self->rep, LIT("question"));
+	peer_send(self->rep, LIT("answer"));
+	peer_expect(self->req, LIT("answer"));
+	if (self->we_ask)
+		EXPECT_LE(1, counter(self->req->id, sp_resends));
 	/* Nothing of it is left. */
 	exchange(both, variant->both.ours, 10, 1);
 }
@@ -247,17 +249,12 @@ TEST_F(outstanding, request_survives_a_restart_of_its_replier)
 TEST_F(outstanding, reply_to_a_requester_that_left_goes_nowhere)
 {
 	FIXTURE_DATA(interop) *both = &self->both;
-	bool we_ask = variant->both.ours == SOCK_REQ;
-	struct peer *req = we_ask ? &both->we : &both->they;
-	struct peer *rep = we_ask ? &both->they : &both->we;
 
-	peer_send(req, LIT("question"));
-	peer_expect(rep, LIT("question"));
-	peer_close(req);
-	if (!we_ask)
-		await_peers(rep->id, 0);
-	peer_send(rep, LIT("answer"));
-	if (we_ask)
+	peer_close(self->req);
+	if (!self->we_ask)
+		await_peers(self->rep->id, 0);
+	peer_send(self->rep, LIT("answer"));
+	if (self->we_ask)
 		we_enter(both, &variant->both);
 	else
 		they_enter(both, &variant->both);

@@ -54,9 +54,7 @@ TEST_F_TIMEOUT(lapse, closing_abandons_what_is_being_received, 120)
 
 	ASSERT_NE(NULL, seen);
 	for (i = 0; i < 2; i++) {
-		peer[i] = raw_connect_small(&self->addr);
-		raw_greet(peer[i], SOCK_REQ);
-		raw_expect_greeting(peer[i], SOCK_REP);
+		peer[i] = raw_peer_small(SOCK_REQ, &self->addr);
 		raw_frame(peer[i], LIT("\x80\0\0\1" "Q"));
 	}
 	raw_header(peer[1], 100);

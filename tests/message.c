@@ -561,9 +561,7 @@ TEST_F(message, siocoutq_is_what_tcp_has_not_taken)
 	close(self->sub);
 	await_peers(self->pub, 0);
 	EXPECT_EQ(0, queued(self->pub, SIOCOUTQ));
-	slow = raw_connect_small(&self->addr);
-	raw_greet(slow, SOCK_SUB);
-	raw_expect_greeting(slow, SOCK_PUB);
+	slow = raw_peer_small(SOCK_SUB, &self->addr);
 	await_peers(self->pub, 1);
 
 	for (seq = 0; !queued(self->pub, SIOCOUTQ); seq++) {

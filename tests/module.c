@@ -120,9 +120,7 @@ TEST_F(unload, refused_while_a_closed_socket_delivers)
 
 	/* Bounds what TCP takes, so that the pipe holds a good part. */
 	sol_set(pub, SO_SNDBUF, 32768);
-	peer = raw_connect_small(&addr);
-	raw_greet(peer, SOCK_SUB);
-	raw_expect_greeting(peer, SOCK_PUB);
+	peer = raw_peer_small(SOCK_SUB, &addr);
 	await_peers(pub, 1);
 	sp_send_filled(pub, sizeof(buf), 5);
 	close(pub);
@@ -141,9 +139,7 @@ TEST_F(unload, a_reset_ends_the_delivery)
 	int pub = sp_listener(SOCK_PUB, &addr), peer;
 
 	sol_set(pub, SO_SNDBUF, 32768);
-	peer = raw_connect_narrow(&addr);
-	raw_greet(peer, SOCK_SUB);
-	raw_expect_greeting(peer, SOCK_PUB);
+	peer = raw_peer_narrow(SOCK_SUB, &addr);
 	await_peers(pub, 1);
 	sp_send_filled(pub, 900000, 5);
 	close(pub);

@@ -217,13 +217,11 @@ TEST(dialer_lines)
 TEST(unsent_bytes_are_the_pipe_s)
 {
 	struct addr addr;
-	int pub = sp_listener(SOCK_PUB, &addr), peer;
+	int pub = sp_listener(SOCK_PUB, &addr);
 	char *lines, *pipe;
 	unsigned long tx;
 
-	peer = raw_connect_narrow(&addr);
-	raw_greet(peer, SOCK_SUB);
-	raw_expect_greeting(peer, SOCK_PUB);
+	raw_peer_narrow(SOCK_SUB, &addr);
 	await_peers(pub, 1);
 	while (counter(pub, sp_tx_dropped) == 0)
 		sp_send_filled(pub, 20000, 1);
@@ -239,10 +237,9 @@ TEST(unsent_bytes_are_the_pipe_s)
 /* A subscriber that reads nothing; its address is where it connected from. */
 static int slow_subscriber(int pub, const struct addr *addr, struct addr *self)
 {
-	int peer = raw_connect_narrow(addr), before = sp_get(pub, SP_PEERS);
+	int before = sp_get(pub, SP_PEERS);
+	int peer = raw_peer_narrow(SOCK_SUB, addr);
 
-	raw_greet(peer, SOCK_SUB);
-	raw_expect_greeting(peer, SOCK_PUB);
 	await_peers(pub, before + 1);
 	self->len = sizeof(self->storage);
 	must(getsockname(peer, &self->sa, &self->len));
@@ -318,9 +315,7 @@ TEST(dropped_replies_are_those_of_a_full_pipe)
 	struct addr addr, self = { .len = sizeof(self.storage) };
 	int rep = sp_listener(SOCK_REP, &addr), peer, i;
 
-	peer = raw_connect_narrow(&addr);
-	raw_greet(peer, SOCK_REQ);
-	raw_expect_greeting(peer, SOCK_REP);
+	peer = raw_peer_narrow(SOCK_REQ, &addr);
 	must(getsockname(peer, &self.sa, &self.len));
 	sol_set(rep, SO_SNDBUF, 32768);
 	for (i = 0; counter(rep, sp_tx_dropped) < 2; i++) {
@@ -587,9 +582,7 @@ static int close_with_a_rest(struct addr *addr)
 {
 	int pub = sp_listener(SOCK_PUB, addr), peer;
 
-	peer = raw_connect_narrow(addr);
-	raw_greet(peer, SOCK_SUB);
-	raw_expect_greeting(peer, SOCK_PUB);
+	peer = raw_peer_narrow(SOCK_SUB, addr);
 	await_peers(pub, 1);
 	sol_set(pub, SO_SNDBUF, 1 << 20);
 	sp_send_filled(pub, 5 << 20, 1);

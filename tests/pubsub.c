@@ -307,24 +307,13 @@ TEST(slow_subscriber_is_skipped)
 
 TEST(backpressure_of_a_subscriber_loses_nothing)
 {
-	struct raw_flood flood = { .type = SOCK_PUB, .len = 8000 };
+	int sub = sp_open(SOCK_SUB);
 	struct addr addr;
-	int sub = sp_open(SOCK_SUB), i;
 
 	sol_set(sub, SO_RCVBUF, 32768);
 	addr = sp_bind(sub, AF_INET);
 	subscribe(sub, LIT(""));
-	flood.fd = raw_peer(SOCK_PUB, &addr);
-	sol_set(flood.fd, SO_SNDBUF, 32768);
-	raw_flood_until_stuck(&flood, 2000);
-	EXPECT_GE(1 << 18, counter(sub, sp_rx_queued));
-
-	for (i = 0; i < flood.sent; i++)
-		sp_expect_filled(sub, flood.len, (uint32_t)i);
-	raw_flood_finish(&flood);
-	for (; i < flood.sent; i++)
-		sp_expect_filled(sub, flood.len, (uint32_t)i);
-	sp_expect_nothing(sub);
+	raw_flood_held_back(SOCK_PUB, 8000, 2000, sub, &addr);
 }
 
 SP_TEST_MAIN

@@ -389,9 +389,7 @@ TEST(full_pipe_is_not_writable)
 	 */
 	sol_set(req, SO_SNDBUF, 32768);
 	addr = sp_bind(req, AF_INET);
-	peer = raw_connect_narrow(&addr);
-	raw_greet(peer, SOCK_REP);
-	raw_expect_greeting(peer, SOCK_REQ);
+	peer = raw_peer_narrow(SOCK_REP, &addr);
 	await_out(req);
 	n = fill_up(req, body, LEN);
 	EXPECT_LT(1, n);

@@ -314,23 +314,12 @@ TEST(one_of_each_on_both_sides)
  */
 TEST(backpressure_reaches_the_requester)
 {
-	struct raw_flood flood = { .type = SOCK_REQ, .len = 4000 };
+	int rep = sp_open(SOCK_REP);
 	struct addr addr;
-	int rep = sp_open(SOCK_REP), i;
 
 	sol_set(rep, SO_RCVBUF, 32768);
 	addr = sp_bind(rep, AF_INET);
-	flood.fd = raw_peer(SOCK_REQ, &addr);
-	sol_set(flood.fd, SO_SNDBUF, 32768);
-	raw_flood_until_stuck(&flood, 4000);
-	EXPECT_GE(1 << 18, counter(rep, sp_rx_queued));
-
-	for (i = 0; i < flood.sent; i++)
-		sp_expect_filled(rep, flood.len, (uint32_t)i);
-	raw_flood_finish(&flood);
-	for (; i < flood.sent; i++)
-		sp_expect_filled(rep, flood.len, (uint32_t)i);
-	sp_expect_nothing(rep);
+	raw_flood_held_back(SOCK_REQ, 4000, 4000, rep, &addr);
 }
 
 /*

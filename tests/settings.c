@@ -217,9 +217,7 @@ static int pub_with_a_rest(struct addr *addr, int *peer)
 {
 	int pub = sp_listener(SOCK_PUB, addr);
 
-	*peer = raw_connect_narrow(addr);
-	raw_greet(*peer, SOCK_SUB);
-	raw_expect_greeting(*peer, SOCK_PUB);
+	*peer = raw_peer_narrow(SOCK_SUB, addr);
 	await_peers(pub, 1);
 	sol_set(pub, SO_SNDBUF, 1 << 20);
 	sp_send_filled(pub, REST_LEN, 1);

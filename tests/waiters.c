@@ -455,9 +455,7 @@ TEST(messages_do_not_wake_send)
 
 	sol_set(req, SO_SNDBUF, 32768);
 	addr = sp_bind(req, AF_INET);
-	peer = raw_connect_narrow(&addr);
-	raw_greet(peer, SOCK_REP);
-	raw_expect_greeting(peer, SOCK_REQ);
+	peer = raw_peer_narrow(SOCK_REP, &addr);
 	await_out(req);
 	/* Until no more is taken: neither by the pipe nor by TCP. */
 	p.fd = req;

@@ -216,9 +216,7 @@ TEST(case_47_slow_subscriber)
 	ASSERT_NE(NULL, seen);
 	sol_set(pub, SO_SNDBUF, 65536);
 	addr = sp_bind(pub, AF_INET);
-	slow.fd = raw_connect_small(&addr);
-	raw_greet(slow.fd, SOCK_SUB);
-	raw_expect_greeting(slow.fd, SOCK_PUB);
+	slow.fd = raw_peer_small(SOCK_SUB, &addr);
 	fast = raw_peer(SOCK_SUB, &addr);
 	await_peers(pub, 2);
 

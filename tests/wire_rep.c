@@ -161,9 +161,7 @@ TEST(case_39_stalled_requester_harms_nobody)
 	ASSERT_NE(NULL, buf);
 	sol_set(rep, SO_SNDBUF, 65536);
 	addr = sp_bind(rep, AF_INET);
-	a = raw_connect_small(&addr);
-	raw_greet(a, SOCK_REQ);
-	raw_expect_greeting(a, SOCK_REP);
+	a = raw_peer_small(SOCK_REQ, &addr);
 	for (i = 0; i < requests; i++)
 		raw_reply(a, 0x80000000u + (uint32_t)i, LIT("more"));
 	for (i = 0; i < requests; i++) {

@@ -439,9 +439,7 @@ TEST(must_report_backpressure_of_all_peers)
 
 	must_be(got);
 	for (i = 0; i < 2; i++) {
-		peer[i] = raw_connect_narrow(&addr);
-		raw_greet(peer[i], SOCK_REP);
-		raw_expect_greeting(peer[i], SOCK_REQ);
+		peer[i] = raw_peer_narrow(SOCK_REP, &addr);
 		await_peers(req, i + 1);
 	}
 	sol_set(req, SO_SNDBUF, 4 * LEN);

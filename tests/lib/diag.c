@@ -70,7 +70,9 @@ static void take(struct diag *d, const struct nlmsghdr *nlh)
 	}
 }
 
-static void ask(int nl, int family)
+/* About TCP sockets in any state. */
+static void request(int nl, uint16_t type, uint16_t flags,
+		    struct inet_diag_req_v2 req)
 {
 	struct {
 		struct nlmsghdr nlh;
@@ -78,21 +80,28 @@ static void ask(int nl, int family)
 	} msg = {
 		.nlh = {
 			.nlmsg_len = sizeof(msg),
-			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+			.nlmsg_type = type,
+			.nlmsg_flags = NLM_F_REQUEST | flags,
 		},
-		.req = {
-			.sdiag_family = (uint8_t)family,
-			.sdiag_protocol = IPPROTO_TCP,
-			.idiag_states = ~0U,
-			.idiag_ext = 1 << (INET_DIAG_TOS - 1) |
-				     1 << (INET_DIAG_TCLASS - 1) |
-				     1 << (INET_DIAG_SKMEMINFO - 1) |
-				     1 << (INET_DIAG_CONG - 1),
-		},
+		.req = req,
 	};
 
+	msg.req.sdiag_protocol = IPPROTO_TCP;
+	msg.req.idiag_states = ~0U;
 	must_(send(nl, &msg, sizeof(msg), 0), "send to sock_diag");
+}
+
+static void ask(int nl, int family)
+{
+	struct inet_diag_req_v2 req = {
+		.sdiag_family = (uint8_t)family,
+		.idiag_ext = 1 << (INET_DIAG_TOS - 1) |
+			     1 << (INET_DIAG_TCLASS - 1) |
+			     1 << (INET_DIAG_SKMEMINFO - 1) |
+			     1 << (INET_DIAG_CONG - 1),
+	};
+
+	request(nl, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, req);
 }
 
 /* Reads the whole answer; true if it had the socket. */
@@ -140,21 +149,9 @@ bool diag_find_(struct diag *d, int local, int remote)
 /* Asks for the one that a packet with these ports would meet; 0, or the errno. */
 static int destroy(int nl, const struct diag *d, int remote)
 {
-	struct {
-		struct nlmsghdr nlh;
-		struct inet_diag_req_v2 req;
-	} msg = {
-		.nlh = {
-			.nlmsg_len = sizeof(msg),
-			.nlmsg_type = SOCK_DESTROY,
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
-		},
-		.req = {
-			.sdiag_family = (uint8_t)d->family,
-			.sdiag_protocol = IPPROTO_TCP,
-			.idiag_states = ~0U,
-			.id = d->id,
-		},
+	struct inet_diag_req_v2 req = {
+		.sdiag_family = (uint8_t)d->family,
+		.id = d->id,
 	};
 	struct {
 		struct nlmsghdr nlh;
@@ -162,8 +159,8 @@ static int destroy(int nl, const struct diag *d, int remote)
 		char rest[256];
 	} answer;
 
-	msg.req.id.idiag_dport = htons((uint16_t)remote);
-	must_(send(nl, &msg, sizeof(msg), 0), "send to sock_diag");
+	req.id.idiag_dport = htons((uint16_t)remote);
+	request(nl, SOCK_DESTROY, NLM_F_ACK, req);
 	must_(recv(nl, &answer, sizeof(answer), 0), "recv from sock_diag");
 	return answer.nlh.nlmsg_type == NLMSG_ERROR ? -answer.error.error : 0;
 }

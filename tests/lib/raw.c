@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "filler.h"
 #include "ready.h"
+#include "sock.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -86,22 +87,26 @@ int raw_accept_(int l)
 	return bounded((int)must_(accept(l, NULL, NULL), "accept"));
 }
 
-int raw_peer_(int type, const struct addr *to)
+static int greeted(int type, int fd)
 {
-	int fd = raw_connect_(to);
-
 	raw_greet_(fd, type);
 	raw_expect_greeting_(fd, peer_type(type));
 	return fd;
 }
 
+int raw_peer_(int type, const struct addr *to)
+{
+	return greeted(type, raw_connect_(to));
+}
+
+int raw_peer_with_(int type, const struct addr *to, int rcvbuf)
+{
+	return greeted(type, raw_connect_with_(to, rcvbuf));
+}
+
 int raw_peer_accept_(int type, int l)
 {
-	int fd = raw_accept_(l);
-
-	raw_greet_(fd, type);
-	raw_expect_greeting_(fd, peer_type(type));
-	return fd;
+	return greeted(type, raw_accept_(l));
 }
 
 void bytes_add(struct bytes *b, const void *p, size_t len)
@@ -387,4 +392,27 @@ void raw_flood_finish_(struct raw_flood *f)
 	}
 	free(f->frame);
 	f->frame = NULL;
+}
+
+void raw_flood_held_back_(int type, size_t len, int most, int s,
+			  const struct addr *to)
+{
+	struct raw_flood flood = {
+		.fd = raw_peer_(type, to), .type = type, .len = len
+	};
+	uint64_t queued;
+	int i;
+
+	sol_set_(flood.fd, SO_SNDBUF, 32768);
+	raw_flood_until_stuck_(&flood, most);
+	queued = sp_info_(s).sp_rx_queued;
+	if (queued > 1 << 18)
+		die("%llu bytes are queued", (unsigned long long)queued);
+
+	for (i = 0; i < flood.sent; i++)
+		sp_expect_filled_(s, len, (uint32_t)i);
+	raw_flood_finish_(&flood);
+	for (; i < flood.sent; i++)
+		sp_expect_filled_(s, len, (uint32_t)i);
+	sp_expect_nothing_(s);
 }

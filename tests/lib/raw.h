@@ -33,12 +33,14 @@ int raw_listen_(int family, struct addr *addr);
 #define raw_accept(l) AT(raw_accept_((l)))
 int raw_accept_(int l);
 
-/* A small window, to make the other side feel backpressure soon. Set before
- * connecting, or on the listening socket.
+/*
+ * A small window, to make the other side feel backpressure soon; or not so
+ * small that a large transfer becomes slow.
  */
-#define raw_connect_narrow(to) AT(raw_connect_with_((to), 4096))
-/* Not so small that a large transfer becomes slow. */
-#define raw_connect_small(to) AT(raw_connect_with_((to), 32768))
+#define RAW_NARROW 4096
+#define RAW_SMALL 32768
+#define raw_connect_narrow(to) AT(raw_connect_with_((to), RAW_NARROW))
+#define raw_connect_small(to) AT(raw_connect_with_((to), RAW_SMALL))
 int raw_connect_with_(const struct addr *to, int rcvbuf);
 
 /*
@@ -47,6 +49,9 @@ int raw_connect_with_(const struct addr *to, int rcvbuf);
  */
 #define raw_peer(type, to) AT(raw_peer_((type), (to)))
 int raw_peer_(int type, const struct addr *to);
+#define raw_peer_narrow(type, to) AT(raw_peer_with_((type), (to), RAW_NARROW))
+#define raw_peer_small(type, to) AT(raw_peer_with_((type), (to), RAW_SMALL))
+int raw_peer_with_(int type, const struct addr *to, int rcvbuf);
 #define raw_peer_accept(type, l) AT(raw_peer_accept_((type), (l)))
 int raw_peer_accept_(int type, int l);
 
@@ -124,6 +129,15 @@ void raw_flood_until_stuck_(struct raw_flood *f, int most);
 /* Completes the frame that got stuck half-way, if one did. */
 #define raw_flood_finish(f) AT(raw_flood_finish_((f)))
 void raw_flood_finish_(struct raw_flood *f);
+
+/*
+ * A flood that @s, bound at @to, does not read: what it holds stays small, and
+ * once it reads nothing is lost.
+ */
+#define raw_flood_held_back(type, len, most, s, to) \
+	AT(raw_flood_held_back_((type), (len), (most), (s), (to)))
+void raw_flood_held_back_(int type, size_t len, int most, int s,
+			  const struct addr *to);
 
 /* Bytes collected to be written in one piece. */
 struct bytes {

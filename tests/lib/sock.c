@@ -229,7 +229,8 @@ void sp_send_(int s, const void *body, size_t len)
 		die("send() of %zu bytes gave %zd", len, n);
 }
 
-void sp_expect_(int s, const void *body, size_t len)
+/* The next message, which is this long; to be freed. */
+static unsigned char *received(int s, size_t len)
 {
 	/* Room for one byte more, so that a longer message shows. */
 	unsigned char *buf = malloc(len + 1);
@@ -241,6 +242,13 @@ void sp_expect_(int s, const void *body, size_t len)
 	if ((size_t)n != len)
 		die("a message of %zd bytes (\"%.*s\"), expected %zu", n,
 		    (int)(n < 40 && (size_t)n <= len + 1 ? n : 0), buf, len);
+	return buf;
+}
+
+void sp_expect_(int s, const void *body, size_t len)
+{
+	unsigned char *buf = received(s, len);
+
 	if (memcmp(buf, body, len))
 		die("message \"%.*s\", expected \"%.*s\"",
 		    (int)(len < 40 ? len : 40), buf,
@@ -258,14 +266,8 @@ void sp_send_filled_(int s, size_t len, uint32_t seed)
 
 void sp_expect_filled_(int s, size_t len, uint32_t seed)
 {
-	unsigned char *buf = malloc(len + 1);
-	ssize_t n;
+	unsigned char *buf = received(s, len);
 
-	if (!buf)
-		die("no memory for a message of %zu bytes", len);
-	n = must_(recv(s, buf, len + 1, MSG_TRUNC), "recv");
-	if ((size_t)n != len)
-		die("a message of %zd bytes, expected %zu", n, len);
 	must_be_filled_(buf, len, seed);
 	free(buf);
 }
