@@ -61,3 +61,14 @@ watch() {
 	rm "$log"
 	say "$what: done in $(((SECONDS - start) / 60))m$(((SECONDS - start) % 60))s"
 }
+
+# Makes programs the options of vm.sh that give a guest what tests, and people at
+# a shell in it, want to call.
+find_programs() {
+	local program path
+	programs=()
+	for program in ip ss tc nanocat; do
+		path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || die "$program is not installed"
+		programs+=(--file "$path:/usr/bin/$program")
+	done
+}

@@ -46,11 +46,7 @@ stretched='budget|buffers|dialing|fanout|gone|lapses|memcg|policy|shared_many|tu
 mapfile -t checked < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched")
 ((!${#fast[@]} && !${#counted[@]})) || "$scripts/setup-kernel.sh" release >/dev/null
 
-programs=()
-for program in ip ss tc nanocat; do
-	path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || die "$program is not installed"
-	programs+=(--file "$path:/usr/bin/$program")
-done
+find_programs
 
 # What plays on this side of the guest's network: at a port that the machine
 # gives it, with another that leads into the guest. That one is not among those
