@@ -38,6 +38,22 @@ module_map() {
 	"$scripts/check-map.sh"
 }
 
+# Each test that is named after a case is in the list, in its row, and no case is
+# without a test, if only a unit test.
+conformance_cases() {
+	local list=tests/conformance.md rows
+	rows=$(sed -nE 's/^\| ([0-9]+) \|.*\|([^|]*)\|$/\1\2/p' "$list")
+	diff --label "$list" --label 'tests/*.c' -U0 \
+		<(awk '{ for (i = 2; i <= NF; i++) { gsub(/[`,]/, "", $i); print $1, $i } }' <<<"$rows" | sort) \
+		<(grep -ohE '\bcase_[0-9]+_\w+' tests/*.c | sed -E 's/case_0*([0-9]+)_.*/\1 &/' | sort) &&
+		! comm -3 <(cut -d ' ' -f 1 <<<"$rows" | sort -u) \
+			<({
+				grep -ohE '\bcase_[0-9]+' tests/*.c
+				grep -rohE 'Conformance case [0-9]+' rust
+			} | sed -E 's/^[^0-9]*0*//' | sort -u) |
+			sed -E 's/^\t*/has no row, or no test: case /' | grep .
+}
+
 # clang sees the signs that the harness's macros compare; gcc takes the harness
 # for a system header.
 c_warnings() {
@@ -75,7 +91,7 @@ licences() {
 }
 
 failed=0
-for check in rust_format rust_clippy oldest_rustc unsafe_outside_net module_map c_warnings headers_alone manual_pages shell_scripts licences; do
+for check in rust_format rust_clippy oldest_rustc unsafe_outside_net module_map conformance_cases c_warnings headers_alone manual_pages shell_scripts licences; do
 	if output=$($check 2>&1); then
 		echo "ok   ${check//_/ }"
 	else

@@ -3,7 +3,7 @@
  * PUB and SUB against raw TCP peers.
  *
  * Conformance to the protocol as nanomsg and nng speak it, seen from a raw TCP
- * peer: one test for each case, named by its number in the project's list.
+ * peer: one test for each case, named by its number in conformance.md.
  */
 #include "sptest.h"
 

@@ -3,7 +3,7 @@
  * REP against raw TCP peers that play REQ.
  *
  * Conformance to the protocol as nanomsg and nng speak it, seen from a raw TCP
- * peer: one test for each case, named by its number in the project's list, and
+ * peer: one test for each case, named by its number in conformance.md, and
  * one for each sentence with MUST in sp-request-reply-01 that those leave out.
  */
 #include "sptest.h"

@@ -3,7 +3,7 @@
  * The TCP mapping: greetings, framing, and how endpoints come back.
  *
  * Conformance to the protocol as nanomsg and nng speak it, seen from a raw TCP
- * peer: one test for each case, named by its number in the project's list.
+ * peer: one test for each case, named by its number in conformance.md.
  * Where a case says PULL, the nearest pattern here is a SUB that takes all.
  */
 #include "sptest.h"
