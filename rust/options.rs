@@ -242,7 +242,7 @@ pub(crate) fn scope(level: u32, name: u32) -> Option<Scope> {
             | uapi::SO_MAX_PACING_RATE => Some(Scope::Both),
             _ => None,
         },
-        uapi::SOL_TCP => match name {
+        uapi::IPPROTO_TCP => match name {
             uapi::TCP_NODELAY
             | uapi::TCP_MAXSEG
             | uapi::TCP_KEEPIDLE
@@ -255,7 +255,7 @@ pub(crate) fn scope(level: u32, name: u32) -> Option<Scope> {
             | uapi::TCP_NOTSENT_LOWAT => Some(Scope::Tcp),
             _ => None,
         },
-        uapi::SOL_IP => match name {
+        uapi::IPPROTO_IP => match name {
             uapi::IP_TOS
             | uapi::IP_TTL
             | uapi::IP_MTU_DISCOVER
@@ -266,7 +266,7 @@ pub(crate) fn scope(level: u32, name: u32) -> Option<Scope> {
             | uapi::IP_LOCAL_PORT_RANGE => Some(Scope::Tcp),
             _ => None,
         },
-        uapi::SOL_IPV6 => match name {
+        uapi::IPPROTO_IPV6 => match name {
             uapi::IPV6_V6ONLY
             | uapi::IPV6_TCLASS
             | uapi::IPV6_UNICAST_HOPS
@@ -337,13 +337,13 @@ mod tests {
             (uapi::SOL_SOCKET, uapi::SO_LINGER, Some(Scope::Socket)),
             (uapi::SOL_SOCKET, uapi::SO_RCVBUF, Some(Scope::Buffers)),
             (uapi::SOL_SOCKET, uapi::SO_MARK, Some(Scope::Both)),
-            (uapi::SOL_TCP, uapi::TCP_NODELAY, Some(Scope::Tcp)),
-            (uapi::SOL_IP, uapi::IP_TOS, Some(Scope::Tcp)),
-            (uapi::SOL_IPV6, uapi::IPV6_V6ONLY, Some(Scope::Tcp)),
+            (uapi::IPPROTO_TCP, uapi::TCP_NODELAY, Some(Scope::Tcp)),
+            (uapi::IPPROTO_IP, uapi::IP_TOS, Some(Scope::Tcp)),
+            (uapi::IPPROTO_IPV6, uapi::IPV6_V6ONLY, Some(Scope::Tcp)),
             // SO_ATTACH_FILTER, TCP_REPAIR, TCP_ULP.
             (uapi::SOL_SOCKET, 26, None),
-            (uapi::SOL_TCP, 19, None),
-            (uapi::SOL_TCP, 31, None),
+            (uapi::IPPROTO_TCP, 19, None),
+            (uapi::IPPROTO_TCP, 31, None),
             (uapi::SOL_SP, uapi::SP_MAXTTL, None),
             (u32::MAX, 1, None),
         ] {

@@ -65,7 +65,7 @@ impl Template {
     pub(crate) fn note(&mut self, setting: Setting) {
         let replaced = |old: &Setting| {
             // The type of service decides the priority as well; who comes last is right.
-            let by_tos = setting.is(uapi::SOL_IP, uapi::IP_TOS)
+            let by_tos = setting.is(uapi::IPPROTO_IP, uapi::IP_TOS)
                 && old.is(uapi::SOL_SOCKET, uapi::SO_PRIORITY);
             setting.is_like(old) || by_tos
         };
@@ -84,7 +84,7 @@ impl Template {
         for setting in self
             .settings
             .iter()
-            .filter(|s| v6 || !s.is_of(uapi::SOL_IPV6))
+            .filter(|s| v6 || !s.is_of(uapi::IPPROTO_IPV6))
         {
             tcp.stream().set_option(setting)?;
         }

@@ -7,7 +7,6 @@
 #include <linux/random.h>
 #include <linux/skbuff.h>
 #include <linux/sockios.h>
-#include <linux/sp.h>
 #include <linux/timekeeping.h>
 #include <linux/workqueue.h>
 #include <net/sock.h>

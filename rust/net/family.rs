@@ -17,6 +17,7 @@ use super::stream::{
     Name,
     Stream, //
 };
+use crate::uapi::sp_info;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use kernel::error::to_result;
@@ -116,7 +117,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
 /// What getsockopt gives.
 pub(crate) enum OptionValue {
     Int(i32),
-    Info(KBox<bindings::sp_info>),
+    Info(KBox<sp_info>),
     /// What this TCP socket says.
     Tcp(Arc<Stream>),
 }
@@ -670,7 +671,7 @@ unsafe extern "C" fn getsockopt<T: Family>(
             OptionValue::Info(info) => unsafe {
                 core::slice::from_raw_parts(
                     (&raw const **info).cast(),
-                    core::mem::size_of::<bindings::sp_info>(),
+                    core::mem::size_of::<sp_info>(),
                 )
             },
             OptionValue::Tcp(stream) => {

@@ -62,7 +62,7 @@ impl Socket {
                         setting = Setting::new(level, uapi::SO_BINDTOIFINDEX, &device)?;
                     }
                     (Scope::Both, _) => self.sk.set_option(&setting)?,
-                    (Scope::Tcp, uapi::IP_TOS) if level == uapi::SOL_IP => {
+                    (Scope::Tcp, uapi::IP_TOS) if level == uapi::IPPROTO_IP => {
                         let stream = template.stream(&self.sk)?;
                         stream.set_option(&setting)?;
                         self.sk.copy_priority(&stream);
