@@ -3,13 +3,12 @@
 //! Socket options: the integers of level SOL_SP with their ranges and defaults, their values on one
 //! socket, and which options of other levels there are.
 
-use crate::time::Millis;
-use crate::uapi;
-use kernel::prelude::*;
-use kernel::sync::atomic::{
+use crate::mem::{
     Atomic,
     Relaxed, //
 };
+use crate::time::Millis;
+use crate::uapi;
 
 /// The largest message that "no limit" means: what a length in the kernel can be.
 const UNLIMITED: i32 = 0x7fff_f000;
@@ -95,6 +94,15 @@ const SPECS: [Spec; 8] = [
     },
 ];
 
+/// Why an option is not told, or not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OptionError {
+    /// It is not in the table, or not for this type of socket.
+    Unknown,
+    /// The value is out of range.
+    Range,
+}
+
 /// Who comes first, of the peers of an endpoint and those of others.
 #[derive(Clone, Copy)]
 pub(crate) struct Priorities {
@@ -119,28 +127,28 @@ impl Options {
 
     /// # Errors
     ///
-    /// `ENOPROTOOPT` for a name that is not in the table, or not for this type of socket.
-    pub(crate) fn get(&self, name: u32) -> Result<i32> {
+    /// [`OptionError::Unknown`].
+    pub(crate) fn get(&self, name: u32) -> Result<i32, OptionError> {
         let (_, value) = self.own(name)?;
         Ok(value.load(Relaxed))
     }
 
     /// # Errors
     ///
-    /// As [`Self::get`], and `EINVAL` for a value out of range.
-    pub(crate) fn set(&self, name: u32, to: i32) -> Result {
+    /// As [`OptionError`] says.
+    pub(crate) fn set(&self, name: u32, to: i32) -> Result<(), OptionError> {
         let (spec, value) = self.own(name)?;
         if to < spec.min || to > spec.max {
-            return Err(EINVAL);
+            return Err(OptionError::Range);
         }
         value.store(to, Relaxed);
         Ok(())
     }
 
-    fn own(&self, name: u32) -> Result<(&'static Spec, &Atomic<i32>)> {
+    fn own(&self, name: u32) -> Result<(&'static Spec, &Atomic<i32>), OptionError> {
         self.find(name)
             .filter(|(spec, _)| !spec.special || self.special.contains(&spec.name))
-            .ok_or(ENOPROTOOPT)
+            .ok_or(OptionError::Unknown)
     }
 
     fn find(&self, name: u32) -> Option<(&'static Spec, &Atomic<i32>)> {
@@ -322,10 +330,10 @@ mod tests {
             assert_eq!(options.get(spec.name), Ok(spec.min));
             assert!(options.set(spec.name, spec.max).is_ok());
             if let Some(below) = spec.min.checked_sub(1) {
-                assert_eq!(options.set(spec.name, below), Err(EINVAL));
+                assert_eq!(options.set(spec.name, below), Err(OptionError::Range));
             }
             if let Some(above) = spec.max.checked_add(1) {
-                assert_eq!(options.set(spec.name, above), Err(EINVAL));
+                assert_eq!(options.set(spec.name, above), Err(OptionError::Range));
             }
             assert_eq!(options.get(spec.name), Ok(spec.max));
         }
@@ -352,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_the_largest_length() -> Result {
+    fn no_limit_is_the_largest_length() -> Result<(), OptionError> {
         let options = Options::new(&[uapi::SP_REQ_RESEND_IVL]);
         options.set(uapi::SP_RCVMAXSIZE, -1)?;
         assert_eq!(options.rcvmaxsize(), 0x7fff_f000);
@@ -380,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn resend_zero_and_below_is_never() -> Result {
+    fn resend_zero_and_below_is_never() -> Result<(), OptionError> {
         let options = Options::new(&[uapi::SP_REQ_RESEND_IVL]);
         for (value, interval) in [
             (1, Some(Millis(1))),

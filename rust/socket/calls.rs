@@ -78,6 +78,13 @@ struct Taken {
     writers: bool,
 }
 
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        let errno = i32::try_from(refusal.errno()).unwrap_or(0);
+        Error::from_errno(errno.wrapping_neg())
+    }
+}
+
 impl Socket {
     /// One try to send what is in `slot`. Those it was given to, if they are many, are added to `turn`.
     fn try_send(

@@ -18,6 +18,7 @@ use crate::net::work;
 use crate::options::{
     is_privileged,
     scope,
+    OptionError,
     Scope, //
 };
 use crate::pattern::{
@@ -117,7 +118,7 @@ impl Socket {
                 let up = self.state.lock().peers.count_up();
                 Ok(OptionValue::Int(i32::try_from(up).unwrap_or(i32::MAX)))
             }
-            (uapi::SOL_SP, _) => self.options.get(name).map(OptionValue::Int),
+            (uapi::SOL_SP, _) => Ok(OptionValue::Int(self.options.get(name)?)),
             _ => {
                 scope(level, name).ok_or(ENOPROTOOPT)?;
                 let stream = self.endpoints.lock().template.stream(&self.sk)?;
@@ -205,6 +206,15 @@ impl Socket {
         });
         self.limits_changed();
         self.each_pipe(|pipe| Self::writable(self, pipe));
+    }
+}
+
+impl From<OptionError> for Error {
+    fn from(error: OptionError) -> Error {
+        match error {
+            OptionError::Unknown => ENOPROTOOPT,
+            OptionError::Range => EINVAL,
+        }
     }
 }
 
