@@ -217,8 +217,8 @@ fn put(bytes: &mut [u8; SOCKADDR_IN6], at: usize, field: &[u8]) {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_address)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_address))]
 mod tests {
     use super::*;
 

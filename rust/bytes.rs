@@ -81,7 +81,7 @@ impl Input for Empty {
 }
 
 /// A slice that arrives, for the suites.
-#[cfg(SP_KUNIT)]
+#[cfg(any(test, SP_KUNIT))]
 pub(crate) struct Slice<'a> {
     all: &'a [u8],
     at: usize,
@@ -89,7 +89,7 @@ pub(crate) struct Slice<'a> {
     pub(crate) room: usize,
 }
 
-#[cfg(SP_KUNIT)]
+#[cfg(any(test, SP_KUNIT))]
 impl<'a> Slice<'a> {
     pub(crate) fn new(all: &'a [u8]) -> Self {
         let (at, room) = (0, 0);
@@ -101,7 +101,7 @@ impl<'a> Slice<'a> {
     }
 }
 
-#[cfg(SP_KUNIT)]
+#[cfg(any(test, SP_KUNIT))]
 impl Source for Slice<'_> {
     fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
         let (now, _) = self.rest().split_at_checked(n).ok_or(AppendError::Fault)?;
@@ -112,7 +112,7 @@ impl Source for Slice<'_> {
     }
 }
 
-#[cfg(SP_KUNIT)]
+#[cfg(any(test, SP_KUNIT))]
 impl Input for Slice<'_> {
     fn remaining(&self) -> usize {
         self.rest().len()

@@ -103,8 +103,8 @@ fn wide(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(0)
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_ledger)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_ledger))]
 mod tests {
     use super::*;
     use crate::mem::{

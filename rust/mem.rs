@@ -3,11 +3,10 @@
 //! Where the pure files get their memory.
 //!
 //! The patterns and the wire codec import `core` and this shim, nothing else of the kernel, so that
-//! the same files can be compiled on a host with a shim of another make.
+//! the same files can be compiled on a host with `tests/unit/mem.rs` in its place.
 
-#[cfg(SP_KUNIT)]
-pub(crate) use kernel::alloc::flags::GFP_KERNEL;
 pub(crate) use kernel::alloc::{
+    flags::GFP_KERNEL,
     flags::GFP_KERNEL_ACCOUNT,
     AllocError,
     Flags,

@@ -289,8 +289,8 @@ pub(crate) fn scope(level: u32, name: u32) -> Option<Scope> {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_options)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_options))]
 mod tests {
     use super::*;
 

@@ -85,8 +85,8 @@ impl Backoff {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_backoff)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_backoff))]
 mod tests {
     use super::*;
 

@@ -9,13 +9,14 @@
 //! A dialer *fails* from the end of a connection or of an attempt until a connection has been up for a
 //! while: a peer that greets and hangs up costs as much as one that refuses.
 
-use crate::time::Millis;
-use kernel::prelude::*;
-use kernel::sync::atomic::{
+use crate::mem::{
+    AllocError,
+    Arc,
     Atomic,
-    Relaxed, //
+    Relaxed,
+    GFP_KERNEL, //
 };
-use kernel::sync::Arc;
+use crate::time::Millis;
 
 /// For how long a connection must have been up for its dialer to be counted no more.
 pub(crate) const SETTLED: Millis = Millis(1000);
@@ -44,13 +45,13 @@ pub(crate) struct Pace {
 impl Pace {
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub(crate) fn new() -> Result<Arc<Self>> {
+    /// [`AllocError`].
+    pub(crate) fn new() -> Result<Arc<Self>, AllocError> {
         let pace = Pace {
             failing: Atomic::new(0),
             cost: Atomic::new(0),
         };
-        Ok(Arc::new(pace, GFP_KERNEL)?)
+        Arc::new(pace, GFP_KERNEL)
     }
 
     /// A dial took so many microseconds.
@@ -93,13 +94,14 @@ impl Drop for Failing {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_pace)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_pace))]
 mod tests {
     use super::*;
+    use crate::mem::KVec;
 
     /// A user so many of whose dialers fail.
-    fn failing(n: usize) -> Result<(Arc<Pace>, KVec<Failing>)> {
+    fn failing(n: usize) -> Result<(Arc<Pace>, KVec<Failing>), AllocError> {
         let pace = Pace::new()?;
         let mut failing = KVec::new();
         for _ in 0..n {
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn few_failing_wait_less_than_the_default_interval() -> Result {
+    fn few_failing_wait_less_than_the_default_interval() -> Result<(), AllocError> {
         let (pace, _failing) = failing(16)?;
         for _ in 0..100 {
             pace.spent(10_000);
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn many_failing_keep_to_the_rate() -> Result {
+    fn many_failing_keep_to_the_rate() -> Result<(), AllocError> {
         let (pace, failing) = failing(1000)?;
         assert_eq!(pace.wait(0).0, 2000);
         assert_eq!(pace.wait(1 << 31).0, 4000);
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn dials_that_take_long_are_rare() -> Result {
+    fn dials_that_take_long_are_rare() -> Result<(), AllocError> {
         let (pace, _failing) = failing(125)?;
         for _ in 0..100 {
             pace.spent(10_000);

@@ -232,7 +232,7 @@ impl Message {
     }
 
     /// A message with this body, for the suites.
-    #[cfg(SP_KUNIT)]
+    #[cfg(any(test, SP_KUNIT))]
     pub(crate) fn of(body: &[u8], flags: Flags) -> Result<Msg, NoMemory> {
         let mut source = crate::bytes::Slice::new(body);
         let mut bytes = Bytes::new();
@@ -316,8 +316,8 @@ impl Drop for Message {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_message)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_message))]
 mod tests {
     use super::*;
     use crate::mem::GFP_KERNEL;

@@ -98,8 +98,8 @@ impl Drop for Queue {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_queue)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_queue))]
 mod tests {
     use super::*;
     use crate::mem::{NoMemory, GFP_KERNEL};

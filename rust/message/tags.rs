@@ -90,7 +90,7 @@ impl Tags {
     }
 
     /// These bytes, which are whole tags, for the suites.
-    #[cfg(SP_KUNIT)]
+    #[cfg(any(test, SP_KUNIT))]
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, NoMemory> {
         let mut tags = Tags::new();
         for tag in bytes.chunks_exact(TAG) {
@@ -190,8 +190,8 @@ impl RequestId {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_tags)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_tags))]
 mod tests {
     use super::*;
 

@@ -242,8 +242,8 @@ impl<C: Caller> Hands<C> {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_hands)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_hands))]
 mod tests {
     use super::super::bench::{
         refused,

@@ -107,7 +107,7 @@ impl Share {
     }
 
     /// What it holds of SO_RCVBUF, in bytes.
-    #[cfg(SP_KUNIT)]
+    #[cfg(any(test, SP_KUNIT))]
     pub(crate) fn held(&self) -> usize {
         self.held
     }
@@ -199,7 +199,7 @@ impl Intake {
     }
 
     /// What counts for SO_RCVBUF, in bytes.
-    #[cfg(SP_KUNIT)]
+    #[cfg(any(test, SP_KUNIT))]
     pub(crate) fn held(&self) -> usize {
         self.held
     }
@@ -531,8 +531,8 @@ fn bytes_for(len: usize) -> usize {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_intake)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_intake))]
 mod tests {
     use super::super::bench::message;
     use super::*;

@@ -11,7 +11,7 @@
 //! outlives its pipe until that queue is drained. A peer is *up* between the greetings and its close,
 //! and *writable* while its pipe holds less than SO_SNDBUF of unsent messages.
 
-#[cfg(SP_KUNIT)]
+#[cfg(any(test, SP_KUNIT))]
 pub(crate) mod bench;
 mod hands;
 pub(crate) mod intake;

@@ -208,7 +208,7 @@ impl<H: Handle> Peers<H> {
     }
 
     /// What counts for SO_RCVBUF, in bytes.
-    #[cfg(SP_KUNIT)]
+    #[cfg(any(test, SP_KUNIT))]
     pub(crate) fn charge(&self) -> usize {
         self.intake.held()
     }
@@ -527,7 +527,7 @@ impl<H: Handle> Peers<H> {
     }
 }
 
-#[cfg(SP_KUNIT)]
+#[cfg(any(test, SP_KUNIT))]
 impl<H: Handle> Peers<H> {
     /// Whether the invariants hold, with so many places that are reserved and have no pipe.
     pub(super) fn is_sound(&self, mut reserved: u32) -> bool {
@@ -582,8 +582,8 @@ impl<H: Handle> Peers<H> {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_peers)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_peers))]
 mod tests {
     use super::super::bench::{
         message,

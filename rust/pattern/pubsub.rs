@@ -146,8 +146,8 @@ impl Pattern for Sub {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_pub)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_pub))]
 mod pub_tests {
     use super::super::bench::{
         refused,
@@ -293,8 +293,8 @@ mod pub_tests {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_sub)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_sub))]
 mod sub_tests {
     use super::super::bench::{
         refused,

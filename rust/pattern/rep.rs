@@ -139,8 +139,8 @@ impl Pattern for Rep {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_rep)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_rep))]
 mod tests {
     use super::super::bench::{
         refused,

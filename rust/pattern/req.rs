@@ -352,8 +352,8 @@ impl Pattern for Req {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_req)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_req))]
 mod tests {
     use super::super::bench::{
         refused,

@@ -234,8 +234,8 @@ impl Pattern for Machine {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_role)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_role))]
 mod tests {
     use super::*;
 

@@ -199,19 +199,17 @@ impl Ranks {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_rota)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_rota))]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
+    use crate::mem::GFP_KERNEL;
 
     /// Members with their priorities.
-    fn ranks(members: &[(u32, Priority)]) -> Result<Ranks> {
+    fn ranks(members: &[(u32, Priority)]) -> Result<Ranks, NoMemory> {
         let mut ranks = Ranks::new();
         for (id, priority) in members {
-            ranks
-                .reserve(*id, *priority, GFP_KERNEL)
-                .map_err(|_| ENOMEM)?;
+            ranks.reserve(*id, *priority, GFP_KERNEL)?;
             ranks.insert(*id, *priority);
         }
         Ok(ranks)
@@ -226,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn members_served_in_turn() -> Result {
+    fn members_served_in_turn() -> Result<(), NoMemory> {
         let mut ranks = ranks(&[(0, 8), (63, 8), (64, 8), (200, 8)])?;
         for want in [0, 63, 64, 200, 0, 63] {
             assert_eq!(ranks.serve(), Some(want));
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn member_added_twice_counts_once() -> Result {
+    fn member_added_twice_counts_once() -> Result<(), NoMemory> {
         let mut ranks = ranks(&[(5, 8)])?;
         ranks.insert(5, 8);
         ranks.remove(5);
@@ -250,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn several_ranks_first_one_serves_alone() -> Result {
+    fn several_ranks_first_one_serves_alone() -> Result<(), NoMemory> {
         // In the order that makes a rank come before, between and after those that exist.
         let mut ranks = ranks(&[(0, 8), (1, 1), (2, 1), (3, 16), (4, 4)])?;
         for want in [1, 2, 1, 2] {
@@ -273,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn preferred_is_next_whoever_comes() -> Result {
+    fn preferred_is_next_whoever_comes() -> Result<(), NoMemory> {
         let mut ranks = ranks(&[(3, 8), (4, 8)])?;
         assert!(!ranks.prefers(3));
         assert_eq!(ranks.prefer(), Some(3));
         assert!(ranks.prefers(3) && !ranks.prefers(4));
-        ranks.reserve(0, 8, GFP_KERNEL).map_err(|_| ENOMEM)?;
-        ranks.reserve(1, 1, GFP_KERNEL).map_err(|_| ENOMEM)?;
+        ranks.reserve(0, 8, GFP_KERNEL)?;
+        ranks.reserve(1, 1, GFP_KERNEL)?;
         ranks.insert(0, 8);
         ranks.insert(1, 1);
         assert_eq!(ranks.prefer(), Some(3));
@@ -289,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn preferred_that_leaves_is_forgotten() -> Result {
+    fn preferred_that_leaves_is_forgotten() -> Result<(), NoMemory> {
         let mut ranks = ranks(&[(3, 8), (4, 8)])?;
         assert_eq!(ranks.prefer(), Some(3));
         ranks.remove(3);

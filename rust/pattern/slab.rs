@@ -305,8 +305,8 @@ fn index(number: u32) -> usize {
     number as usize
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_slab)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_slab))]
 mod tests {
     use super::*;
 

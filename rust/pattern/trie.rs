@@ -357,8 +357,8 @@ fn common_bits(a: &[u8], b: &[u8]) -> usize {
     }
     common
 }
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_trie)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_trie))]
 mod tests {
     use super::*;
     use crate::mem::NO_SLEEP;

@@ -279,8 +279,8 @@ impl<S: Sink> Sink for Noting<'_, S> {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_rx)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_rx))]
 mod tests {
     use super::*;
     use crate::bytes::{

@@ -273,8 +273,8 @@ impl Tx {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_tx)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_tx))]
 mod tests {
     use super::*;
     use crate::mem::{

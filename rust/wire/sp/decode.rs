@@ -530,8 +530,8 @@ fn fill(bytes: &mut [u8], have: &mut usize, input: &mut impl Input) {
     *have = have.saturating_add(input.read(rest));
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_decode)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_decode))]
 mod tests {
     use super::*;
     use crate::bytes::Slice;

@@ -41,8 +41,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_encode)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_encode))]
 mod tests {
     use super::*;
     use crate::mem::{

@@ -78,8 +78,8 @@ pub(super) fn check_prefix(bytes: &[u8], expect_peer: u16) -> Result<Progress, B
     })
 }
 
-#[cfg(SP_KUNIT)]
-#[kernel::macros::kunit_tests(sp_greeting)]
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_greeting))]
 mod tests {
     use super::*;
 
