@@ -3,6 +3,7 @@
 define help
 make demo     boot a guest in which programs talk over PF_SP sockets
 make test     run all tests on the debug kernel; T="req*" runs some
+make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
 make lint     check the sources: format, lints, oldest rustc, licences
@@ -12,7 +13,7 @@ What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test shell modules modules_install lint clean
+.PHONY: help demo test unit shell modules modules_install lint clean
 
 help:
 	$(info $(help))
@@ -23,6 +24,9 @@ demo:
 
 test:
 	@scripts/test.sh '$(T)'
+
+unit:
+	@scripts/unit.sh '$(T)'
 
 shell:
 	@scripts/shell.sh

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+// The pure files, for a crate root to include. A file that is new, or that moves, needs its line here and
+// nothing else.
+
+#[path = "mem.rs"]
+mod mem;
+
+#[path = "../../rust/address.rs"]
+mod address;
+#[path = "../../rust/caller.rs"]
+mod caller;
+#[path = "../../rust/endpoint"]
+mod endpoint {
+    mod backoff;
+    mod pace;
+}
+#[path = "../../rust/error.rs"]
+mod error;
+#[path = "../../rust/ledger.rs"]
+mod ledger;
+#[path = "../../rust/message.rs"]
+mod message;
+#[path = "../../rust/options.rs"]
+mod options;
+#[path = "../../rust/pattern/mod.rs"]
+mod pattern;
+#[path = "../../rust/stats.rs"]
+mod stats;
+#[path = "../../rust/uapi.rs"]
+mod uapi;
+#[path = "../../rust/wire/mod.rs"]
+mod wire;
