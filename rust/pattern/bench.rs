@@ -353,7 +353,9 @@ impl<P: Pattern> Bench<P> {
                 Ok(())
             }
             Err(Refused { msg, .. }) if !holds(msg.bytes(), body) => Err(Fault::Changed),
-            Err(Refused { why, .. }) if !told => Err(Fault::Refused(why)),
+            Err(Refused { why, .. }) if !told || why == Refusal::NoMemory => {
+                Err(Fault::Refused(why))
+            }
             Ok(_) | Err(_) => Err(Fault::Readiness),
         }
     }

@@ -10,3 +10,5 @@
 
 include!("pure.rs");
 
+#[cfg(test)]
+mod short;
