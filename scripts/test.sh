@@ -3,9 +3,9 @@
 #
 # test.sh [PATTERN]...
 #
-# Runs the tests on the debug kernel: KUnit as the module loads, then the
-# programs and scripts of tests/ whose names match a PATTERN, by default all,
-# in one guest. Those of which a fast kernel does more run on the release kernel,
+# Runs the suites of the pure code on this machine, and goes on if all is well:
+# to the tests on the debug kernel, KUnit as the module loads, then the programs
+# and scripts of tests/ whose names match a PATTERN, by default all, in one guest. Those of which a fast kernel does more run on the release kernel,
 # too or instead, and those that bound what work costs, or let minutes pass, in a
 # guest whose clock counts instructions. The last line counts them.
 set -euo pipefail
@@ -14,6 +14,10 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 . "$scripts/lib.sh"
 top=$(dirname "$scripts")
 
+unit=$("$scripts/unit.sh" --ktap) || {
+	awk -f "$scripts/ktap.awk" <<<"$unit"
+	exit 1
+}
 "$scripts/setup-packages.sh" source build guest tests
 kernel=$("$scripts/setup-kernel.sh" debug)
 make -s -C "$top/userspace" O="$top/build/userspace" >&2
@@ -86,6 +90,7 @@ in_guest() {
 expected="${checked[*]} unload ${fast[*]/#/release\/} ${fast:+release/unload}"
 expected+=" ${counted[*]/#/counted\/} ${counted:+counted/unload}"
 {
+	echo "$unit"
 	in_guest debug '' "${checked[@]}"
 	((!${#fast[@]})) || in_guest release release/ "${fast[@]}"
 	((!${#counted[@]})) || in_guest counted counted/ "${counted[@]}"
