@@ -17,7 +17,7 @@ rustfmt=$(sed -n 's/^RUSTFMT=//p' <<<"$tools")
 clang=clang$(sed -n 's/^LLVM=\(-.*\)/\1/p' <<<"$tools")
 
 rust_format() {
-	find rust -name '*.rs' -exec "$rustfmt" --check {} +
+	find rust tests/unit -name '*.rs' -exec "$rustfmt" --check {} +
 }
 
 rust_clippy() {
@@ -52,6 +52,17 @@ conformance_cases() {
 				grep -rohE 'Conformance case [0-9]+' rust
 			} | sed -E 's/^[^0-9]*0*//' | sort -u) |
 			sed -E 's/^\t*/has no row, or no test: case /' | grep .
+}
+
+# The pure files are the same wherever they are compiled. So they have nothing of
+# the kernel, or the machine's compiler would miss it, and nothing of std.
+same_on_any_machine() {
+	local files
+	"$scripts/unit.sh" >/dev/null || return
+	mapfile -t files < <(grep -oP '\.\./\Krust/[a-z_/]+\.rs' build/unit/unit.d | sort -u)
+	((${#files[@]})) || return
+	! grep -nE '\bcfg(_attr)?!?\(' "${files[@]}" |
+		grep -vE 'cfg\(any\(test, SP_KUNIT\)\)|cfg_attr\(SP_KUNIT, kernel::macros::kunit_tests\('
 }
 
 # clang sees the signs that the harness's macros compare; gcc takes the harness
@@ -91,7 +102,7 @@ licences() {
 }
 
 failed=0
-for check in rust_format rust_clippy oldest_rustc unsafe_outside_net module_map conformance_cases c_warnings headers_alone manual_pages shell_scripts licences; do
+for check in rust_format rust_clippy oldest_rustc unsafe_outside_net same_on_any_machine module_map conformance_cases c_warnings headers_alone manual_pages shell_scripts licences; do
 	if output=$($check 2>&1); then
 		echo "ok   ${check//_/ }"
 	else
