@@ -14,12 +14,7 @@ macro_rules! counters {
         }
 
         /// The names of all of them, each behind a blank.
-        macro_rules! counter_columns {
-            () => {
-                concat!($(" ", $column),*)
-            };
-        }
-        pub(crate) use counter_columns;
+        pub(crate) const COLUMNS: &str = concat!($(" ", $column),*);
 
         const ALL: [Counter; [$(Counter::$name),*].len()] = [$(Counter::$name),*];
 

@@ -16,14 +16,14 @@ pub(crate) mod bench;
 mod hands;
 pub(crate) mod intake;
 pub(crate) mod peers;
-mod pubsub;
+pub(crate) mod pubsub;
 mod recent;
-mod rep;
-mod req;
+pub(crate) mod rep;
+pub(crate) mod req;
 pub(crate) mod role;
 mod rota;
 mod slab;
-mod trie;
+pub(crate) mod trie;
 
 use crate::address::Address;
 use crate::caller::Caller;

@@ -98,17 +98,14 @@ use kernel::workqueue::{
     WorkItem, //
 };
 use rx::Rx;
+pub(crate) use rx::LOOK_INTERVAL;
+pub(crate) use tx::End;
 use tx::{
     Life,
     Next,
-    Tx, //
+    Tx,
+    GREETING_TIME, //
 };
-
-/// How long a peer may take to connect and greet.
-const GREETING_TIME: Millis = Millis(10_000);
-
-/// How long it is from one look at who holds a reservation to the next.
-pub(crate) const LOOK_INTERVAL: Millis = Millis(125);
 
 /// How soon to try again what failed for want of memory.
 pub(crate) const MEMORY_DELAY: Millis = Millis(10);
@@ -122,23 +119,6 @@ const TURN: Budget = Budget {
 
 /// How often [`Pipe::resume`] reads at most, each time what has come since: a window's worth.
 const RESUME_TURNS: usize = 4;
-
-/// Why a pipe ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The peer is gone, or was never reached.
-    Disconnected,
-    /// The peer broke the protocol.
-    Violated(Violation),
-    /// The peer took too long to greet.
-    GreetingTimeout,
-    /// The peer took too long over a message.
-    MessageTimeout,
-    /// We want no more of it: nothing is left to be delivered, or it is too late.
-    Closed,
-    /// As `Closed`, and nothing more is to be delivered: reset the connection.
-    Aborted,
-}
 
 /// What the owner of a pipe has set. It stores what changes; the pipes read it when they need it.
 pub(crate) struct Limits {

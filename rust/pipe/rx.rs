@@ -5,7 +5,6 @@
 //!
 //! Pure: the clock is an argument, and what is to be done comes back.
 
-use super::LOOK_INTERVAL;
 use crate::bytes::Input;
 use crate::mem::Flags;
 use crate::message::tags::Tags;
@@ -27,6 +26,9 @@ use crate::wire::{
     Types,
     Unwelcome, //
 };
+
+/// How long it is from one look at who holds a reservation to the next.
+pub(crate) const LOOK_INTERVAL: Millis = Millis(125);
 
 /// How long a message may take from its first byte to its last: this much ...
 const MESSAGE_TIME: Millis = Millis(30_000);
@@ -287,10 +289,7 @@ mod tests {
         Empty,
         Slice, //
     };
-    use crate::mem::{
-        KVec,
-        GFP_KERNEL, //
-    };
+    use crate::mem::GFP_KERNEL;
     use crate::message::tags::Tagged;
 
     const TYPES: Types = Types {
@@ -350,9 +349,13 @@ mod tests {
     }
 
     fn more(rx: &mut Rx, bytes: usize) {
-        let mut body = KVec::new();
-        let _ = body.resize(bytes, 7, GFP_KERNEL);
-        feed(rx, &mut Slice::new(&body), true);
+        let mut left = bytes;
+        while left > 0 {
+            let some = [7; 4096];
+            let piece = some.get(..left).unwrap_or(&some);
+            feed(rx, &mut Slice::new(piece), true);
+            left -= piece.len();
+        }
     }
 
     #[test]

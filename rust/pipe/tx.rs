@@ -4,10 +4,6 @@
 //!
 //! Pure: the clock and the limits are arguments, and what is to be done comes back.
 
-use super::{
-    End,
-    GREETING_TIME, //
-};
 use crate::message::queue::Queue;
 use crate::message::Msg;
 use crate::stats::count;
@@ -15,6 +11,27 @@ use crate::time::{
     Instant,
     Millis, //
 };
+use crate::wire::Violation;
+
+/// How long a peer may take to connect and greet.
+pub(super) const GREETING_TIME: Millis = Millis(10_000);
+
+/// Why a pipe ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer is gone, or was never reached.
+    Disconnected,
+    /// The peer broke the protocol.
+    Violated(Violation),
+    /// The peer took too long to greet.
+    GreetingTimeout,
+    /// The peer took too long over a message.
+    MessageTimeout,
+    /// We want no more of it: nothing is left to be delivered, or it is too late.
+    Closed,
+    /// As `Closed`, and nothing more is to be delivered: reset the connection.
+    Aborted,
+}
 
 /// How far a pipe has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,22 +8,20 @@ use crate::ids::PipeId;
 use crate::net::family::OptionValue;
 use crate::net::netns::Page;
 use crate::stats::{
-    counter_columns,
     Counter,
-    Counters, //
+    Counters,
+    COLUMNS, //
 };
 use crate::uapi;
 use kernel::prelude::*;
 
 /// The columns of `/proc/net/sp`, after the version of the format. A change of what is there is a new
 /// version; columns are only ever appended, to either kind of line.
-const HEADER: &str = concat!(
-    "sp 3 | closed: bytes given_up",
-    " | socket: inode type uid state listeners dialers pipes handshaking",
-    counter_columns!(),
-    " | endpoint: role local remote state rx_queued tx_queued arrived sent retries dropped
-",
-);
+const BEFORE: &str = "sp 3 \
+    | closed: bytes given_up \
+    | socket: inode type uid state listeners dialers pipes handshaking";
+const BEHIND: &str = " \
+    | endpoint: role local remote state rx_queued tx_queued arrived sent retries dropped";
 
 impl Socket {
     pub(super) fn info(&self) -> Result<OptionValue> {
@@ -60,7 +58,9 @@ impl Socket {
     }
 
     pub(super) fn show_header(closed: u64, given_up: u64, to: Page<'_>) {
-        to.print(format_args!("{HEADER}closed {closed} {given_up}\n"));
+        to.print(format_args!(
+            "{BEFORE}{COLUMNS}{BEHIND}\nclosed {closed} {given_up}\n"
+        ));
     }
 
     /// The first part at or after `from`, which is not 0, that [`Self::show`] would write.

@@ -8,6 +8,8 @@ mod mem;
 
 #[path = "../../rust/address.rs"]
 mod address;
+#[path = "../../rust/bytes.rs"]
+mod bytes;
 #[path = "../../rust/caller.rs"]
 mod caller;
 #[path = "../../rust/endpoint"]
@@ -19,14 +21,23 @@ mod endpoint {
 mod error;
 #[path = "../../rust/ledger.rs"]
 mod ledger;
-#[path = "../../rust/message.rs"]
+#[path = "../../rust/ids.rs"]
+mod ids;
+#[path = "../../rust/message/mod.rs"]
 mod message;
 #[path = "../../rust/options.rs"]
 mod options;
 #[path = "../../rust/pattern/mod.rs"]
 mod pattern;
+#[path = "../../rust/pipe"]
+mod pipe {
+    mod rx;
+    mod tx;
+}
 #[path = "../../rust/stats.rs"]
 mod stats;
+#[path = "../../rust/time.rs"]
+mod time;
 #[path = "../../rust/uapi.rs"]
 mod uapi;
 #[path = "../../rust/wire/mod.rs"]

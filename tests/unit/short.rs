@@ -4,6 +4,7 @@
 //! for that is tried again. Nothing else may go wrong with it, and the rest be as if nothing had.
 
 use crate::error::Refusal;
+use crate::ids::PipeId;
 use crate::mem::{
     fail_after,
     has_failed,
@@ -22,11 +23,17 @@ use crate::pattern::pubsub::{
 use crate::pattern::rep::Rep;
 use crate::pattern::req::Req;
 use crate::pattern::trie::TrieError;
+use crate::pattern::role::Seed;
 use crate::pattern::{
     Pattern,
-    PipeId,
+    Settings,
     Wake, //
 };
+use crate::stats::{
+    Counter,
+    Reason, //
+};
+use crate::time::Millis;
 
 /// So many tags that they take memory.
 const TAGS: &[u8] = b"\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\x80\0\0\x05";
@@ -68,20 +75,21 @@ fn arrives<P: Pattern>(
     body: &[u8],
 ) -> Result<Fate, Fault> {
     again(|| match bench.arrives(from, tags, body)? {
-        Fate::Fatal => Err(Fault::NoMemory),
+        Fate::Fatal(_) => Err(Fault::NoMemory),
         fate => Ok(fate),
     })
 }
 
 /// Whether a receive gives a body of this length.
 fn gets<P: Pattern>(bench: &mut Bench<P>, len: usize) -> Result<bool, Fault> {
-    Ok(again(|| bench.recv())?.user_len() == len)
+    Ok(again(|| bench.recv())?.len() == len)
 }
 
 #[test]
 fn req_short_of_memory_uses_up_no_id_and_resends() {
     at_each_allocation(|| {
-        let mut bench = again(|| Bench::new(Req::new(1, Some(500))))?;
+        let resend = Some(Millis(500));
+        let mut bench = again(|| Bench::new(Req::new(Seed(1), &Settings { resend })))?;
         let pipe = again(|| bench.open(9))?;
         for nth in 1..4 {
             again(|| bench.send(b"question"))?;
@@ -94,14 +102,14 @@ fn req_short_of_memory_uses_up_no_id_and_resends() {
             }
         }
         bench.close(pipe)?;
-        Ok(bench.stats.resends == 3 && bench.peers.charge() == 0)
+        Ok(bench.stats.get(Counter::Resends) == 3 && bench.peers.charge() == 0)
     });
 }
 
 #[test]
 fn rep_short_of_memory_loses_no_request() {
     at_each_allocation(|| {
-        let mut bench = again(|| Bench::new(Rep::new(7, 8, 100)))?;
+        let mut bench = again(|| Bench::new(Rep::new(Seed(7))))?;
         let pipes = [again(|| bench.open(9))?, again(|| bench.open(9))?];
         for pipe in pipes {
             if arrives(&mut bench, pipe, TAGS, b"question")? != Fate::Kept(Wake::One) {
@@ -115,7 +123,7 @@ fn rep_short_of_memory_loses_no_request() {
             }
             again(|| bench.send(b"answer"))?;
         }
-        Ok(bench.stats.tx_dropped + bench.stats.tx_no_peer == 0 && bench.peers.charge() == 0)
+        Ok(bench.stats.get(Counter::TxDropped) + bench.stats.get(Counter::TxNoPeer) == 0 && bench.peers.charge() == 0)
     });
 }
 
@@ -125,13 +133,13 @@ fn pub_short_of_memory_drops_and_counts() {
         let mut bench = again(|| Bench::new(Pub::new()))?;
         let pipes = [again(|| bench.open(9))?, again(|| bench.open(9))?];
         again(|| bench.send(b"news"))?;
-        let dropped = bench.stats.tx_dropped;
+        let dropped = bench.stats.get(Counter::TxDropped);
         // The others are as they were.
         again(|| bench.send(b"more news"))?;
         for pipe in pipes {
             bench.close(pipe)?;
         }
-        Ok(dropped <= 1 && bench.stats.tx_dropped <= 1)
+        Ok(dropped <= 1 && bench.stats.get(Counter::TxDropped) <= 1)
     });
 }
 
@@ -161,6 +169,6 @@ fn sub_short_of_memory_has_the_topics_that_it_was_told() {
             }
         }
         let absent = bench.machine.unsubscribe(b"ab") == Err(TrieError::Absent);
-        Ok(absent && arrives(&mut bench, pipe, b"", b"abcd")? == Fate::Discarded)
+        Ok(absent && arrives(&mut bench, pipe, b"", b"abcd")? == Fate::Discarded(Reason::Filtered))
     });
 }
