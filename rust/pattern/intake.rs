@@ -498,6 +498,9 @@ impl Intake {
 
     /// Whether somebody who was refused may go on; `first` is the share of the first in line.
     pub(crate) fn moves(&self, first: Option<&Share>) -> bool {
+        if self.paused == 0 && first.is_none() {
+            return false;
+        }
         let whole = match self.is_full() {
             true => self
                 .starving

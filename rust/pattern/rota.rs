@@ -50,23 +50,29 @@ impl Rota {
         self.words.get(word).is_some_and(|w| w & bit != 0)
     }
 
-    pub(crate) fn insert(&mut self, id: u32) {
+    /// Tells whether it was none before.
+    pub(crate) fn insert(&mut self, id: u32) -> bool {
         let (word, bit) = place(id);
-        if let Some(w) = self.words.get_mut(word) {
-            if *w & bit == 0 {
+        match self.words.get_mut(word) {
+            Some(w) if *w & bit == 0 => {
                 *w |= bit;
                 self.members = self.members.saturating_add(1);
+                true
             }
+            Some(_) | None => false,
         }
     }
 
-    pub(crate) fn remove(&mut self, id: u32) {
+    /// Tells whether it was one before.
+    pub(crate) fn remove(&mut self, id: u32) -> bool {
         let (word, bit) = place(id);
-        if let Some(w) = self.words.get_mut(word) {
-            if *w & bit != 0 {
+        match self.words.get_mut(word) {
+            Some(w) if *w & bit != 0 => {
                 *w &= !bit;
                 self.members = self.members.saturating_sub(1);
+                true
             }
+            Some(_) | None => false,
         }
     }
 
@@ -102,9 +108,10 @@ pub(crate) type Priority = u8;
 ///
 /// # Invariants
 ///
-/// `ranks` is sorted by priority, and no id is a member of two of them.
+/// `ranks` is sorted by priority, and no id is a member of two of them. `members` counts those of all.
 pub(crate) struct Ranks {
     ranks: KVec<(Priority, Rota)>,
+    members: u32,
     /// Who is next whatever the ranks say: somebody has been shown its message.
     preferred: Option<u32>,
 }
@@ -113,6 +120,7 @@ impl Ranks {
     pub(crate) const fn new() -> Self {
         Ranks {
             ranks: KVec::new(),
+            members: 0,
             preferred: None,
         }
     }
@@ -143,7 +151,7 @@ impl Ranks {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ranks.iter().all(|(_, rota)| rota.members == 0)
+        self.members == 0
     }
 
     pub(crate) fn contains(&self, id: u32) -> bool {
@@ -152,13 +160,16 @@ impl Ranks {
 
     pub(crate) fn insert(&mut self, id: u32, priority: Priority) {
         if let Some((_, rota)) = self.ranks.iter_mut().find(|(p, _)| *p == priority) {
-            rota.insert(id);
+            self.members = self.members.saturating_add(rota.insert(id).into());
         }
     }
 
     pub(crate) fn remove(&mut self, id: u32) {
+        if self.is_empty() {
+            return;
+        }
         for (_, rota) in self.ranks.iter_mut() {
-            rota.remove(id);
+            self.members = self.members.saturating_sub(rota.remove(id).into());
         }
         if self.preferred == Some(id) {
             self.preferred = None;
@@ -173,6 +184,9 @@ impl Ranks {
 
     /// Whose turn it is.
     pub(crate) fn next(&self) -> Option<u32> {
+        if self.is_empty() {
+            return None;
+        }
         let in_turn = || self.ranks.iter().find_map(|(_, rota)| rota.next());
         self.preferred.or_else(in_turn)
     }

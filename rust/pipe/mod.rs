@@ -383,6 +383,7 @@ impl<U: Upper> Pipe<U> {
 
     /// Appends to what is to be sent, or drops it if the pipe is not up. Tells whether there is room for
     /// another one. [`Self::flush`] is to be called afterwards. From any context.
+    #[inline]
     pub(crate) fn push(&self, msg: Msg) -> bool {
         let sndbuf = self.sndbuf();
         self.tx.lock().push(msg, sndbuf)

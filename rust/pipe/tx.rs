@@ -134,6 +134,7 @@ impl Tx {
     }
 
     /// Appends a message, or drops it if the pipe is not up. Tells whether there is room for another one.
+    #[inline]
     pub(super) fn push(&mut self, msg: Msg, sndbuf: usize) -> bool {
         if self.life == Life::Up {
             self.charge = self.charge.saturating_add(msg.charge());
@@ -154,6 +155,7 @@ impl Tx {
 
     /// Whether a flush is to begin. Then [`Self::next`] is called until it gives nothing, or
     /// [`Self::stuck`].
+    #[inline]
     pub(super) fn begin_flush(&mut self) -> bool {
         let begins = self.sends() && self.flow == Flow::Idle && !self.is_empty();
         if begins {
@@ -163,6 +165,7 @@ impl Tx {
     }
 
     /// What is next in a flush, which is over if there is nothing.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Next> {
         let next = match self.sends() {
             true => self.current.take().or_else(|| Some((self.queue.pop()?, 0))),
@@ -177,6 +180,7 @@ impl Tx {
     }
 
     /// TCP has all of a message that counted so much. Tells whether the owner waits for the room.
+    #[inline]
     pub(super) fn sent(&mut self, charge: usize, sndbuf: usize) -> bool {
         self.charge = self.charge.saturating_sub(charge);
         count(&mut self.messages);

@@ -503,6 +503,7 @@ impl Family for Socket {
 
 impl State {
     /// Adds those that were given a message, if they are some of many.
+    #[inline]
     fn add_span(&self, effects: Effects, turn: &mut KVec<SocketPipe>) {
         let Flush::Span(PipeId(mut from), PipeId(behind)) = effects.flush else {
             return;
