@@ -8,10 +8,8 @@
 //! where possible, because those have the options of IPv4 as well.
 
 use crate::mem::GFP_KERNEL_ACCOUNT;
-use crate::net::sock::{
-    Setting,
-    SkRef, //
-};
+use crate::net::setting::Setting;
+use crate::net::sock::SkRef;
 use crate::net::stream::{
     Stream,
     TcpSocket, //

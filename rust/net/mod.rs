@@ -2,7 +2,18 @@
 
 //! The kernel's side: protocol families, TCP, work, locks. The only folder with unsafe code.
 //!
-//! It knows sockets and TCP and nothing of patterns, requests or topics. The safety argument, in short;
+//! It knows sockets and TCP and nothing of patterns, requests or topics. Its modules use each other in one
+//! direction, and all of them the bindings:
+//!
+//! ```text
+//! family ──> stream ──┐
+//!   │           v     v
+//!   ├───────> sock ──> setting
+//!   │           ^
+//!   └──> netns ─┘        lock   task   work
+//! ```
+//!
+//! The safety argument, in short;
 //! each type's `# Invariants` has its part of it:
 //!
 //! - Pointers to a `struct sock` live in types that own a count of it: [`sock::SkRef`] for ours,
@@ -25,6 +36,7 @@ pub(crate) mod family;
 mod input;
 pub(crate) mod lock;
 pub(crate) mod netns;
+pub(crate) mod setting;
 pub(crate) mod sock;
 pub(crate) mod stream;
 pub(crate) mod task;

@@ -5,14 +5,12 @@
 //! C header: [`include/net/sock.h`](srctree/include/net/sock.h)
 
 use super::bindings;
-use super::stream::Stream;
+use super::setting::Setting;
 use crate::mem::accounted;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::task::Poll;
 use kernel::alloc::Flags;
-use kernel::error::to_result;
-use kernel::ffi::c_int;
 use kernel::prelude::*;
 
 /// A reference to the `struct sock` of a socket of our family.
@@ -27,93 +25,6 @@ pub(crate) struct SkRef(NonNull<bindings::sock>);
 unsafe impl Send for SkRef {}
 // SAFETY: As above.
 unsafe impl Sync for SkRef {}
-
-/// One setsockopt(2), with the credentials of the task that called it: it is permitted what that task is,
-/// on whichever socket and in whichever task it is carried out.
-///
-/// # Invariants
-///
-/// Owns a count of `by`. `len` is at most that of `value`.
-pub(crate) struct Setting {
-    level: c_int,
-    name: c_int,
-    value: [u8; VALUE_MAX],
-    len: usize,
-    by: NonNull<kernel::bindings::cred>,
-}
-
-/// How long a value is at most, in bytes: as the names of devices and of congestion controls, and a
-/// timeout. Of a longer one, no option of the levels that settings are for looks at more.
-const VALUE_MAX: usize = 16;
-
-// SAFETY: Credentials are shared by design, and constant.
-unsafe impl Send for Setting {}
-// SAFETY: As above.
-unsafe impl Sync for Setting {}
-
-impl Setting {
-    /// A setting by the calling task.
-    ///
-    /// # Errors
-    ///
-    /// `ENOPROTOOPT` where level or name are no numbers of options.
-    pub(crate) fn new(level: u32, name: u32, value: &[u8]) -> Result<Self> {
-        let number = |n| c_int::try_from(n).map_err(|_| ENOPROTOOPT);
-        let (level, name) = (number(level)?, number(name)?);
-        let mut bytes = [0; VALUE_MAX];
-        for (to, from) in bytes.iter_mut().zip(value) {
-            *to = *from;
-        }
-        // SAFETY: No requirements.
-        let by = unsafe { bindings::sp_helper_current_cred() };
-        let by = NonNull::new(by.cast_mut()).ok_or(EPERM)?;
-        // INVARIANT: The helper took the count.
-        Ok(Setting {
-            level,
-            name,
-            value: bytes,
-            len: value.len().min(VALUE_MAX),
-            by,
-        })
-    }
-
-    pub(crate) fn is(&self, level: u32, name: u32) -> bool {
-        self.is_of(level) && Ok(self.name) == c_int::try_from(name)
-    }
-
-    pub(crate) fn is_of(&self, level: u32) -> bool {
-        Ok(self.level) == c_int::try_from(level)
-    }
-
-    /// Whether both set the same option.
-    pub(crate) fn is_like(&self, other: &Setting) -> bool {
-        (self.level, self.name) == (other.level, other.name)
-    }
-
-    /// Sets it on `sk`, a live sock that the calling task has not locked, and that is not closed during
-    /// the call: TCP has given up what some options change once it is. May sleep.
-    pub(super) fn apply(&self, sk: *mut bindings::sock) -> Result {
-        // SAFETY: `sk` is live, says the caller; `len` bytes of the value live during the call, which only
-        // reads them, and the credentials by the type invariant.
-        to_result(unsafe {
-            bindings::sp_helper_setsockopt(
-                sk,
-                self.by.as_ptr(),
-                self.level,
-                self.name,
-                self.value.as_ptr().cast(),
-                self.len,
-            )
-        })
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the count is ours.
-        unsafe { bindings::sp_helper_put_cred(self.by.as_ptr()) };
-    }
-}
 
 /// The user that the calling task belongs to, as a number: all the users that somebody can make for himself,
 /// in user namespaces, are one with him. Those that belong to the superuser are one user each, for he makes
@@ -178,7 +89,9 @@ impl SkRef {
     ///
     /// Those of setsockopt(2).
     pub(crate) fn set_option(&self, setting: &Setting) -> Result {
-        setting.apply(self.as_ptr())
+        // SAFETY: By the type invariant the sock is live. The callers, calls on the socket, have not locked
+        // it, and it is not closed before they return.
+        unsafe { setting.apply(self.as_ptr()) }
     }
 
     /// SO_REUSEPORT, which the socket layer does not let us set.
@@ -191,12 +104,6 @@ impl SkRef {
     pub(crate) fn bound_device(&self) -> i32 {
         // SAFETY: By the type invariant the sock is live.
         unsafe { bindings::sp_helper_bound_device(self.as_ptr()) }
-    }
-
-    /// SO_PRIORITY becomes that of `stream`.
-    pub(crate) fn copy_priority(&self, stream: &Stream) {
-        // SAFETY: By the type invariants both socks are live.
-        unsafe { bindings::sp_helper_copy_priority(self.as_ptr(), stream.as_ptr()) };
     }
 
     /// SO_SNDBUF as `struct sock` has it, in bytes.

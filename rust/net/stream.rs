@@ -39,10 +39,8 @@
 //! [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
 use super::bindings;
-use super::sock::{
-    Setting,
-    SkRef, //
-};
+use super::setting::Setting;
+use super::sock::SkRef;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -119,10 +117,6 @@ impl Stream {
         unsafe { bindings::sp_helper_tcp_buffers(self.sk.as_ptr(), sndbuf, rcvbuf) };
     }
 
-    pub(super) fn as_ptr(&self) -> *mut bindings::sock {
-        self.sk.as_ptr()
-    }
-
     /// Sets an option of this connection, whatever state it is in. May sleep. The caller keeps the
     /// [`TcpSocket`] from being dropped meanwhile.
     ///
@@ -131,7 +125,15 @@ impl Stream {
     /// Those of setsockopt(2) on a TCP socket.
     pub(crate) fn set_option(&self, setting: &Setting) -> Result {
         let _within_tcp = WithinTcp::enter();
-        setting.apply(self.sk.as_ptr())
+        // SAFETY: By the type invariant the sock is live. It is not locked by us, and the caller keeps it
+        // from being closed.
+        unsafe { setting.apply(self.sk.as_ptr()) }
+    }
+
+    /// Gives `sk` the SO_PRIORITY of this connection.
+    pub(crate) fn copy_priority_to(&self, sk: &SkRef) {
+        // SAFETY: By the type invariants both socks are live.
+        unsafe { bindings::sp_helper_copy_priority(sk.as_ptr(), self.sk.as_ptr()) };
     }
 
     /// getsockopt(2) on this connection, for a caller in user space.

@@ -9,10 +9,8 @@ use super::{
 use crate::endpoint::Endpoints;
 use crate::endpoint::Host;
 use crate::net::family::OptionValue;
-use crate::net::sock::{
-    may_force,
-    Setting, //
-};
+use crate::net::setting::Setting;
+use crate::net::sock::may_force;
 use crate::net::stream::Stream;
 use crate::net::work;
 use crate::options::{
@@ -66,7 +64,7 @@ impl Socket {
                     (Scope::Tcp, uapi::IP_TOS) if level == uapi::IPPROTO_IP => {
                         let stream = template.stream(&self.sk)?;
                         stream.set_option(&setting)?;
-                        self.sk.copy_priority(&stream);
+                        stream.copy_priority_to(&self.sk);
                     }
                     (Scope::Tcp | Scope::Socket | Scope::Buffers, _) => {
                         template.stream(&self.sk)?.set_option(&setting)?;
