@@ -14,7 +14,7 @@ use super::netns::{
 };
 use super::sock::SkRef;
 use super::stream::{
-    Name,
+    SockAddr,
     Stream, //
 };
 use crate::uapi::sp_info;
@@ -94,7 +94,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     fn shutdown(this: ArcBorrow<'_, Self>, receive: bool, send: bool) -> Result;
 
     /// Our name, or the peer's.
-    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<Name>;
+    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<SockAddr>;
 
     /// The poll events that are true now.
     fn poll(this: ArcBorrow<'_, Self>) -> u32;
@@ -193,7 +193,7 @@ impl RecvCall<'_> {
     }
 
     /// Ends the message: it was `truncated` or not, and came from `from`.
-    pub(crate) fn finish(&mut self, truncated: bool, from: Option<Name>) {
+    pub(crate) fn finish(&mut self, truncated: bool, from: Option<SockAddr>) {
         self.msg.msg_flags |= bindings::MSG_EOR;
         if truncated {
             self.msg.msg_flags |= bindings::MSG_TRUNC;

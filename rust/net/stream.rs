@@ -58,7 +58,7 @@ use kernel::sync::{
 use kernel::types::Opaque;
 
 /// An address as the socket layer has it: the bytes of a `sockaddr_in` or a `sockaddr_in6`.
-pub(crate) type Name = ([u8; 28], usize);
+pub(crate) type SockAddr = ([u8; 28], usize);
 
 /// How many pieces go to TCP in one call. They are listed on the stack, above all of TCP.
 const SEGMENTS: usize = 8;
@@ -151,7 +151,7 @@ impl Stream {
 
     /// Our own address, zeroes where there is none yet. Without the TCP lock: whoever asks while the
     /// connection is being made may get the one or the other.
-    pub(crate) fn local(&self) -> Name {
+    pub(crate) fn local(&self) -> SockAddr {
         let mut name = MaybeUninit::<kernel::bindings::sockaddr_in6>::zeroed();
         // SAFETY: By the type invariant the sock is live; `name` is valid for writes.
         let len = unsafe { bindings::sp_helper_tcp_local(self.sk.as_ptr(), name.as_mut_ptr()) };
@@ -708,7 +708,7 @@ impl TcpSocket {
     /// # Errors
     ///
     /// What is known at once: no route, for example.
-    pub(crate) fn connect(&self, name: &Name) -> Result {
+    pub(crate) fn connect(&self, name: &SockAddr) -> Result {
         let mut name = *name;
         let _within_tcp = WithinTcp::enter();
         // CAST: A length of at most 28; O_NONBLOCK is a small constant.
@@ -776,7 +776,7 @@ impl TcpSocket {
     }
 
     /// The address of the other end, `None` if there is none (any more).
-    pub(crate) fn peer(&self) -> Option<Name> {
+    pub(crate) fn peer(&self) -> Option<SockAddr> {
         let mut storage = MaybeUninit::<kernel::bindings::__kernel_sockaddr_storage>::zeroed();
         // SAFETY: By the type invariant the socket is live; the storage is as large as any address.
         let len = unsafe {
@@ -837,7 +837,12 @@ impl<E: ListenEvents> TcpListener<E> {
     /// # Errors
     ///
     /// Those of bind(2) and listen(2).
-    pub(crate) fn bind(tcp: TcpSocket, name: &Name, backlog: i32, events: Arc<E>) -> Result<Self> {
+    pub(crate) fn bind(
+        tcp: TcpSocket,
+        name: &SockAddr,
+        backlog: i32,
+        events: Arc<E>,
+    ) -> Result<Self> {
         let mut name = *name;
         // CAST: A length of at most 28.
         // SAFETY: The socket is live, `name` outlives the call.

@@ -45,7 +45,7 @@ use crate::net::sock::{
     Waiters, //
 };
 use crate::net::stream::{
-    Name,
+    SockAddr,
     TcpListener, //
 };
 use crate::net::task::Current;
@@ -382,7 +382,7 @@ impl Family for Socket {
         Ok(())
     }
 
-    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<Name> {
+    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<SockAddr> {
         if !peer {
             return Ok(match this.endpoints.lock().last_bound {
                 Address::Unspec => Address::V4 {
