@@ -2,7 +2,7 @@
 
 //! The system calls on a socket.
 
-use super::netns::Net;
+use super::namespace::Net;
 use super::timer::ATTEND;
 use super::users::Users;
 use super::{

@@ -9,7 +9,7 @@
 //! A work does that, a few sockets at a time; it only marks them, and what they hold counts no more. Each
 //! one's own work ends its pipes.
 
-use super::netns::Net;
+use super::namespace::Net;
 use super::users::Users;
 use super::Socket;
 use crate::ledger::Total;

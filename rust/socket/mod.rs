@@ -21,7 +21,7 @@ mod closed;
 mod events;
 mod info;
 mod leaving;
-pub(crate) mod netns;
+pub(crate) mod namespace;
 mod reading;
 mod sockopt;
 mod timer;
@@ -90,7 +90,7 @@ use kernel::workqueue::{
     DelayedWork,
     Work, //
 };
-use netns::Net;
+use namespace::Net;
 use reading::READING;
 use timer::ATTEND;
 use users::Member;
