@@ -2,7 +2,7 @@
 /*
  * What Rust cannot call itself: macros, inlines, and a few coarse steps of the
  * hot paths that would otherwise be many calls. Nothing here decides anything
- * about messages.
+ * about messages. Each Rust module that needs some has a file of its name here.
  */
 #ifndef _SP_NET_HELPERS_H
 #define _SP_NET_HELPERS_H
@@ -41,91 +41,92 @@ struct sp_birth {
 	bool adopted;
 };
 
+/* For lock.rs. */
 void sp_helper_spin_lock_bh(spinlock_t *lock);
 void sp_helper_spin_unlock_bh(spinlock_t *lock);
 int sp_helper_spin_trylock_bh(spinlock_t *lock);
 
-void sp_helper_sock_hold(struct sock *sk);
-void sp_helper_sock_put(struct sock *sk);
-void sp_helper_sock_orphan(struct sock *sk);
-struct net *sp_helper_sock_net(const struct sock *sk);
-void sp_helper_sock_inuse(struct sock *sk, int delta);
-void sp_helper_lock_sock(struct sock *sk);
-void sp_helper_release_sock(struct sock *sk);
-unsigned int sp_helper_worker_begin(void);
-void sp_helper_worker_end(unsigned int flags);
-unsigned int sp_helper_callback_begin(void);
-void sp_helper_callback_end(unsigned int flags);
-int sp_helper_sndbuf(const struct sock *sk);
-void sp_helper_forget_error(struct sock *sk);
-int sp_helper_rcvbuf(const struct sock *sk);
-void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf);
-bool sp_helper_linger(const struct sock *sk, unsigned long *time);
-long sp_helper_timeo(const struct sock *sk, bool rcv, bool noblock);
-int sp_helper_intr_errno(long timeo);
-bool sp_helper_signal_pending(void);
-void sp_helper_sigpipe(void);
-
-void sp_helper_wake(struct sock *sk, __poll_t key, int exclusive, int how, int band);
-void sp_helper_waiter_init(struct sp_waiter *waiter, __poll_t key);
-void sp_helper_waiter_prepare(struct sock *sk, struct sp_waiter *waiter, bool exclusive);
-void sp_helper_waiter_finish(struct sock *sk, struct sp_waiter *waiter);
-void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *table);
-void sp_helper_async_nospace(struct sock *sk);
-void sp_helper_state_change(struct sock *sk);
-int sp_helper_copy_optval(void *to, sockptr_t from, size_t len);
-void sp_helper_sock_defaults(struct sock *sk);
-void sp_helper_set_reuseport(struct sock *sk, bool on);
-int sp_helper_bound_device(const struct sock *sk);
-void sp_helper_copy_priority(struct sock *to, const struct sock *from);
-
-struct pid *sp_helper_process(void);
-struct pid *sp_helper_thread(void);
-void sp_helper_get_pid(struct pid *pid);
-bool sp_helper_process_over(struct pid *pid);
-bool sp_helper_thread_over(struct pid *pid);
-void sp_helper_birth(struct sp_birth *birth);
-bool sp_helper_has_threads(void);
-bool sp_helper_has_children(void);
-
-u64 sp_helper_user(void);
+/* For setting.rs. */
 const struct cred *sp_helper_current_cred(void);
 void sp_helper_put_cred(const struct cred *cred);
 int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,
 			 const void *value, size_t len);
+
+/* For sock.rs. */
+u64 sp_helper_user(void);
+bool sp_helper_may_force(void);
+void sp_helper_sock_hold(struct sock *sk);
+void sp_helper_sock_put(struct sock *sk);
+struct net *sp_helper_sock_net(const struct sock *sk);
+void sp_helper_set_reuseport(struct sock *sk, bool on);
+int sp_helper_bound_device(const struct sock *sk);
+int sp_helper_sndbuf(const struct sock *sk);
+int sp_helper_rcvbuf(const struct sock *sk);
+void sp_helper_forget_error(struct sock *sk);
+bool sp_helper_charge_begin(const struct sock *sk, struct mem_cgroup **old);
+void sp_helper_charge_end(struct mem_cgroup *old);
+void sp_helper_reclaim(void);
+void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf);
+bool sp_helper_linger(const struct sock *sk, unsigned long *time);
+void sp_helper_wake(struct sock *sk, __poll_t key, int exclusive, int how, int band);
+void sp_helper_state_change(struct sock *sk);
+void sp_helper_async_nospace(struct sock *sk);
+long sp_helper_timeo(const struct sock *sk, bool rcv, bool noblock);
+void sp_helper_waiter_init(struct sp_waiter *waiter, __poll_t key);
+void sp_helper_waiter_prepare(struct sock *sk, struct sp_waiter *waiter, bool exclusive);
+void sp_helper_waiter_finish(struct sock *sk, struct sp_waiter *waiter);
+bool sp_helper_signal_pending(void);
+int sp_helper_intr_errno(long timeo);
+
+/* For stream.rs. */
+unsigned int sp_helper_worker_begin(void);
+void sp_helper_worker_end(unsigned int flags);
+unsigned int sp_helper_callback_begin(void);
+void sp_helper_callback_end(unsigned int flags);
+void sp_helper_lock_sock(struct sock *sk);
+void sp_helper_release_sock(struct sock *sk);
+void sp_helper_tcp_buffers(struct sock *sk, int sndbuf, int rcvbuf);
 int sp_helper_tcp_getsockopt(struct sock *sk, int level, int name, char __user *value,
 			     int __user *len);
-
+void sp_helper_copy_priority(struct sock *to, const struct sock *from);
+int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name);
 void sp_helper_callbacks(const struct sock *sk, struct sp_callbacks *callbacks);
 int sp_helper_attach(struct sock *sk, void *data, const struct sp_callbacks *callbacks);
 void *sp_helper_detach(struct sock *sk, void (*data_ready)(struct sock *sk),
 		       const struct sp_callbacks *callbacks);
 void *sp_helper_user_data(const struct sock *sk);
-
-void sp_helper_tcp_defaults(struct sock *sk);
-void sp_helper_tcp_buffers(struct sock *sk, int sndbuf, int rcvbuf);
-void sp_helper_tcp_linger0(struct sock *sk);
-int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more);
 bool sp_helper_tcp_writeable(struct sock *sk);
-bool sp_helper_tcp_starved(const struct sock *sk);
-bool sp_helper_tcp_unacked(const struct sock *sk);
-int sp_helper_tcp_unread(struct sock *sk);
-bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
-bool sp_helper_tcp_tell_window(struct sock *sk);
-bool sp_helper_tcp_short(const struct sock *sk);
-bool sp_helper_tcp_urgent(const struct sock *sk);
-unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_state(const struct sock *sk);
 bool sp_helper_tcp_eof(const struct sock *sk);
+bool sp_helper_tcp_unacked(const struct sock *sk);
+bool sp_helper_tcp_starved(const struct sock *sk);
+int sp_helper_tcp_unread(struct sock *sk);
+bool sp_helper_tcp_tell_window(struct sock *sk);
+bool sp_helper_tcp_urgent(const struct sock *sk);
+bool sp_helper_tcp_short(const struct sock *sk);
+unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
+int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more);
+bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
+void sp_helper_tcp_defaults(struct sock *sk);
+void sp_helper_tcp_forget_error(struct sock *sk);
+void sp_helper_tcp_linger0(struct sock *sk);
 void sp_helper_listen_wait(struct socket *listener, struct wait_queue_entry *entry,
 			   wait_queue_func_t func, void *data);
 void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *entry);
-void sp_helper_listen_stop(struct socket *listener);
 int sp_helper_listen(struct sock *sk, int backlog);
+void sp_helper_listen_stop(struct socket *listener);
 int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 			 const struct sock *owner, const struct sp_callbacks *callbacks);
-void sp_helper_tcp_forget_error(struct sock *sk);
 
+/* For family.rs. */
+void sp_helper_sock_defaults(struct sock *sk);
+void sp_helper_sock_inuse(struct sock *sk, int delta);
+void sp_helper_sock_orphan(struct sock *sk);
+void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *table);
+int sp_helper_copy_optval(void *to, sockptr_t from, size_t len);
+void sp_helper_sigpipe(void);
+
+/* For netns.rs. */
 void *sp_helper_net_generic(const struct net *net, unsigned int id);
 int sp_helper_proc_create(struct net *net, const char *name, const struct seq_operations *ops);
 void sp_helper_proc_remove(struct net *net, const char *name);
@@ -136,14 +137,19 @@ void sp_helper_sysctl_remove(void *sysctl);
 struct net *sp_helper_seq_net(struct seq_file *seq);
 u64 sp_helper_sock_inode(const struct sock *sk);
 unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk);
-int sp_helper_tcp_local(const struct sock *sk, struct sockaddr_in6 *name);
 
-bool sp_helper_charge_begin(const struct sock *sk, struct mem_cgroup **old);
-void sp_helper_charge_end(struct mem_cgroup *old);
-void sp_helper_reclaim(void);
-bool sp_helper_may_force(void);
+/* For task.rs. */
+void sp_helper_get_pid(struct pid *pid);
+bool sp_helper_process_over(struct pid *pid);
+bool sp_helper_thread_over(struct pid *pid);
+struct pid *sp_helper_process(void);
+struct pid *sp_helper_thread(void);
+void sp_helper_birth(struct sp_birth *birth);
+bool sp_helper_has_threads(void);
+bool sp_helper_has_children(void);
 
-u64 sp_helper_memory(void);
+/* For work.rs. */
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
+u64 sp_helper_memory(void);
 
 #endif

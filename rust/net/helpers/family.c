@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/sched/signal.h>
+#include <net/sock.h>
+
+#include "helpers.h"
+
+/* What getsockopt() tells before anything was set; tcp_defaults has the same for connections. */
+void sp_helper_sock_defaults(struct sock *sk)
+{
+	sk->sk_reuse = SK_CAN_REUSE;
+	sock_set_flag(sk, SOCK_KEEPOPEN);
+}
+
+void sp_helper_sock_inuse(struct sock *sk, int delta)
+{
+	local_bh_disable();
+	sock_prot_inuse_add(sock_net(sk), sk->sk_prot, delta);
+	local_bh_enable();
+}
+
+void sp_helper_sock_orphan(struct sock *sk)
+{
+	sock_orphan(sk);
+}
+
+void sp_helper_poll_wait(struct file *file, struct socket *sock, poll_table *table)
+{
+	sock_poll_wait(file, sock, table);
+}
+
+int sp_helper_copy_optval(void *to, sockptr_t from, size_t len)
+{
+	return copy_from_sockptr(to, from, len);
+}
+
+void sp_helper_sigpipe(void)
+{
+	send_sig(SIGPIPE, current, 0);
+}
