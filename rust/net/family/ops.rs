@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From the system calls on a socket to its object: the functions of `struct proto_ops`.
+
+use super::calls::{
+    RecvCall,
+    SendCall, //
+};
+use super::interface::{
+    Family,
+    OptionValue, //
+};
+use crate::net::bindings;
+use core::ptr::NonNull;
+use kernel::error::to_result;
+use kernel::ffi::{
+    c_char,
+    c_int,
+    c_uint,
+    c_ulong,
+    c_void, //
+};
+use kernel::iov::IovIterSource;
+use kernel::prelude::*;
+use kernel::sync::{
+    Arc,
+    ArcBorrow, //
+};
+use kernel::uaccess::{
+    UserPtr,
+    UserSlice, //
+};
+
+/// How much of an option's value is copied in, in bytes: more than any option takes, so that a value
+/// that is too long is seen to be.
+const OPTION_MAX: usize = 4096 + 1;
+
+/// Our `struct sock`: the C part first, as `sk_alloc` wants it.
+///
+/// # Invariants
+///
+/// `object` came from `Arc::into_raw` in `create` and is taken back in `release`, once.
+#[repr(C)]
+pub(super) struct Sock<T> {
+    sk: bindings::sock,
+    pub(super) object: *const T,
+}
+
+/// The table of them; `number` is the family's.
+pub(super) fn table<T: Family>(
+    number: c_int,
+    owner: *mut kernel::bindings::module,
+) -> kernel::bindings::proto_ops {
+    kernel::bindings::proto_ops {
+        family: number,
+        owner,
+        release: Some(release::<T>),
+        bind: Some(bind::<T>),
+        connect: Some(connect::<T>),
+        socketpair: Some(bindings::sock_no_socketpair),
+        accept: Some(bindings::sock_no_accept),
+        getname: Some(getname::<T>),
+        poll: Some(poll::<T>),
+        ioctl: Some(ioctl::<T>),
+        gettstamp: Some(bindings::sock_gettstamp),
+        listen: Some(listen::<T>),
+        shutdown: Some(shutdown::<T>),
+        setsockopt: Some(setsockopt::<T>),
+        getsockopt: Some(getsockopt::<T>),
+        sendmsg: Some(sendmsg::<T>),
+        recvmsg: Some(recvmsg::<T>),
+        mmap: Some(bindings::sock_no_mmap),
+        ..pin_init::zeroed()
+    }
+}
+
+/// A result as C functions return it.
+fn code(result: Result) -> c_int {
+    result.map_or_else(|e| e.to_errno(), |()| 0)
+}
+
+/// The level or the name of an option.
+fn number(value: c_int) -> Result<u32> {
+    u32::try_from(value).map_err(|_| ENOPROTOOPT)
+}
+
+/// A length as C functions return it.
+fn length(result: Result<usize>) -> c_int {
+    match result {
+        Ok(n) => c_int::try_from(n).unwrap_or(c_int::MAX),
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// The object of a socket.
+///
+/// # Safety
+///
+/// `sock` is a socket of family `T` that is not released during `'a`.
+unsafe fn object<'a, T: Family>(sock: *mut kernel::bindings::socket) -> ArcBorrow<'a, T> {
+    // SAFETY: By this function's requirements the sock is a live `Sock<T>`, and by its invariant
+    // `object` came from `Arc::into_raw` and is not taken back yet.
+    unsafe { ArcBorrow::from_raw((*(*sock).sk.cast::<Sock<T>>()).object) }
+}
+
+/// The bytes of an address.
+///
+/// # Safety
+///
+/// `address` points at `len` bytes that live during `'a`, if `len` is positive.
+unsafe fn bytes<'a>(address: *const c_void, len: c_int) -> &'a [u8] {
+    match (NonNull::new(address.cast_mut()), usize::try_from(len)) {
+        // SAFETY: By this function's requirements.
+        (Some(p), Ok(len)) => unsafe { core::slice::from_raw_parts(p.as_ptr().cast(), len) },
+        _ => &[],
+    }
+}
+
+/// `proto_ops.release`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn release<T: Family>(sock: *mut kernel::bindings::socket) -> c_int {
+    // SAFETY: The socket is live; it has no sock if `create` failed.
+    let sk = unsafe { (*sock).sk }.cast::<Sock<T>>();
+    if sk.is_null() {
+        return 0;
+    }
+    // SAFETY: By the invariant of `Sock`; the socket layer calls this once.
+    let object = unsafe { Arc::from_raw((*sk).object) };
+    T::release(object.as_arc_borrow());
+    // SAFETY: `sk` is live until the put, which gives up the count that `sk_alloc` left to the socket.
+    unsafe {
+        bindings::sp_helper_sock_inuse(sk.cast(), -1);
+        bindings::sp_helper_sock_orphan(sk.cast());
+        (*sock).sk = core::ptr::null_mut();
+        bindings::sp_helper_sock_put(sk.cast());
+    }
+    0
+}
+
+/// `proto_ops.bind`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn bind<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    address: *mut kernel::bindings::sockaddr_unsized,
+    len: c_int,
+) -> c_int {
+    // SAFETY: The socket layer calls this on a live socket of ours with `len` bytes of address.
+    unsafe { code(T::bind(object(sock), bytes(address.cast(), len))) }
+}
+
+/// `proto_ops.connect`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn connect<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    address: *mut kernel::bindings::sockaddr_unsized,
+    len: c_int,
+    _flags: c_int,
+) -> c_int {
+    // SAFETY: As for `bind`.
+    unsafe { code(T::connect(object(sock), bytes(address.cast(), len))) }
+}
+
+/// `proto_ops.getname`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn getname<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    address: *mut kernel::bindings::sockaddr,
+    peer: c_int,
+) -> c_int {
+    // SAFETY: A live socket of ours.
+    match unsafe { T::name(object(sock), peer != 0) } {
+        Ok((name, len)) => {
+            // SAFETY: The socket layer has room for 128 bytes.
+            unsafe {
+                core::ptr::copy_nonoverlapping(name.as_ptr(), address.cast(), len.min(name.len()))
+            };
+            length(Ok(len))
+        }
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// `proto_ops.poll`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn poll<T: Family>(
+    file: *mut kernel::bindings::file,
+    sock: *mut kernel::bindings::socket,
+    table: *mut kernel::bindings::poll_table_struct,
+) -> kernel::bindings::__poll_t {
+    // SAFETY: A live socket of ours; the arguments are passed on as they came. The barrier in there
+    // makes that what changes after the look wakes us, and the flag that it raises SIGIO where wanted.
+    unsafe {
+        bindings::sp_helper_poll_wait(file, sock, table);
+        bindings::sp_helper_async_nospace((*sock).sk.cast());
+        T::poll(object(sock))
+    }
+}
+
+/// `proto_ops.ioctl`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn ioctl<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    cmd: c_uint,
+    arg: c_ulong,
+) -> c_int {
+    // SAFETY: A live socket of ours.
+    let this = unsafe { object::<T>(sock) };
+    let value = match cmd {
+        bindings::SIOCINQ => T::input_len(this),
+        bindings::SIOCOUTQ => T::output_len(this),
+        _ => return ENOIOCTLCMD.to_errno(),
+    };
+    let value = c_int::try_from(value).unwrap_or(c_int::MAX);
+    let mut writer = UserSlice::new(UserPtr::from_addr(arg), size_of::<c_int>()).writer();
+    code(writer.write(&value))
+}
+
+/// `proto_ops.listen`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn listen<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    backlog: c_int,
+) -> c_int {
+    // SAFETY: A live socket of ours.
+    unsafe { code(T::listen(object(sock), backlog)) }
+}
+
+/// `proto_ops.shutdown`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn shutdown<T: Family>(sock: *mut kernel::bindings::socket, how: c_int) -> c_int {
+    // SHUT_RD, SHUT_WR, SHUT_RDWR.
+    let (receive, send) = match how {
+        0 => (true, false),
+        1 => (false, true),
+        2 => (true, true),
+        _ => return EINVAL.to_errno(),
+    };
+    // SAFETY: A live socket of ours.
+    unsafe { code(T::shutdown(object(sock), receive, send)) }
+}
+
+/// `proto_ops.setsockopt`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn setsockopt<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    level: c_int,
+    name: c_int,
+    value: kernel::bindings::sockptr_t,
+    len: c_uint,
+) -> c_int {
+    let set = || -> Result {
+        let (level, name) = (number(level)?, number(name)?);
+        // CAST: A `c_uint` fits.
+        let len = (len as usize).min(OPTION_MAX);
+        let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
+        // SAFETY: There is room for `len` bytes, which the helper writes or fails.
+        unsafe {
+            if bindings::sp_helper_copy_optval(bytes.as_mut_ptr().cast(), value, len) != 0 {
+                return Err(EFAULT);
+            }
+            bytes.inc_len(len);
+        }
+        // SAFETY: A live socket of ours.
+        T::set_option(unsafe { object(sock) }, level, name, bytes)
+    };
+    code(set())
+}
+
+/// `proto_ops.getsockopt`, the one with user pointers, because that of TCP has them too. (The socket
+/// layer answers SOL_SOCKET itself.)
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn getsockopt<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    level: c_int,
+    name: c_int,
+    value: *mut c_char,
+    len: *mut c_int,
+) -> c_int {
+    let get = || -> Result {
+        // SAFETY: A live socket of ours.
+        let this = unsafe { object::<T>(sock) };
+        let option = T::option(this, number(level)?, number(name)?)?;
+        let known: &[u8] = match &option {
+            OptionValue::Int(n) => &n.to_ne_bytes(),
+            // SAFETY: `sp_info` is plain integers without padding, which the uapi header asserts.
+            OptionValue::Info(info) => unsafe {
+                core::slice::from_raw_parts(
+                    (&raw const **info).cast(),
+                    core::mem::size_of::<bindings::sp_info>(),
+                )
+            },
+            OptionValue::Tcp(stream) => {
+                return to_result(stream.option(level, name, value, len));
+            }
+        };
+        let user = |ptr: usize, len| UserSlice::new(UserPtr::from_addr(ptr), len);
+        let room: c_int = user(len.addr(), size_of::<c_int>()).reader().read()?;
+        let room = usize::try_from(room).map_err(|_| EINVAL)?;
+        let part = known.get(..room).unwrap_or(known);
+        user(value.addr(), part.len()).writer().write_slice(part)?;
+        let part_len = c_int::try_from(part.len())?;
+        user(len.addr(), size_of::<c_int>())
+            .writer()
+            .write(&part_len)
+    };
+    code(get())
+}
+
+/// `proto_ops.sendmsg`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn sendmsg<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    msg: *mut kernel::bindings::msghdr,
+    len: usize,
+) -> c_int {
+    // SAFETY: A live socket of ours, and a message header that is ours during the call.
+    let (this, msg) = unsafe { (object::<T>(sock), &mut *msg) };
+    let quiet = msg.msg_flags & bindings::MSG_NOSIGNAL != 0;
+    let result = T::send(this, &mut SendCall { msg, len });
+    if result.is_err() {
+        // Nothing was sent: io_uring goes on with this iterator when it tries again.
+        // SAFETY: The iterator is the caller's and outlives this call. It had `len` bytes, so what is
+        // missing was read from it in `send`.
+        unsafe {
+            let iter = IovIterSource::from_raw(&mut msg.msg_iter);
+            let read = len.saturating_sub(iter.len());
+            iter.revert(read);
+        }
+    }
+    if !quiet && matches!(result, Err(e) if e == EPIPE) {
+        // SAFETY: No requirements.
+        unsafe { bindings::sp_helper_sigpipe() };
+    }
+    length(result)
+}
+
+/// `proto_ops.recvmsg`
+///
+/// # Safety
+///
+/// Called by the socket layer as that callback of a family registered for `T`.
+unsafe extern "C" fn recvmsg<T: Family>(
+    sock: *mut kernel::bindings::socket,
+    msg: *mut kernel::bindings::msghdr,
+    _len: usize,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: As for `sendmsg`.
+    let (this, msg) = unsafe { (object::<T>(sock), &mut *msg) };
+    // CAST: Flags are bits.
+    let flags = flags as u32;
+    length(T::recv(this, &mut RecvCall { msg, flags }))
+}
