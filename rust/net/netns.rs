@@ -116,7 +116,7 @@ static NET_ID: AtomicU32 = AtomicU32::new(0);
 ///
 /// `net` is live, and the operations for `N` are registered.
 unsafe fn area<N>(net: *mut kernel::bindings::net) -> *mut Area<N> {
-    // SAFETY: By this function's requirements there is such an area.
+    // SAFETY: By this function's requirements `net` is live, and the number is that of the operations.
     unsafe { bindings::sp_helper_net_generic(net, NET_ID.load(Relaxed)) }.cast()
 }
 
@@ -126,8 +126,12 @@ unsafe fn area<N>(net: *mut kernel::bindings::net) -> *mut Area<N> {
 ///
 /// As for [`area`], and `init` has filled it: `net` has sockets of ours, or an open file of ours.
 pub(super) unsafe fn object<N: Namespace>(net: *mut kernel::bindings::net) -> Arc<N> {
-    // SAFETY: By this function's requirements, and the invariant of `Area`, whose reference stays.
-    unsafe { ArcBorrow::from_raw((*area::<N>(net)).object) }.into()
+    // SAFETY: By this function's requirements `net` is live and has an area.
+    let area = unsafe { area::<N>(net) };
+    // SAFETY: By this function's requirements `init` has filled it; it does not change before `exit`.
+    let object = unsafe { (*area).object };
+    // SAFETY: By the invariant of `Area`, whose reference stays.
+    unsafe { ArcBorrow::from_raw(object) }.into()
 }
 
 /// What the kernel is to call as namespaces come and go. For one `N` at a time.
@@ -159,38 +163,46 @@ unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_in
                 max: core::ptr::from_ref(knob.max).cast_mut(),
             };
         }
-        // SAFETY: `net` is live, and its area is ours. What is in it comes first: a namespace that is in
-        // use already may have its files opened as soon as they are there. The knobs' integers live as
-        // long as `object`, which is what `written::<N>` expects, and which `exit` drops after it has taken
-        // the knobs away.
-        unsafe {
-            let area = area::<N>(net);
-            // INVARIANT: `exit` takes it back, or else the lines below.
-            area.write(Area {
-                object: Arc::into_raw(object),
-                sysctl: core::ptr::null_mut(),
-            });
-            let name = N::NAME.as_char_ptr();
-            let mut err = bindings::sp_helper_proc_create(net, name, operations);
-            if err == 0 {
-                err = bindings::sp_helper_sysctl_create(
+        let name = N::NAME.as_char_ptr();
+        // SAFETY: `net` is live, and these operations are being registered.
+        let area = unsafe { area::<N>(net) };
+        let object = Arc::into_raw(object);
+        // What is in the area comes first: a namespace that is in use already may have its files opened as
+        // soon as they are there.
+        let content = Area {
+            object,
+            sysctl: core::ptr::null_mut(),
+        };
+        // INVARIANT: `exit` takes the object back, or else the last lines below.
+        // SAFETY: The area is ours, and has room for an `Area<N>`, says `operations`.
+        unsafe { area.write(content) };
+        // SAFETY: `net` is live; the name and the operations live for ever, and expect such an area.
+        let mut err = unsafe { bindings::sp_helper_proc_create(net, name, operations) };
+        if err == 0 {
+            // SAFETY: `net` is live, and so is the place in the area. The knobs' integers live as long as
+            // `object`, which is what `written::<N>` expects, and which is dropped after the knobs were
+            // taken away.
+            err = unsafe {
+                bindings::sp_helper_sysctl_create(
                     net,
                     name,
                     knobs.as_ptr(),
                     N::KNOBS.len(),
                     Some(written::<N>),
-                    (*area).object.cast_mut().cast(),
+                    object.cast_mut().cast(),
                     &raw mut (*area).sysctl,
-                );
-                if err < 0 {
-                    bindings::sp_helper_proc_remove(net, name);
-                }
-            }
+                )
+            };
             if err < 0 {
-                drop(Arc::from_raw((*area).object));
+                // SAFETY: It was created above.
+                unsafe { bindings::sp_helper_proc_remove(net, name) };
             }
-            to_result(err)
         }
+        if err < 0 {
+            // SAFETY: It came from `Arc::into_raw` above. Both files are gone, and `exit` is not called.
+            drop(unsafe { Arc::from_raw(object) });
+        }
+        to_result(err)
     };
     match fill() {
         Ok(()) => 0,
@@ -214,14 +226,16 @@ unsafe extern "C" fn written<N: Namespace>(object: *mut c_void) {
 ///
 /// As for [`init`], which succeeded for this namespace.
 unsafe extern "C" fn exit<N: Namespace>(net: *mut kernel::bindings::net) {
-    // SAFETY: `init` has filled the area and made both files. Taking them away waits for whoever is in
-    // one of them, so that afterwards nobody but owners of references has the object.
-    unsafe {
-        let area = area::<N>(net);
-        bindings::sp_helper_proc_remove(net, N::NAME.as_char_ptr());
-        bindings::sp_helper_sysctl_remove((*area).sysctl);
-        drop(Arc::from_raw((*area).object));
-    }
+    // SAFETY: `net` is live during the call, and the operations are registered still.
+    let area = unsafe { area::<N>(net) };
+    // SAFETY: `init` has created it. This waits for whoever is in it.
+    unsafe { bindings::sp_helper_proc_remove(net, N::NAME.as_char_ptr()) };
+    // SAFETY: `init` has filled the area, and nobody else takes anything out of it.
+    let Area { object, sysctl } = unsafe { area.read() };
+    // SAFETY: `init` has created them. This waits for whoever writes to one.
+    unsafe { bindings::sp_helper_sysctl_remove(sysctl) };
+    // SAFETY: By the invariant of `Area`. Nobody but owners of references has the object any more.
+    drop(unsafe { Arc::from_raw(object) });
 }
 
 /// The file in /proc/net. What the kernel holds between two calls is a row's `Arc`, as a raw pointer, or
@@ -249,7 +263,7 @@ impl<N: Namespace> Rows<N> {
     ) -> *mut c_void {
         // SAFETY: While its file is open the namespace lives, and so does its area.
         let net = unsafe { bindings::sp_helper_seq_net(file) };
-        // SAFETY: As above.
+        // SAFETY: By the same, `net` is live, and the file is there because `init` has filled the area.
         let object = unsafe { object::<N>(net) };
         let (at, row) = match object.row(from) {
             Some((at, row)) => (at, Arc::into_raw(row).cast_mut().cast()),
@@ -309,8 +323,10 @@ impl<N: Namespace> Rows<N> {
         // SAFETY: It is valid, and this task's, during the call.
         let page = Page(unsafe { SeqFile::from_raw(file) });
         if v == Self::HEADER {
+            // SAFETY: The file is open, and was opened in a namespace.
+            let net = unsafe { bindings::sp_helper_seq_net(file) };
             // SAFETY: While its file is open the namespace lives, and so does its object.
-            unsafe { object::<N>(bindings::sp_helper_seq_net(file)) }.show_header(page);
+            unsafe { object::<N>(net) }.show_header(page);
         } else {
             // SAFETY: A row of `row`, whose reference is taken back by a later call.
             let row = unsafe { Arc::from_raw(v.cast_const().cast::<N::Row>()) };

@@ -23,7 +23,7 @@ pub(crate) struct SkRef(NonNull<bindings::sock>);
 
 // SAFETY: `struct sock` is shared by design; every method below may be called from any thread.
 unsafe impl Send for SkRef {}
-// SAFETY: As above.
+// SAFETY: What is shared of it is read whole, or changed under its lock, in C.
 unsafe impl Sync for SkRef {}
 
 /// The user that the calling task belongs to, as a number: all the users that somebody can make for himself,
@@ -245,7 +245,7 @@ impl SkRef {
             // SAFETY: The task may sleep: system call context, no spinlock is held.
             timeout = unsafe { bindings::schedule_timeout(timeout) };
         };
-        // SAFETY: As for prepare.
+        // SAFETY: `waiter` is initialised, and the wait queue is there as it was when it was prepared.
         unsafe { bindings::sp_helper_waiter_finish(self.as_ptr(), waiter) };
         result
     }

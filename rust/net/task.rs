@@ -24,7 +24,7 @@ pub(crate) struct Pid(NonNull<kernel::bindings::pid>);
 
 // SAFETY: A `struct pid` is shared by design; every method below may be called from any thread.
 unsafe impl Send for Pid {}
-// SAFETY: As above.
+// SAFETY: Nothing in a `struct pid` is changed through a `&Pid` but its count, which is atomic.
 unsafe impl Sync for Pid {}
 
 impl Pid {
@@ -86,13 +86,21 @@ impl Caller for Current {
     }
 
     fn process_name(&self) -> Pid {
+        // SAFETY: No requirements.
+        let pid = unsafe { bindings::sp_helper_process() };
         // SAFETY: A task has the pid of its process while it runs.
-        unsafe { Pid::get(NonNull::new_unchecked(bindings::sp_helper_process())) }
+        let pid = unsafe { NonNull::new_unchecked(pid) };
+        // SAFETY: For that long, which includes this call, the pid is live.
+        unsafe { Pid::get(pid) }
     }
 
     fn thread_name(&self) -> Pid {
+        // SAFETY: No requirements.
+        let pid = unsafe { bindings::sp_helper_thread() };
         // SAFETY: A task has its pid while it runs.
-        unsafe { Pid::get(NonNull::new_unchecked(bindings::sp_helper_thread())) }
+        let pid = unsafe { NonNull::new_unchecked(pid) };
+        // SAFETY: For that long, which includes this call, the pid is live.
+        unsafe { Pid::get(pid) }
     }
 
     fn birth(&self) -> Birth {
@@ -109,12 +117,9 @@ impl Caller for Current {
 
     fn company(&self) -> Company {
         // SAFETY: No requirements.
-        let (threads, children) = unsafe {
-            (
-                bindings::sp_helper_has_threads(),
-                bindings::sp_helper_has_children(),
-            )
-        };
+        let threads = unsafe { bindings::sp_helper_has_threads() };
+        // SAFETY: No requirements.
+        let children = unsafe { bindings::sp_helper_has_children() };
         match (threads, children) {
             (true, _) => Company::Threads,
             (false, true) => Company::Children,

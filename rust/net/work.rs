@@ -106,6 +106,23 @@ where
     }
 }
 
+/// The delayed work of `*raw`.
+///
+/// # Safety
+///
+/// `raw` is live.
+unsafe fn delayed_work<T, const ID: u64>(raw: *mut T) -> *mut kernel::bindings::delayed_work
+where
+    T: HasDelayedWork<T, ID>,
+{
+    // SAFETY: By this function's requirements `raw` is live.
+    let work = unsafe { T::raw_get_work(raw) };
+    // SAFETY: What was given is a work inside `*raw`.
+    let work = unsafe { Work::raw_get(work) };
+    // SAFETY: `HasDelayedWork` makes it the work of an initialised `delayed_work`.
+    unsafe { kernel::container_of!(work, kernel::bindings::delayed_work, work) }
+}
+
 /// Runs the delayed work of `item` so soon, instead of when it was to run. From any context; the caller
 /// keeps another reference.
 pub(crate) fn rearm<T, const ID: u64>(lane: Lane, item: &Arc<T>, time: Millis)
@@ -120,14 +137,11 @@ where
     let delay = kernel::time::msecs_to_jiffies(ms).max(1);
     let raw = Arc::into_raw(item.clone()).cast_mut();
     let cpu = kernel::bindings::wq_misc_consts_WORK_CPU_UNBOUND;
-    // SAFETY: `HasDelayedWork` makes this the work of an initialised `delayed_work` in `*raw`, which
-    // is kept alive by the reference just leaked; the queue lives as `queue()` says.
-    let pending = unsafe {
-        let work = Work::raw_get(T::raw_get_work(raw));
-        let dwork = kernel::container_of!(work, kernel::bindings::delayed_work, work);
-        // CAST: The constant is a small positive number.
-        bindings::mod_delayed_work_on(cpu as i32, wq, dwork, delay)
-    };
+    // SAFETY: The reference just leaked keeps `*raw` alive.
+    let dwork = unsafe { delayed_work(raw) };
+    // CAST: The constant is a small positive number.
+    // SAFETY: By the same, `dwork` is live; the queue lives as `queue()` says.
+    let pending = unsafe { bindings::mod_delayed_work_on(cpu as i32, wq, dwork, delay) };
     if pending {
         // SAFETY: The reference leaked above was not taken over: the pending work has one already.
         drop(unsafe { Arc::from_raw(raw) });
@@ -141,12 +155,10 @@ where
     T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID> + Send + Sync + 'static,
 {
     let raw = Arc::as_ptr(item).cast_mut();
-    // SAFETY: As in `rearm`; `item` keeps `*raw` alive.
-    let pending = unsafe {
-        let work = Work::raw_get(T::raw_get_work(raw));
-        let dwork = kernel::container_of!(work, kernel::bindings::delayed_work, work);
-        bindings::cancel_delayed_work(dwork)
-    };
+    // SAFETY: `item` keeps `*raw` alive.
+    let dwork = unsafe { delayed_work(raw) };
+    // SAFETY: By the same, `dwork` is live, and it is initialised.
+    let pending = unsafe { bindings::cancel_delayed_work(dwork) };
     if pending {
         // SAFETY: The work was pending and will not run: the reference that was given to the queue is
         // ours again.

@@ -20,12 +20,24 @@ pub(crate) use bindings::{
 };
 
 /// One sendmsg.
+///
+/// # Invariants
+///
+/// `msg` has a valid iterator, over the bytes to send, of which there were `len` at first.
 pub(crate) struct SendCall<'a> {
-    pub(super) msg: &'a mut kernel::bindings::msghdr,
-    pub(super) len: usize,
+    msg: &'a mut kernel::bindings::msghdr,
+    len: usize,
 }
 
-impl SendCall<'_> {
+impl<'a> SendCall<'a> {
+    /// # Safety
+    ///
+    /// The iterator of `msg` is valid, over `len` bytes to send.
+    pub(super) unsafe fn new(msg: &'a mut kernel::bindings::msghdr, len: usize) -> Self {
+        // INVARIANT: By this function's requirements.
+        SendCall { msg, len }
+    }
+
     pub(crate) fn flags(&self) -> u32 {
         self.msg.msg_flags
     }
@@ -46,7 +58,7 @@ impl SendCall<'_> {
     ///
     /// `EFAULT` if they cannot be read.
     pub(crate) fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result {
-        // SAFETY: The iterator is the caller's and outlives this call.
+        // SAFETY: By the type invariant the iterator is valid, and for sending.
         let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
         let room = to.spare_capacity_mut().get_mut(..n).ok_or(EINVAL)?;
         if iter.copy_from_iter_raw(room).len() < n {
@@ -56,22 +68,45 @@ impl SendCall<'_> {
         unsafe { to.inc_len(n) };
         Ok(())
     }
+
+    /// Takes back what was read.
+    pub(super) fn rewind(&mut self) {
+        // SAFETY: By the type invariant the iterator is valid, and for sending.
+        let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
+        let read = self.len.saturating_sub(iter.len());
+        // SAFETY: By the type invariant it had `len` bytes, so what is missing was read from it.
+        unsafe { iter.revert(read) };
+    }
 }
 
 /// One recvmsg.
+///
+/// # Invariants
+///
+/// `msg` has a valid iterator, for what is received, and a name that is null or has room for a
+/// `sockaddr_storage`.
 pub(crate) struct RecvCall<'a> {
-    pub(super) msg: &'a mut kernel::bindings::msghdr,
-    pub(super) flags: u32,
+    msg: &'a mut kernel::bindings::msghdr,
+    flags: u32,
 }
 
-impl RecvCall<'_> {
+impl<'a> RecvCall<'a> {
+    /// # Safety
+    ///
+    /// The iterator of `msg` is valid and for receiving; its name is null, or has room for a
+    /// `sockaddr_storage`.
+    pub(super) unsafe fn new(msg: &'a mut kernel::bindings::msghdr, flags: u32) -> Self {
+        // INVARIANT: By this function's requirements.
+        RecvCall { msg, flags }
+    }
+
     pub(crate) fn flags(&self) -> u32 {
         self.flags
     }
 
     /// How many bytes the caller has room for.
     pub(crate) fn room(&mut self) -> usize {
-        // SAFETY: The iterator is the caller's and outlives this call.
+        // SAFETY: By the type invariant the iterator is valid, and for receiving.
         unsafe { IovIterDest::from_raw(&mut self.msg.msg_iter) }.len()
     }
 
@@ -81,7 +116,7 @@ impl RecvCall<'_> {
     ///
     /// `EFAULT` if they cannot be written.
     pub(crate) fn copy(&mut self, bytes: &[u8]) -> Result {
-        // SAFETY: The iterator is the caller's and outlives this call.
+        // SAFETY: By the type invariant the iterator is valid, and for receiving.
         let iter = unsafe { IovIterDest::from_raw(&mut self.msg.msg_iter) };
         if iter.copy_to_iter(bytes) < bytes.len() {
             return Err(EFAULT);
@@ -97,7 +132,7 @@ impl RecvCall<'_> {
         }
         if let (Some((bytes, len)), false) = (from, self.msg.msg_name.is_null()) {
             let len = len.min(bytes.len());
-            // SAFETY: The socket layer passes room for a `sockaddr_storage`, or null.
+            // SAFETY: By the type invariant there is room for a `sockaddr_storage`; `len` is no more.
             unsafe {
                 core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.msg.msg_name.cast(), len)
             };

@@ -12,6 +12,7 @@ use crate::net::stream::{
     SockAddr,
     Stream, //
 };
+use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,
@@ -80,7 +81,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
 /// What getsockopt gives.
 pub(crate) enum OptionValue {
     Int(i32),
-    Info(KBox<bindings::sp_info>),
+    Info(KBox<uapi::sp_info>),
     /// What this TCP socket says.
     Tcp(Arc<Stream>),
 }

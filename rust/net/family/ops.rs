@@ -20,7 +20,7 @@ use kernel::ffi::{
     c_ulong,
     c_void, //
 };
-use kernel::iov::IovIterSource;
+use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,
@@ -98,9 +98,12 @@ fn length(result: Result<usize>) -> c_int {
 ///
 /// `sock` is a socket of family `T` that is not released during `'a`.
 unsafe fn object<'a, T: Family>(sock: *mut kernel::bindings::socket) -> ArcBorrow<'a, T> {
-    // SAFETY: By this function's requirements the sock is a live `Sock<T>`, and by its invariant
-    // `object` came from `Arc::into_raw` and is not taken back yet.
-    unsafe { ArcBorrow::from_raw((*(*sock).sk.cast::<Sock<T>>()).object) }
+    // SAFETY: By this function's requirements the socket is live, and its sock does not change.
+    let sk = unsafe { (*sock).sk }.cast::<Sock<T>>();
+    // SAFETY: By this function's requirements that is a live `Sock<T>`, whose object does not change.
+    let object = unsafe { (*sk).object };
+    // SAFETY: By the invariant of `Sock` it came from `Arc::into_raw`, and it is not taken back yet.
+    unsafe { ArcBorrow::from_raw(object) }
 }
 
 /// The bytes of an address.
@@ -127,16 +130,19 @@ unsafe extern "C" fn release<T: Family>(sock: *mut kernel::bindings::socket) -> 
     if sk.is_null() {
         return 0;
     }
+    // SAFETY: The sock is a live `Sock<T>`: `create` succeeded.
+    let object = unsafe { (*sk).object };
     // SAFETY: By the invariant of `Sock`; the socket layer calls this once.
-    let object = unsafe { Arc::from_raw((*sk).object) };
+    let object = unsafe { Arc::from_raw(object) };
     T::release(object.as_arc_borrow());
-    // SAFETY: `sk` is live until the put, which gives up the count that `sk_alloc` left to the socket.
-    unsafe {
-        bindings::sp_helper_sock_inuse(sk.cast(), -1);
-        bindings::sp_helper_sock_orphan(sk.cast());
-        (*sock).sk = core::ptr::null_mut();
-        bindings::sp_helper_sock_put(sk.cast());
-    }
+    // SAFETY: `sk` is live until the put below. `create` has counted it.
+    unsafe { bindings::sp_helper_sock_inuse(sk.cast(), -1) };
+    // SAFETY: `sk` is live until the put below, and its socket until this function returns.
+    unsafe { bindings::sp_helper_sock_orphan(sk.cast()) };
+    // SAFETY: The socket is live, and nobody else calls it any more.
+    unsafe { (*sock).sk = core::ptr::null_mut() };
+    // SAFETY: It gives up the count that `sk_alloc` left to the socket; `sk` is not used again.
+    unsafe { bindings::sp_helper_sock_put(sk.cast()) };
     0
 }
 
@@ -150,8 +156,11 @@ unsafe extern "C" fn bind<T: Family>(
     address: *mut kernel::bindings::sockaddr_unsized,
     len: c_int,
 ) -> c_int {
-    // SAFETY: The socket layer calls this on a live socket of ours with `len` bytes of address.
-    unsafe { code(T::bind(object(sock), bytes(address.cast(), len))) }
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    let this = unsafe { object::<T>(sock) };
+    // SAFETY: The socket layer passes `len` bytes, a copy that lives during the call.
+    let address = unsafe { bytes(address.cast(), len) };
+    code(T::bind(this, address))
 }
 
 /// `proto_ops.connect`
@@ -165,8 +174,11 @@ unsafe extern "C" fn connect<T: Family>(
     len: c_int,
     _flags: c_int,
 ) -> c_int {
-    // SAFETY: As for `bind`.
-    unsafe { code(T::connect(object(sock), bytes(address.cast(), len))) }
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    let this = unsafe { object::<T>(sock) };
+    // SAFETY: The socket layer passes `len` bytes, a copy that lives during the call.
+    let address = unsafe { bytes(address.cast(), len) };
+    code(T::connect(this, address))
 }
 
 /// `proto_ops.getname`
@@ -179,8 +191,9 @@ unsafe extern "C" fn getname<T: Family>(
     address: *mut kernel::bindings::sockaddr,
     peer: c_int,
 ) -> c_int {
-    // SAFETY: A live socket of ours.
-    match unsafe { T::name(object(sock), peer != 0) } {
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    let this = unsafe { object::<T>(sock) };
+    match T::name(this, peer != 0) {
         Ok((name, len)) => {
             // SAFETY: The socket layer has room for 128 bytes.
             unsafe {
@@ -202,13 +215,16 @@ unsafe extern "C" fn poll<T: Family>(
     sock: *mut kernel::bindings::socket,
     table: *mut kernel::bindings::poll_table_struct,
 ) -> kernel::bindings::__poll_t {
-    // SAFETY: A live socket of ours; the arguments are passed on as they came. The barrier in there
-    // makes that what changes after the look wakes us, and the flag that it raises SIGIO where wanted.
-    unsafe {
-        bindings::sp_helper_poll_wait(file, sock, table);
-        bindings::sp_helper_async_nospace((*sock).sk.cast());
-        T::poll(object(sock))
-    }
+    // The barrier in there makes that what changes after the look below wakes us.
+    // SAFETY: The socket is live, and the arguments are passed on as they came.
+    unsafe { bindings::sp_helper_poll_wait(file, sock, table) };
+    // SAFETY: The socket is live and keeps its sock during the call.
+    let sk = unsafe { (*sock).sk };
+    // The flag makes that it raises SIGIO where wanted.
+    // SAFETY: The sock of a live socket is live.
+    unsafe { bindings::sp_helper_async_nospace(sk.cast()) };
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    T::poll(unsafe { object(sock) })
 }
 
 /// `proto_ops.ioctl`
@@ -221,7 +237,7 @@ unsafe extern "C" fn ioctl<T: Family>(
     cmd: c_uint,
     arg: c_ulong,
 ) -> c_int {
-    // SAFETY: A live socket of ours.
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
     let this = unsafe { object::<T>(sock) };
     let value = match cmd {
         bindings::SIOCINQ => T::input_len(this),
@@ -242,8 +258,9 @@ unsafe extern "C" fn listen<T: Family>(
     sock: *mut kernel::bindings::socket,
     backlog: c_int,
 ) -> c_int {
-    // SAFETY: A live socket of ours.
-    unsafe { code(T::listen(object(sock), backlog)) }
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    let this = unsafe { object::<T>(sock) };
+    code(T::listen(this, backlog))
 }
 
 /// `proto_ops.shutdown`
@@ -259,8 +276,9 @@ unsafe extern "C" fn shutdown<T: Family>(sock: *mut kernel::bindings::socket, ho
         2 => (true, true),
         _ => return EINVAL.to_errno(),
     };
-    // SAFETY: A live socket of ours.
-    unsafe { code(T::shutdown(object(sock), receive, send)) }
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    let this = unsafe { object::<T>(sock) };
+    code(T::shutdown(this, receive, send))
 }
 
 /// `proto_ops.setsockopt`
@@ -280,14 +298,14 @@ unsafe extern "C" fn setsockopt<T: Family>(
         // CAST: A `c_uint` fits.
         let len = (len as usize).min(OPTION_MAX);
         let mut bytes = KVec::<u8>::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
-        // SAFETY: There is room for `len` bytes, which the helper writes or fails.
-        unsafe {
-            if bindings::sp_helper_copy_optval(bytes.as_mut_ptr().cast(), value, len) != 0 {
-                return Err(EFAULT);
-            }
-            bytes.inc_len(len);
+        let to = bytes.as_mut_ptr().cast();
+        // SAFETY: There is room for `len` bytes. Where they come from is checked as they are read.
+        if unsafe { bindings::sp_helper_copy_optval(to, value, len) } != 0 {
+            return Err(EFAULT);
         }
-        // SAFETY: A live socket of ours.
+        // SAFETY: The helper has written all `len` bytes, for which there is room.
+        unsafe { bytes.inc_len(len) };
+        // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
         T::set_option(unsafe { object(sock) }, level, name, bytes)
     };
     code(set())
@@ -307,7 +325,7 @@ unsafe extern "C" fn getsockopt<T: Family>(
     len: *mut c_int,
 ) -> c_int {
     let get = || -> Result {
-        // SAFETY: A live socket of ours.
+        // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
         let this = unsafe { object::<T>(sock) };
         let option = T::option(this, number(level)?, number(name)?)?;
         let known: &[u8] = match &option {
@@ -316,7 +334,7 @@ unsafe extern "C" fn getsockopt<T: Family>(
             OptionValue::Info(info) => unsafe {
                 core::slice::from_raw_parts(
                     (&raw const **info).cast(),
-                    core::mem::size_of::<bindings::sp_info>(),
+                    core::mem::size_of::<uapi::sp_info>(),
                 )
             },
             OptionValue::Tcp(stream) => {
@@ -346,19 +364,17 @@ unsafe extern "C" fn sendmsg<T: Family>(
     msg: *mut kernel::bindings::msghdr,
     len: usize,
 ) -> c_int {
-    // SAFETY: A live socket of ours, and a message header that is ours during the call.
-    let (this, msg) = unsafe { (object::<T>(sock), &mut *msg) };
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    let this = unsafe { object::<T>(sock) };
+    // SAFETY: The header is live, and ours during the call.
+    let msg = unsafe { &mut *msg };
     let quiet = msg.msg_flags & bindings::MSG_NOSIGNAL != 0;
-    let result = T::send(this, &mut SendCall { msg, len });
+    // SAFETY: The socket layer passes an iterator over `len` bytes to send.
+    let mut call = unsafe { SendCall::new(msg, len) };
+    let result = T::send(this, &mut call);
     if result.is_err() {
         // Nothing was sent: io_uring goes on with this iterator when it tries again.
-        // SAFETY: The iterator is the caller's and outlives this call. It had `len` bytes, so what is
-        // missing was read from it in `send`.
-        unsafe {
-            let iter = IovIterSource::from_raw(&mut msg.msg_iter);
-            let read = len.saturating_sub(iter.len());
-            iter.revert(read);
-        }
+        call.rewind();
     }
     if !quiet && matches!(result, Err(e) if e == EPIPE) {
         // SAFETY: No requirements.
@@ -378,9 +394,14 @@ unsafe extern "C" fn recvmsg<T: Family>(
     _len: usize,
     flags: c_int,
 ) -> c_int {
-    // SAFETY: As for `sendmsg`.
-    let (this, msg) = unsafe { (object::<T>(sock), &mut *msg) };
+    // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
+    let this = unsafe { object::<T>(sock) };
+    // SAFETY: The header is live, and ours during the call.
+    let msg = unsafe { &mut *msg };
     // CAST: Flags are bits.
     let flags = flags as u32;
-    length(T::recv(this, &mut RecvCall { msg, flags }))
+    // SAFETY: The socket layer passes an iterator to receive into, and a name that is null or has room
+    // for any address.
+    let mut call = unsafe { RecvCall::new(msg, flags) };
+    length(T::recv(this, &mut call))
 }

@@ -42,6 +42,7 @@ impl<T> Static<T> {
 ///
 /// `common` is the family's, which the [`Registration`] keeps.
 struct Tables {
+    number: c_int,
     common: *const c_void,
     proto: Static<bindings::proto>,
     net: Static<kernel::bindings::pernet_operations>,
@@ -88,6 +89,7 @@ impl<T: Family> Registration<T> {
         let common = T::common()?;
         let tables = KBox::new(
             Tables {
+                number,
                 // INVARIANT: It is kept below.
                 common: Arc::as_ptr(&common).cast(),
                 proto: Static::new(proto),
@@ -133,14 +135,16 @@ impl<T: Family> Registration<T> {
 
 impl<T: Family> Drop for Registration<T> {
     fn drop(&mut self) {
-        // SAFETY: All were registered in `new`. The module is going, so no socket is left: each holds
-        // a reference to it.
-        unsafe {
-            bindings::sock_unregister((*self.tables.family.0.get()).family);
-            bindings::unregister_pernet_subsys(self.tables.net.0.get().cast());
-            kernel::bindings::rcu_barrier();
-            bindings::proto_unregister(self.tables.proto.0.get());
-        }
+        // The module is going, so no socket is left: each holds a reference to it.
+        // SAFETY: `new` registered the family under this number.
+        unsafe { bindings::sock_unregister(self.tables.number) };
+        // SAFETY: `new` registered these operations. No socket needs its namespace's object any more, and
+        // none can be made.
+        unsafe { bindings::unregister_pernet_subsys(self.tables.net.0.get().cast()) };
+        // SAFETY: A destructor of a module may sleep.
+        unsafe { kernel::bindings::rcu_barrier() };
+        // SAFETY: `new` registered it, and the last sock was freed before the barrier returned.
+        unsafe { bindings::proto_unregister(self.tables.proto.0.get()) };
         TABLES.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
     }
 }
@@ -160,53 +164,61 @@ unsafe extern "C" fn create<T: Family>(
     let Some(tables) = NonNull::new(tables) else {
         return EAFNOSUPPORT.to_errno();
     };
-    let tables = tables.as_ptr();
-    // SAFETY: The family is registered, so the tables live; `net` is live, says the socket layer.
+    // SAFETY: The family is registered during this call, and as long as it is the tables live. What C
+    // changes in them is in cells.
+    let tables = unsafe { tables.as_ref() };
+    // SAFETY: `net` is live, says the socket layer, and `proto` was registered before the family.
     let sk = unsafe {
         bindings::sk_alloc(
             net.cast(),
-            (*(*tables).ops.0.get()).family,
+            tables.number,
             kernel::bindings::GFP_KERNEL,
-            (*tables).proto.0.get(),
+            tables.proto.0.get(),
             kern,
         )
     };
     if sk.is_null() {
         return ENOMEM.to_errno();
     }
-    // SAFETY: `sock` and `sk` are live and nobody else's yet. The family is registered, so by the invariant
-    // of `Tables` what is common is there.
-    let made = unsafe {
-        bindings::sock_init_data(sock.cast(), sk);
-        bindings::sp_helper_sock_defaults(sk);
-        SkRef::new(sk).ok_or(ENOMEM).and_then(|r| {
-            let net = netns::object(net);
-            let common = ArcBorrow::from_raw((*tables).common.cast::<T::Common>());
-            let socket_type = u32::try_from((*sock).type_).unwrap_or(0);
-            let protocol = u32::try_from(protocol).unwrap_or(u32::MAX);
-            T::create(r, net, common.into(), socket_type, protocol)
-        })
+    // SAFETY: Both are live, and nobody else's yet.
+    unsafe { bindings::sock_init_data(sock.cast(), sk) };
+    // SAFETY: `sk` was just initialised, and nobody else knows it yet.
+    unsafe { bindings::sp_helper_sock_defaults(sk) };
+    let make = || -> Result<Arc<T>> {
+        // SAFETY: `sk` is live, and `sock_init_data` has initialised it.
+        let r = unsafe { SkRef::new(sk) }.ok_or(ENOMEM)?;
+        // SAFETY: The operations for `T::Net` were registered before the family, and `net` has this socket.
+        let net = unsafe { netns::object(net) };
+        // SAFETY: By the invariant of `Tables`; the registration keeps it while the family is registered.
+        let common = unsafe { ArcBorrow::from_raw(tables.common.cast::<T::Common>()) };
+        // SAFETY: `sock` is live, and its type was set before this call.
+        let socket_type = unsafe { (*sock).type_ };
+        let socket_type = u32::try_from(socket_type).unwrap_or(0);
+        let protocol = u32::try_from(protocol).unwrap_or(u32::MAX);
+        T::create(r, net, common.into(), socket_type, protocol)
     };
-    match made {
+    match make() {
         Ok(object) => {
+            // SAFETY: `sk` is live, and nobody reads its protocol yet.
+            unsafe { (*sk).sk_protocol = bindings::IPPROTO_TCP as u16 };
             // INVARIANT: `release` takes it back.
             // SAFETY: `sk` is a `Sock<T>`, of which `proto` told the size; nobody else knows it yet.
-            unsafe {
-                (*sk).sk_protocol = bindings::IPPROTO_TCP as u16;
-                (*sk.cast::<Sock<T>>()).object = Arc::into_raw(object);
-                (*sock).ops = (*tables).ops.0.get();
-                (*sock).flags |= 1 << bindings::socket_flags_SOCK_CUSTOM_SOCKOPT;
-                bindings::sp_helper_sock_inuse(sk, 1);
-            }
+            unsafe { (*sk.cast::<Sock<T>>()).object = Arc::into_raw(object) };
+            // SAFETY: `sock` is live and nobody else's yet; the table outlives all sockets.
+            unsafe { (*sock).ops = tables.ops.0.get() };
+            // SAFETY: `sock` is live, and nobody else changes its flags yet.
+            unsafe { (*sock).flags |= 1 << bindings::socket_flags_SOCK_CUSTOM_SOCKOPT };
+            // SAFETY: `sk` is live and has its namespace. `release` takes it off the count.
+            unsafe { bindings::sp_helper_sock_inuse(sk, 1) };
             0
         }
         Err(e) => {
-            // SAFETY: As above. The socket layer must not find a sock in a socket that failed.
-            unsafe {
-                bindings::sp_helper_sock_orphan(sk);
-                (*sock).sk = core::ptr::null_mut();
-                bindings::sp_helper_sock_put(sk);
-            }
+            // SAFETY: `sk` is live: the count of `sk_alloc` is still ours.
+            unsafe { bindings::sp_helper_sock_orphan(sk) };
+            // SAFETY: `sock` is live. The socket layer must not find a sock in one that failed.
+            unsafe { (*sock).sk = core::ptr::null_mut() };
+            // SAFETY: It gives up the count of `sk_alloc`; `sk` is not used again.
+            unsafe { bindings::sp_helper_sock_put(sk) };
             e.to_errno()
         }
     }

@@ -108,7 +108,6 @@ unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more);
 bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
 void sp_helper_tcp_defaults(struct sock *sk);
-void sp_helper_tcp_forget_error(struct sock *sk);
 void sp_helper_tcp_linger0(struct sock *sk);
 void sp_helper_listen_wait(struct socket *listener, struct wait_queue_entry *entry,
 			   wait_queue_func_t func, void *data);

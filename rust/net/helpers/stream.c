@@ -293,11 +293,6 @@ void sp_helper_tcp_defaults(struct sock *sk)
 #endif
 }
 
-void sp_helper_tcp_forget_error(struct sock *sk)
-{
-	sock_error(sk);
-}
-
 void sp_helper_tcp_linger0(struct sock *sk)
 {
 	sock_no_linger(sk);

@@ -111,7 +111,7 @@ unsafe extern "C" fn state_change<E: StreamEvents>(sk: *mut bindings::sock) {
 ///
 /// Called by TCP, with the lock of `sk` held, where [`Stream::attach`] installed it for `E`.
 unsafe extern "C" fn data_ready<E: StreamEvents>(sk: *mut bindings::sock) {
-    // SAFETY: As for `state_change`.
+    // SAFETY: TCP calls this when bytes came in, with the lock held; only `attach::<E>` installs it.
     unsafe { attached::<E>(sk, |this, tcp| E::readable(this, tcp)) };
 }
 
@@ -123,7 +123,7 @@ unsafe extern "C" fn data_ready<E: StreamEvents>(sk: *mut bindings::sock) {
 unsafe extern "C" fn write_space<E: StreamEvents>(sk: *mut bindings::sock) {
     // SAFETY: TCP calls this with a live sock, its lock held.
     if unsafe { bindings::sp_helper_tcp_writeable(sk) } {
-        // SAFETY: As for `state_change`.
+        // SAFETY: TCP calls this, in which the lock is held; only `attach::<E>` installs it.
         unsafe { attached::<E>(sk, |this, _| E::writable(this)) };
     }
 }

@@ -55,7 +55,7 @@ pub(crate) struct TcpListener<E: ListenEvents> {
 // SAFETY: The entry is only touched by the wait queue, under its lock, and to insert and to remove it. The
 // other fields may be sent.
 unsafe impl<E: ListenEvents> Send for TcpListener<E> {}
-// SAFETY: As above; no method gives access to the entry.
+// SAFETY: No method gives access to the entry; the other fields may be shared.
 unsafe impl<E: ListenEvents> Sync for TcpListener<E> {}
 
 impl<E: ListenEvents> TcpListener<E> {

@@ -138,16 +138,18 @@ impl TcpSocket {
         let mut unspec = [0_u8; 16];
         let _within_tcp = WithinTcp::enter();
         // CAST: 16.
-        // SAFETY: As for `connect`; zeroes are AF_UNSPEC.
+        // SAFETY: By the type invariant the socket is live; `unspec` outlives the call. Its zeroes are
+        // AF_UNSPEC.
         unsafe {
             bindings::kernel_connect(
                 self.socket.as_ptr(),
                 unspec.as_mut_ptr().cast(),
                 unspec.len() as c_int,
                 0,
-            );
-            bindings::sp_helper_tcp_forget_error(self.stream.as_ptr());
-        }
+            )
+        };
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_forget_error(self.stream.as_ptr()) };
     }
 
     /// Sends a FIN after what is queued; what the peer sends can still be read.
@@ -165,7 +167,7 @@ impl TcpSocket {
     /// Ends the connection politely, in both directions, and keeps the socket.
     pub(crate) fn hang_up(&self) {
         let _within_tcp = WithinTcp::enter();
-        // SAFETY: As in `finish_sending`.
+        // SAFETY: By the type invariant the socket is live. A failure means that there is no connection.
         let _ = unsafe {
             bindings::kernel_sock_shutdown(
                 self.socket.as_ptr(),
