@@ -141,7 +141,7 @@ impl<H: Host> Dialer<H> {
     fn ended(&mut self, now: Instant, reconnect: Reconnect, pace: &Arc<Pace>) {
         let Reconnect { ivl, max } = reconnect;
         let pipe = self.pipe.take();
-        self.tcp.hang_up();
+        self.tcp.close();
         if let Some(lived) = pipe.and_then(|pipe| pipe.lived()) {
             self.backoff.lived(lived.0, ivl);
         }

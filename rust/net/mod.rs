@@ -13,8 +13,7 @@
 //!   └──> netns ─┘        lock   task   work
 //! ```
 //!
-//! The safety argument, in short;
-//! each type's `# Invariants` has its part of it:
+//! The safety argument, in short; each type's `# Invariants` has its part of it:
 //!
 //! - Pointers to a `struct sock` live in types that own a count of it: [`sock::SkRef`] for ours,
 //!   [`stream::Stream`] for TCP's. A `struct socket` of TCP has one owner, [`stream::TcpSocket`].

@@ -46,12 +46,12 @@ impl Name for Pid {
 
     fn is_over(&self) -> bool {
         // SAFETY: By the type invariant the pid is live.
-        unsafe { bindings::sp_helper_process_over(self.0.as_ptr()) }
+        unsafe { bindings::sp_helper_process_ended(self.0.as_ptr()) }
     }
 
     fn has_exited(&self) -> bool {
         // SAFETY: By the type invariant the pid is live.
-        unsafe { bindings::sp_helper_thread_over(self.0.as_ptr()) }
+        unsafe { bindings::sp_helper_thread_ended(self.0.as_ptr()) }
     }
 }
 

@@ -695,7 +695,7 @@ impl<U: Upper> Pipe<U> {
         if !before && self.stream.lock().unacknowledged() {
             let tcp = self.tcp.lock().take();
             if let Some(tcp) = tcp {
-                tcp.finish_sending();
+                tcp.send_fin();
                 let none = self.tcp.lock().replace(tcp);
                 drop(none);
             }

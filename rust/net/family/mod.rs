@@ -4,6 +4,7 @@
 //!
 //! A socket is a `struct sock` with one pointer after it, to the [`Family`] object that the system calls
 //! are dispatched to. The functions in `ops` only convert arguments and results.
+//! Modules use each other from left to right: `registration`, `ops`, `interface`, `calls`.
 //!
 //! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
 

@@ -97,7 +97,7 @@ void *sp_helper_detach(struct sock *sk, void (*data_ready)(struct sock *sk),
 void *sp_helper_user_data(const struct sock *sk);
 bool sp_helper_tcp_writeable(struct sock *sk);
 int sp_helper_tcp_state(const struct sock *sk);
-bool sp_helper_tcp_eof(const struct sock *sk);
+bool sp_helper_tcp_at_end(const struct sock *sk);
 bool sp_helper_tcp_unacked(const struct sock *sk);
 bool sp_helper_tcp_starved(const struct sock *sk);
 int sp_helper_tcp_unread(struct sock *sk);
@@ -108,7 +108,7 @@ unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more);
 bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
 void sp_helper_tcp_defaults(struct sock *sk);
-void sp_helper_tcp_linger0(struct sock *sk);
+void sp_helper_tcp_abort_on_close(struct sock *sk);
 void sp_helper_listen_wait(struct socket *listener, struct wait_queue_entry *entry,
 			   wait_queue_func_t func, void *data);
 void sp_helper_listen_unwait(struct socket *listener, struct wait_queue_entry *entry);
@@ -139,8 +139,8 @@ unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk);
 
 /* For task.rs. */
 void sp_helper_get_pid(struct pid *pid);
-bool sp_helper_process_over(struct pid *pid);
-bool sp_helper_thread_over(struct pid *pid);
+bool sp_helper_process_ended(struct pid *pid);
+bool sp_helper_thread_ended(struct pid *pid);
 struct pid *sp_helper_process(void);
 struct pid *sp_helper_thread(void);
 void sp_helper_birth(struct sp_birth *birth);

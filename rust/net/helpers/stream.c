@@ -179,7 +179,7 @@ int sp_helper_tcp_state(const struct sock *sk)
 	return READ_ONCE(sk->sk_state);
 }
 
-bool sp_helper_tcp_eof(const struct sock *sk)
+bool sp_helper_tcp_at_end(const struct sock *sk)
 {
 	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
 	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
@@ -293,7 +293,7 @@ void sp_helper_tcp_defaults(struct sock *sk)
 #endif
 }
 
-void sp_helper_tcp_linger0(struct sock *sk)
+void sp_helper_tcp_abort_on_close(struct sock *sk)
 {
 	sock_no_linger(sk);
 }
@@ -330,7 +330,7 @@ int sp_helper_listen(struct sock *sk, int backlog)
 }
 
 /*
- * Ends listening; the port stays taken, also one that bind() has chosen, and for
+ * Stops listening; the port stays taken, also one that bind() has chosen, and for
  * those as well that would share it with who does not listen (SO_REUSEADDR).
  */
 void sp_helper_listen_stop(struct socket *listener)

@@ -14,7 +14,7 @@ void sp_helper_get_pid(struct pid *pid)
  * Whether the last thread of a process has begun to exit. The leader may have done so
  * long before, and may wait to be reaped long after.
  */
-bool sp_helper_process_over(struct pid *pid)
+bool sp_helper_process_ended(struct pid *pid)
 {
 	struct task_struct *leader;
 	bool over;
@@ -27,7 +27,7 @@ bool sp_helper_process_over(struct pid *pid)
 }
 
 /* Whether a thread has begun to exit. */
-bool sp_helper_thread_over(struct pid *pid)
+bool sp_helper_thread_ended(struct pid *pid)
 {
 	struct task_struct *thread;
 	bool over;

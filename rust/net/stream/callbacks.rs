@@ -21,7 +21,7 @@ pub(crate) trait StreamEvents: Send + Sync + 'static {
     /// There is room again after a send that found none.
     fn writable(this: ArcBorrow<'_, Self>);
 
-    /// The connection was made, half closed, closed or broken.
+    /// The connection was made, or one direction or both have ended, in order or by a reset.
     fn changed(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>);
 }
 

@@ -41,7 +41,7 @@ impl TcpLocked<'_> {
         u32::try_from(unsafe { bindings::sp_helper_tcp_state(self.sk.as_ptr()) }).unwrap_or(0)
     }
 
-    /// Whether bytes can be sent: connected, and not shut down by us.
+    /// Whether bytes can be sent: connected, and no FIN sent by us.
     pub(crate) fn is_connected(&self) -> bool {
         matches!(
             self.state(),
@@ -52,11 +52,11 @@ impl TcpLocked<'_> {
     /// Whether no more bytes will come than are queued now. Also true before a connection is made.
     pub(crate) fn at_end(&self) -> bool {
         // SAFETY: By the type invariant the sock is live.
-        unsafe { bindings::sp_helper_tcp_eof(self.sk.as_ptr()) }
+        unsafe { bindings::sp_helper_tcp_at_end(self.sk.as_ptr()) }
     }
 
-    /// Whether bytes, or our FIN, still wait for the peer to acknowledge them. Not once the connection is
-    /// broken.
+    /// Whether bytes, or our FIN, still wait for the peer to acknowledge them. Not once the connection has
+    /// ended.
     pub(crate) fn unacknowledged(&self) -> bool {
         // SAFETY: By the type invariant the sock is live and locked.
         unsafe { bindings::sp_helper_tcp_unacked(self.sk.as_ptr()) }
@@ -107,7 +107,7 @@ impl TcpLocked<'_> {
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if there was no room at all; else the connection is broken.
+    /// `EAGAIN` if there was no room at all; else the connection has ended.
     pub(crate) fn send<'a>(
         &mut self,
         parts: impl Iterator<Item = &'a [u8]>,

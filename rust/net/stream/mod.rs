@@ -2,9 +2,14 @@
 
 //! Kernel TCP: connections and listeners, their owners, their locks and their callbacks.
 //!
+//! Modules use each other from left to right: `listener`, `tcp`, `callbacks`, `reference`, `locked`,
+//! `segment`; and all of them `address` and `within`.
+//!
 //! Words: a [`TcpSocket`] owns a `struct socket`; dropping it closes the connection. A [`Stream`] is a
 //! counted reference to the `struct sock` inside, enough to lock, read and send, and harmless once the
 //! owner is gone. *Attaching* gives a stream's callbacks to an object, *detaching* takes them back.
+//! We *close* a connection in order and *abort* it by a reset; after either, and after what the peer or the
+//! network did, it has *ended*. A listener that *stops* leaves TCP_LISTEN and keeps its port.
 //!
 //! Callbacks run with the TCP lock held: in softirq from the packet path, or in whatever task releases
 //! the lock after packets had to wait. They must not sleep, take another TCP lock, close or send.

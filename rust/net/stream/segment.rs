@@ -154,8 +154,10 @@ unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
     let Some(skb) = NonNull::new(skb) else {
         return 0;
     };
-    // SAFETY: `read` passed `desc` and put a `Reader<F>` there, which nobody else uses meanwhile.
-    let reader = unsafe { &mut *(*desc).arg.data.cast::<Reader<F>>() };
+    // SAFETY: `desc` is that of `read`, which has set this member of the union.
+    let data = unsafe { (*desc).arg.data };
+    // SAFETY: `read` put a `Reader<F>` there, which nobody else uses meanwhile.
+    let reader = unsafe { &mut *data.cast::<Reader<F>>() };
     // INVARIANT: `tcp_read_sock` passes an offset and a length inside the skb. The sock is the reader's.
     let mut segment = Segment {
         sk: reader.sk,

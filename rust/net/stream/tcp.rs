@@ -107,7 +107,7 @@ impl TcpSocket {
         &self.stream
     }
 
-    /// Starts connecting; how it ends is reported to whom the stream is attached to, maybe before this
+    /// Starts connecting; what comes of it is reported to whom the stream is attached to, maybe before this
     /// returns.
     ///
     /// # Errors
@@ -153,7 +153,7 @@ impl TcpSocket {
     }
 
     /// Sends a FIN after what is queued; what the peer sends can still be read.
-    pub(crate) fn finish_sending(&self) {
+    pub(crate) fn send_fin(&self) {
         let _within_tcp = WithinTcp::enter();
         // SAFETY: By the type invariant the socket is live. A failure means that there is no connection.
         let _ = unsafe {
@@ -164,8 +164,8 @@ impl TcpSocket {
         };
     }
 
-    /// Ends the connection politely, in both directions, and keeps the socket.
-    pub(crate) fn hang_up(&self) {
+    /// Closes the connection in order, in both directions, and keeps the socket.
+    pub(crate) fn close(&self) {
         let _within_tcp = WithinTcp::enter();
         // SAFETY: By the type invariant the socket is live. A failure means that there is no connection.
         let _ = unsafe {
@@ -179,7 +179,7 @@ impl TcpSocket {
     /// Makes closing drop what is queued and reset the connection.
     pub(crate) fn abort_on_close(&self) {
         // SAFETY: By the type invariant the sock is live, and it is not locked by us.
-        unsafe { bindings::sp_helper_tcp_linger0(self.stream.as_ptr()) };
+        unsafe { bindings::sp_helper_tcp_abort_on_close(self.stream.as_ptr()) };
     }
 
     /// The address of the other end, `None` if there is none (any more).
