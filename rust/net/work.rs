@@ -29,7 +29,7 @@ use kernel::workqueue::{
     WorkItem, //
 };
 
-/// Which queue.
+/// One of the module's workqueues.
 #[derive(Clone, Copy)]
 pub(crate) enum Lane {
     /// For what waits for nothing but the lock of one connection: accepting, greeting, sending on.
@@ -41,7 +41,7 @@ pub(crate) enum Lane {
 
 type QueuePtr = AtomicPtr<kernel::bindings::workqueue_struct>;
 
-/// The queues; null before the module is up.
+/// The workqueues; null before the module is up.
 static QUICK: QueuePtr = AtomicPtr::new(core::ptr::null_mut());
 static PATIENT: QueuePtr = AtomicPtr::new(core::ptr::null_mut());
 
@@ -179,7 +179,7 @@ fn now_ms() -> u64 {
     now_us() / 1000
 }
 
-/// Microseconds of the same clock.
+/// Microseconds of the monotonic clock.
 pub(crate) fn now_us() -> u64 {
     // SAFETY: No requirements.
     let ns = unsafe { bindings::ktime_get() };
@@ -198,7 +198,7 @@ pub(crate) fn random() -> u32 {
     unsafe { bindings::get_random_u32() }
 }
 
-/// 64 of them.
+/// 64 bits that cannot be guessed.
 pub(crate) fn random64() -> u64 {
     (u64::from(random()) << 32) | u64::from(random())
 }

@@ -28,7 +28,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     /// What all sockets have in common.
     type Common: Send + Sync + 'static;
 
-    /// Makes that, once.
+    /// Makes what all sockets have in common, once.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     fn listen(this: ArcBorrow<'_, Self>, backlog: i32) -> Result;
     fn shutdown(this: ArcBorrow<'_, Self>, receive: bool, send: bool) -> Result;
 
-    /// Our name, or the peer's.
+    /// Our address, or the peer's.
     fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<SockAddr>;
 
     /// The poll events that are true now.
@@ -67,7 +67,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     fn send(this: ArcBorrow<'_, Self>, call: &mut SendCall<'_>) -> Result<usize>;
     fn recv(this: ArcBorrow<'_, Self>, call: &mut RecvCall<'_>) -> Result<usize>;
 
-    /// FIONREAD, SIOCOUTQ.
+    /// What FIONREAD and SIOCOUTQ give, in bytes.
     fn input_len(this: ArcBorrow<'_, Self>) -> usize;
     fn output_len(this: ArcBorrow<'_, Self>) -> usize;
 

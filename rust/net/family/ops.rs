@@ -46,7 +46,7 @@ pub(super) struct Sock<T> {
     pub(super) object: *const T,
 }
 
-/// The table of them; `number` is the family's.
+/// The table of these functions; `number` is the family's.
 pub(super) fn table<T: Family>(
     number: c_int,
     owner: *mut kernel::bindings::module,

@@ -23,7 +23,7 @@ u64 sp_helper_user(void)
 	return __kuid_val(ns->owner);
 }
 
-/* As SO_RCVBUFFORCE asks for. */
+/* Whether the task that runs may do what SO_RCVBUFFORCE does. */
 bool sp_helper_may_force(void)
 {
 	return sockopt_capable(CAP_NET_ADMIN);

@@ -49,7 +49,7 @@ void sp_helper_lock_sock(struct sock *sk)
 	lock_sock(sk);
 }
 
-/* Handles the packets that came meanwhile. */
+/* Handles the packets that came while the lock was held. */
 void sp_helper_release_sock(struct sock *sk)
 {
 	unsigned int flags = sp_helper_worker_begin();
