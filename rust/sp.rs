@@ -7,28 +7,41 @@
 //! A *socket* has a *role* in a *pattern* (REQ and REP, PUB and SUB) and any number of *endpoints*:
 //! *listeners* (bind) and *dialers* (connect). Endpoints make *pipes*, one for each TCP connection whose
 //! peer greets as it should. A *message* is what a program sends and receives in one call; on the wire it
-//! is a frame, whose body may begin with *tags*.
+//! is a frame: *tags*, which route it, and the *body*, which the program sees.
+//!
+//! Five words tell how things end, and no others do:
+//!
+//! - *close*: what a program or the socket does to something of ours, orderly; a closed pipe still delivers.
+//! - *end*, *ended*: something is over, whoever wanted it, and for a reason. Each pipe ends once.
+//! - *gone*: the other side, or what the one who reports it knew, is not there any more.
+//! - *abort*: close at once, with a reset; what was not delivered is lost.
+//! - *abandon*: give up a message, or all that a pipe would still read, that is not whole.
+//!
+//! TCP has words of its own for its sockets (disconnect, detach, stop), which only `net` uses.
 //!
 //! # Layers
 //!
 //! Who imports whom, top down; what has no line imports nothing. This file may import all.
 //!
 //! ```text
-//! socket ──> endpoint, pattern, pipe, wire, net, message, options, address, error, ledger, mem, stats, uapi
-//! options ──> pattern, uapi
-//! endpoint ──> pattern, pipe, net, address, mem, uapi
-//! pipe ──> pattern, wire, net, message, address, mem, stats
-//! pattern ──> message, address, caller, error, mem, stats, uapi
-//! wire ──> message, mem
-//! message ──> pattern, address, ledger, mem
-//! uapi ──> net
-//! net ──> caller, mem
+//! socket ──> endpoint, pattern, pipe, wire, net, message, options, address, bytes, error, ids, ledger, mem, stats, time, uapi
+//! endpoint ──> pipe, net, options, address, ids, mem, time, uapi
+//! pipe ──> wire, net, message, address, bytes, ids, mem, stats, time
+//! pattern ──> message, options, address, caller, error, ids, mem, stats, time, uapi
+//! wire ──> message, bytes, mem, stats
+//! net ──> bytes, caller, mem, time, uapi
+//! message ──> address, bytes, ledger, mem
 //! ground floor
+//! options ──> mem, time, uapi
+//! stats ──> uapi
+//! error ──> uapi
+//! bytes ──> mem
 //! ledger ──> mem
 //! ```
 //!
-//! `pattern` and `wire` are arithmetic on values. `net` has all the unsafe code and knows TCP, not SP.
-//! `pipe` and `endpoint` report to the layer above through a trait that they declare.
+//! `pattern`, `wire`, `message`, and the two sides of a pipe in `pipe`, are arithmetic on values. `net` has all
+//! the unsafe code and knows TCP, not SP. `pipe` and `endpoint` report to the layer above through a trait
+//! that they declare.
 //!
 //! # The way of a message
 //!
@@ -70,8 +83,8 @@
 //!
 //! The cycle between a socket and its pipes is broken by `release`, which asks each of them to end, and
 //! by each pipe's end, which takes it out of the peers, and the last one the socket off the lists; see
-//! `socket/` and `pipe.rs`. A queued work and
-//! an installed callback own one reference each. So the module cannot go while anything can still run in
+//! `socket/` and `pipe/`. A queued work and an
+//! installed callback own one reference each. So the module cannot go while anything can still run in
 //! it, but for a function that is just returning: the workqueue is destroyed, which waits for those,
 //! before the code goes.
 

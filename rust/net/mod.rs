@@ -32,7 +32,6 @@
 
 mod bindings;
 pub(crate) mod family;
-mod input;
 pub(crate) mod lock;
 pub(crate) mod netns;
 pub(crate) mod setting;

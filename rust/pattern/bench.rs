@@ -318,8 +318,8 @@ impl<P: Pattern> Bench<P> {
     }
 
     pub(crate) fn close(&mut self, id: PipeId) -> Result<(), Fault> {
-        self.peers.closed(id);
-        self.effects = self.with(|machine, world| machine.closed(world, id));
+        self.peers.detach(id);
+        self.effects = self.with(|machine, world| machine.gone(world, id));
         self.sound()
     }
 

@@ -305,7 +305,7 @@ pub(crate) trait Pattern {
     }
 
     /// A pipe is gone, or closing; it is not up any more.
-    fn closed<H: Handle>(&mut self, _w: &mut World<'_, H>, _id: PipeId) -> Effects {
+    fn gone<H: Handle>(&mut self, _w: &mut World<'_, H>, _id: PipeId) -> Effects {
         Effects::NONE
     }
 

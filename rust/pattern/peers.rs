@@ -44,14 +44,14 @@ const PIPES_MAX: u32 = crate::uapi::SP_PIPES_MAX;
 
 /// How many pipes that have lost their peer, and are held back with what it has sent, may be added to a full
 /// socket: as many as listen(2) lets wait by default.
-const LOST_MAX: u32 = 128;
+const GONE_MAX: u32 = 128;
 
 struct Peer<H> {
     /// `None` once the pipe is closed.
     handle: Option<H>,
     up: bool,
     /// It is gone, and the pipe still has what it has sent.
-    lost: bool,
+    gone: bool,
     priorities: Priorities,
     queue: Queue,
     share: Share,
@@ -81,7 +81,7 @@ pub(crate) struct Peers<H: Handle> {
     /// Those that have sent more than is received any more.
     leaving: Rota,
     up: u32,
-    lost: u32,
+    gone: u32,
     bytes: usize,
     pub(super) hands: Hands<H::Caller>,
 }
@@ -97,7 +97,7 @@ impl<H: Handle> Peers<H> {
             intake: Intake::new(),
             leaving: Rota::new(),
             up: 0,
-            lost: 0,
+            gone: 0,
             bytes: 0,
             hands: Hands::new(),
         }
@@ -116,7 +116,7 @@ impl<H: Handle> Peers<H> {
         let peer = Peer {
             handle: None,
             up: false,
-            lost: false,
+            gone: false,
             priorities,
             queue: Queue::new(),
             share: Share::new(),
@@ -268,20 +268,20 @@ impl<H: Handle> Peers<H> {
 
     /// A peer that is up is gone, and its pipe has yet to read what it has sent: nothing can be sent to it,
     /// and the pattern is told when that is read. Tells whether it was up.
-    pub(crate) fn lose(&mut self, id: PipeId) -> bool {
+    pub(crate) fn set_gone(&mut self, id: PipeId) -> bool {
         if !self.is_up(id) {
             return false;
         }
         self.down(id);
         if let Some(peer) = self.slab.get_mut(id.0) {
-            peer.lost = true;
-            self.lost = self.lost.saturating_add(1);
+            peer.gone = true;
+            self.gone = self.gone.saturating_add(1);
         }
         true
     }
 
-    pub(crate) fn is_lost(&self, id: PipeId) -> bool {
-        self.slab.get(id.0).is_some_and(|peer| peer.lost)
+    pub(crate) fn is_gone(&self, id: PipeId) -> bool {
+        self.slab.get(id.0).is_some_and(|peer| peer.gone)
     }
 
     /// Nothing more is received, and this pipe has more: it is to end when nothing of it is left.
@@ -310,16 +310,16 @@ impl<H: Handle> Peers<H> {
 
     /// Whether there are enough pipes that only wait for the program to read.
     pub(crate) fn crowded(&self) -> bool {
-        self.lost > LOST_MAX && self.intake.is_loaded()
+        self.gone > GONE_MAX && self.intake.is_loaded()
     }
 
     /// Forgets the pipe; its received messages stay readable.
-    pub(crate) fn closed(&mut self, id: PipeId) -> Option<H> {
+    pub(crate) fn detach(&mut self, id: PipeId) -> Option<H> {
         self.down(id);
         self.abandon(id);
         let peer = self.slab.get_mut(id.0)?;
-        if core::mem::replace(&mut peer.lost, false) {
-            self.lost = self.lost.saturating_sub(1);
+        if core::mem::replace(&mut peer.gone, false) {
+            self.gone = self.gone.saturating_sub(1);
         }
         let handle = peer.handle.take();
         self.piped.remove(id.0);
@@ -717,8 +717,8 @@ mod tests {
     fn closed_with_nothing_left_gives_its_id_back() -> Result<(), Fault> {
         let mut bench = bench()?;
         let pipe = bench.open(1)?;
-        assert!(bench.peers.closed(pipe).is_some());
-        assert!(bench.peers.closed(pipe).is_none());
+        assert!(bench.peers.detach(pipe).is_some());
+        assert!(bench.peers.detach(pipe).is_none());
         assert_eq!(bench.open(1)?, pipe);
         Ok(())
     }
@@ -879,7 +879,7 @@ mod tests {
             bench.peers.enqueue(id, message(b"", &[body])?);
         }
         // Its pipe is gone, its message is not.
-        bench.peers.closed(first[0]);
+        bench.peers.detach(first[0]);
         assert_eq!(take(&mut bench.peers), Some(b'd'));
         assert_eq!(take(&mut bench.peers), Some(b'c'));
         // Seen, so next, whoever comes first.

@@ -322,7 +322,7 @@ impl Pattern for Req {
         }
     }
 
-    fn closed<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {
+    fn gone<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {
         match &mut self.state {
             State::Awaiting(request) if request.carrier == Some(id) => {
                 request.carrier = None;

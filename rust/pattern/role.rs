@@ -209,8 +209,8 @@ impl Pattern for Machine {
         each!(self, m => m.in_hand(peers, id))
     }
 
-    fn closed<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {
-        each!(self, m => m.closed(w, id))
+    fn gone<H: Handle>(&mut self, w: &mut World<'_, H>, id: PipeId) -> Effects {
+        each!(self, m => m.gone(w, id))
     }
 
     fn expired<H: Handle>(&mut self, w: &mut World<'_, H>) -> Effects {

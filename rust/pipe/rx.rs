@@ -51,7 +51,7 @@ pub(super) struct Rx {
     /// How reading stopped last.
     stop: Stop,
     /// The peer is gone, and the owner was told so.
-    lost: bool,
+    gone: bool,
     /// How many messages arrived.
     messages: u64,
     /// Since when the peer owes the rest of the message under way.
@@ -80,7 +80,7 @@ impl Rx {
         Rx {
             session: Session::new(types),
             stop: Stop::Hungry,
-            lost: false,
+            gone: false,
             messages: 0,
             since: None,
             mark: None,
@@ -107,13 +107,13 @@ impl Rx {
         self.stop == Stop::NoMemory
     }
 
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// Notes that the peer is gone while what it has sent is held. Tells whether that is new.
-    pub(super) fn lose(&mut self) -> bool {
-        !core::mem::replace(&mut self.lost, true)
+    pub(super) fn set_gone(&mut self) -> bool {
+        !core::mem::replace(&mut self.gone, true)
     }
 
     /// Our greeting is sent; the peer's may be there, waiting for that.
@@ -378,7 +378,7 @@ mod tests {
         assert!(rx.is_held());
         assert_eq!(rx.stopped(|| Instant(100)), (true, None));
         assert_eq!(rx.deadline(Instant(100)), None);
-        assert!(rx.lose() && !rx.lose() && rx.is_lost());
+        assert!(rx.set_gone() && !rx.set_gone() && rx.is_gone());
         assert_eq!(feed(&mut rx, &mut Empty, true), Stop::Hungry);
         assert!(rx.stopped(|| Instant(200)).1.is_some() && !rx.is_held());
     }

@@ -45,7 +45,7 @@ pub(super) enum Life {
     },
     /// The work is going to end it.
     Ending(End),
-    Dead,
+    Ended,
 }
 
 /// Whether TCP is being given what waits.
@@ -214,7 +214,7 @@ impl Tx {
     /// The work is to end the pipe if `which` lets it. Tells whether it is to be run.
     pub(super) fn end(&mut self, end: End, which: impl FnOnce(Life) -> bool) -> bool {
         let ends = match self.life {
-            Life::Ending(_) | Life::Dead => false,
+            Life::Ending(_) | Life::Ended => false,
             life => which(life),
         };
         if ends {
@@ -233,9 +233,9 @@ impl Tx {
                     fin: false,
                 };
             }
-            Life::Closing { .. } | Life::Ending(_) | Life::Dead => {}
+            Life::Closing { .. } | Life::Ending(_) | Life::Ended => {}
         }
-        self.life != Life::Dead
+        self.life != Life::Ended
     }
 
     /// How to end it whatever it holds: what is wholly in TCP, TCP goes on delivering.
@@ -262,11 +262,11 @@ impl Tx {
     }
 
     /// No more of anything, for good. Returns what is to be dropped; `None` if it was called before.
-    pub(super) fn die(&mut self) -> Option<(Queue, Option<(Msg, usize)>)> {
-        if self.life == Life::Dead {
+    pub(super) fn set_ended(&mut self) -> Option<(Queue, Option<(Msg, usize)>)> {
+        if self.life == Life::Ended {
             return None;
         }
-        self.life = Life::Dead;
+        self.life = Life::Ended;
         let queue = core::mem::replace(&mut self.queue, Queue::new());
         Some((queue, self.current.take()))
     }
@@ -289,7 +289,7 @@ impl Tx {
                 Some((born.after(GREETING_TIME), end))
             }
             Life::Closing { since, .. } => Some((since.after(close_timeout), self.last_word())),
-            Life::Up | Life::Ending(_) | Life::Dead => None,
+            Life::Up | Life::Ending(_) | Life::Ended => None,
         }
     }
 }
@@ -429,7 +429,7 @@ mod tests {
         assert!(!tx.begin_flush());
         assert!(tx.close(NOW));
         assert_eq!(tx.life(), Life::Ending(End::Aborted));
-        assert!(tx.die().is_some() && tx.die().is_none());
+        assert!(tx.set_ended().is_some() && tx.set_ended().is_none());
         assert!(tx.is_empty() && !tx.close(NOW) && !tx.end(End::Closed, |_| true));
         tx.push(msg(b"b")?, 1000);
         assert!(tx.is_empty());
@@ -443,7 +443,7 @@ mod tests {
         tx.push(msg(b"b")?, 1000);
         assert!(tx.begin_flush());
         assert_eq!(next(&mut tx), Some((b'a', 0, true)));
-        drop(tx.die());
+        drop(tx.set_ended());
         assert_eq!(next(&mut tx), None);
         Ok(())
     }

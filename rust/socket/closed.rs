@@ -61,7 +61,7 @@ impl Closed {
         Ok(())
     }
 
-    fn strike(&self, place: Place) {
+    fn delist(&self, place: Place) {
         let node = self.sockets.lock().remove_node(&place);
         drop(node);
     }
@@ -93,7 +93,7 @@ impl Closed {
                 return false;
             }
             match self.next() {
-                Some(socket) => socket.give_up(),
+                Some(socket) => socket.abort(),
                 None => return false,
             }
         }
@@ -115,20 +115,20 @@ impl Socket {
         let listed = lists.map(|list| list.enlist(self.place(), self));
         if listed.iter().any(|listed| listed.is_err()) {
             // Nobody would find it.
-            self.give_up();
+            self.abort();
         }
         // It may have ended before it was listed.
         if self.state.lock().pipes == 0 {
-            self.strike();
+            self.delist();
         }
         Net::limit_closed(&self.net);
         Users::limit_closed(users);
     }
 
     /// Takes it off the lists, if it is there.
-    pub(super) fn strike(&self) {
+    pub(super) fn delist(&self) {
         for list in [&self.net.closed, &self.user.users().closed] {
-            list.strike(self.place());
+            list.delist(self.place());
         }
     }
 
@@ -137,15 +137,15 @@ impl Socket {
     }
 
     /// Nothing more is delivered. Returns at once; the pipes end soon.
-    fn give_up(self: &Arc<Self>) {
-        let again = core::mem::replace(&mut self.state.lock().given_up, true);
+    fn abort(self: &Arc<Self>) {
+        let again = core::mem::replace(&mut self.state.lock().aborted, true);
         // Also when found again: it may have been put on the second list meanwhile.
-        self.strike();
+        self.delist();
         if again {
             return;
         }
         self.ledger.write_off();
-        self.net.count_given_up();
+        self.net.count_aborted();
         self.tick_in(Millis::ZERO);
     }
 }

@@ -213,8 +213,8 @@ impl Upper for Socket {
                 state.peers.abandon(id);
                 this.let_go_on(&state);
             }
-            Event::Lost => {
-                if state.peers.lose(id) {
+            Event::Gone => {
+                if state.peers.set_gone(id) {
                     state.stats.count(Counter::PipeDowns);
                 }
             }
@@ -281,12 +281,12 @@ impl Upper for Socket {
                 End::GreetingTimeout => state.stats.discarded(Reason::Greeting),
                 End::Disconnected | End::MessageTimeout | End::Closed | End::Aborted => {}
             }
-            let lost = state.peers.is_lost(id);
-            let todo = match lost || state.peers.is_up(id) {
-                true => Some(this.down(&mut state, id)),
+            let gone = state.peers.is_gone(id);
+            let todo = match gone || state.peers.is_up(id) {
+                true => Some(this.peer_gone(&mut state, id)),
                 false => None,
             };
-            let handle = state.peers.closed(id);
+            let handle = state.peers.detach(id);
             this.let_go_on(&state);
             this.take_connections(&mut state);
             (handle, todo)
@@ -296,7 +296,7 @@ impl Upper for Socket {
         }
         drop(handle);
         if let Some(tcp) = tcp {
-            pipe.hang_up(tcp, end == End::Aborted);
+            pipe.close_connection(tcp, end == End::Aborted);
         }
         pipe.is_over_now();
         if pipe.dialed {

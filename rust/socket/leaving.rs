@@ -86,7 +86,7 @@ impl Socket {
                 true => again = Some(now.after(LEAVE_INTERVAL)),
                 false => {
                     pipe.close(None);
-                    self.forget(&pipe);
+                    self.send_no_more(&pipe);
                 }
             }
             from = id.next();
@@ -117,7 +117,7 @@ impl Socket {
 
     fn remove_dialer(self: &Arc<Self>, dialer: Dialer<Self>) {
         if let Some(pipe) = dialer.close() {
-            self.forget(&pipe);
+            self.send_no_more(&pipe);
         }
     }
 
@@ -127,7 +127,7 @@ impl Socket {
         self.each_pipe(|pipe| {
             if pipe.endpoint == endpoint {
                 pipe.close(None);
-                self.forget(pipe);
+                self.send_no_more(pipe);
             }
         });
     }

@@ -137,7 +137,7 @@ struct State {
     /// How many pipes there are.
     pipes: u32,
     /// They are not to go on delivering: closed sockets hold too much.
-    given_up: bool,
+    aborted: bool,
 }
 
 /// What is to be done once the lock is released.
@@ -315,7 +315,7 @@ impl Socket {
                     send_shut: false,
                     closing: false,
                     pipes: 0,
-                    given_up: false,
+                    aborted: false,
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
                 reading <- new_work!("sp_socket"),
@@ -342,8 +342,8 @@ impl Socket {
     /// Nothing is left to be done. In task context.
     fn ended(self: &Arc<Self>) {
         work::cancel::<_, 0>(self);
-        self.strike();
-        self.net.strike(self.number);
+        self.delist();
+        self.net.delist(self.number);
     }
 
     fn wake_readers(&self, readers: Wake) {
@@ -396,26 +396,26 @@ impl Socket {
     }
 
     /// A peer that was up is lost to the pattern. Under the socket's lock.
-    fn down(self: &Arc<Self>, state: &mut State, id: PipeId) -> Todo {
+    fn peer_gone(self: &Arc<Self>, state: &mut State, id: PipeId) -> Todo {
         let now = work::now();
         if state.peers.is_up(id) {
             state.peers.down(id);
             state.stats.count(Counter::PipeDowns);
         }
-        let effects = state.with(now, |machine, world| machine.closed(world, id));
+        let effects = state.with(now, |machine, world| machine.gone(world, id));
         self.arm(state);
         state.todo(effects.unwrap_or(Effects::NONE))
     }
 
     /// Gives a pipe that is closing nothing more to send, while the socket goes on.
-    fn forget(self: &Arc<Self>, pipe: &SocketPipe) {
+    fn send_no_more(self: &Arc<Self>, pipe: &SocketPipe) {
         let todo = {
             let mut state = self.state.lock();
             let id = pipe.name.id;
             if state.find(pipe.name).is_none() || !state.peers.is_up(id) {
                 return;
             }
-            self.down(&mut state, id)
+            self.peer_gone(&mut state, id)
         };
         self.perform(todo, Origin::Task);
     }

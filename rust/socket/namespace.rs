@@ -128,7 +128,7 @@ impl Net {
     }
 
     /// Takes a socket off the list, if it is there.
-    pub(super) fn strike(&self, number: u64) {
+    pub(super) fn delist(&self, number: u64) {
         let node = self.list.lock().sockets.remove_node(&number);
         drop(node);
     }
@@ -158,7 +158,7 @@ impl Net {
         }
     }
 
-    pub(super) fn count_given_up(&self) {
+    pub(super) fn count_aborted(&self) {
         self.given_up.add(1, Relaxed);
     }
 }

@@ -133,11 +133,11 @@ impl Socket {
             let due = state.with(now, |machine, _| machine.deadline());
             let check = state.check.take_if(|check| *check <= now).is_some();
             let next = earlier(due.flatten(), state.check);
-            (todo, check, state.given_up, next)
+            (todo, check, state.aborted, next)
         };
         self.perform(todo, Origin::Task);
         if given_up {
-            self.each_pipe(Pipe::give_up);
+            self.each_pipe(Pipe::abort);
         }
         if check {
             let mut first = None;

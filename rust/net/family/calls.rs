@@ -2,6 +2,10 @@
 
 //! The messages of sendmsg(2) and recvmsg(2).
 
+use crate::bytes::{
+    AppendError,
+    Source, //
+};
 use crate::net::bindings;
 use crate::net::stream::SockAddr;
 use kernel::iov::{
@@ -52,23 +56,6 @@ impl<'a> SendCall<'a> {
         self.len
     }
 
-    /// Appends the next `n` bytes of the message to `to`, within its capacity.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if they cannot be read.
-    pub(crate) fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result {
-        // SAFETY: By the type invariant the iterator is valid, and for sending.
-        let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
-        let room = to.spare_capacity_mut().get_mut(..n).ok_or(EINVAL)?;
-        if iter.copy_from_iter_raw(room).len() < n {
-            return Err(EFAULT);
-        }
-        // SAFETY: `n` bytes of the spare capacity were just written.
-        unsafe { to.inc_len(n) };
-        Ok(())
-    }
-
     /// Takes back what was read.
     pub(super) fn rewind(&mut self) {
         // SAFETY: By the type invariant the iterator is valid, and for sending.
@@ -76,6 +63,21 @@ impl<'a> SendCall<'a> {
         let read = self.len.saturating_sub(iter.len());
         // SAFETY: By the type invariant it had `len` bytes, so what is missing was read from it.
         unsafe { iter.revert(read) };
+    }
+}
+
+impl Source for SendCall<'_> {
+    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+        // SAFETY: By the type invariant the iterator is valid, and for sending.
+        let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
+        let room = to.spare_capacity_mut().get_mut(..n);
+        let room = room.ok_or(AppendError::Fault)?;
+        if iter.copy_from_iter_raw(room).len() < n {
+            return Err(AppendError::Fault);
+        }
+        // SAFETY: `n` bytes of the spare capacity were just written.
+        unsafe { to.inc_len(n) };
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use super::interface::{
     OptionValue, //
 };
 use crate::net::bindings;
+use crate::uapi;
 use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::ffi::{
@@ -20,7 +21,6 @@ use kernel::ffi::{
     c_ulong,
     c_void, //
 };
-use crate::uapi;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,

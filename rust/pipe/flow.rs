@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a pipe does with its connection: reading, sending, and ending it.
+
+use super::tx::{
+    End,
+    Life,
+    Next, //
+};
+use super::{
+    Event,
+    Pipe,
+    Upper,
+    MEMORY_DELAY, //
+};
+use crate::bytes::{
+    Empty,
+    Input, //
+};
+use crate::mem::{
+    Flags,
+    NO_SLEEP, //
+};
+use crate::message::tags::Tags;
+use crate::message::Msg;
+use crate::net::stream::{
+    StreamEvents,
+    TcpLocked, //
+};
+use crate::net::work;
+use crate::stats::Reason;
+use crate::time::Millis;
+use crate::wire::sp::Frame;
+use crate::wire::{
+    Budget,
+    Sink,
+    Stop,
+    Unwelcome,
+    Violation, //
+};
+use kernel::prelude::*;
+use kernel::sync::{
+    Arc,
+    ArcBorrow, //
+};
+use kernel::workqueue::WorkItem;
+
+/// What is decoded in one callback; what is left then is the work's, for which this is one turn. Some tenths
+/// of a millisecond.
+const TURN: Budget = Budget {
+    frames: 256,
+    bytes: 256 << 10,
+};
+
+/// How often [`Pipe::resume`] reads at most, each time what has come since: a window's worth.
+const RESUME_TURNS: usize = 4;
+
+impl<U: Upper> WorkItem for Pipe<U> {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.work_off();
+    }
+}
+
+impl<U: Upper> Pipe<U> {
+    /// Goes on reading after [`Upper::admit`] refused, within a budget. In task context.
+    pub(crate) fn resume(self: &Arc<Self>, budget: &mut Budget) {
+        for _ in 0..RESUME_TURNS {
+            let mut tcp = self.stream.lock();
+            if self.rx.lock().is_behind() {
+                return;
+            }
+            self.read(&mut tcp, budget);
+            drop(tcp);
+            // What came meanwhile was read as the lock was released.
+            if !self.rx.lock().tells() {
+                return;
+            }
+        }
+    }
+
+    /// Decodes what has arrived, within a budget. Under the TCP lock.
+    fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>, budget: &mut Budget) {
+        let life = self.tx.lock().life();
+        match life {
+            Life::Greeting | Life::Up => {}
+            // Nobody wants it, but unread bytes would make closing a reset, which throws away what we
+            // still send.
+            Life::Closing { .. } => {
+                self.rx.lock().skipped();
+                return skip_all(tcp);
+            }
+            // A dialer's connection may carry its next pipe by now.
+            Life::Ending(_) | Life::Ended => return,
+        }
+        if tcp.has_urgent() {
+            return self.end(End::Violated(Violation(Reason::Malformed)));
+        }
+        let stop = self.upper.charged(NO_SLEEP, |flags| {
+            let mut stop = Stop::Hungry;
+            if self.rx.lock().is_held() {
+                // What holds the decoder may need no bytes to go on.
+                stop = self.feed(&mut Empty, budget, flags);
+            }
+            tcp.read(|segment| stop = self.feed(segment, budget, flags));
+            stop
+        });
+        let (begun, deadline) = self.rx.lock().stopped(work::now);
+        if let Some(time) = deadline {
+            U::check_in(&self.upper, time);
+        }
+        match stop {
+            Stop::Hungry => {
+                if tcp.at_end() {
+                    self.end(End::Disconnected);
+                } else if begun {
+                    let later = tcp.tell_window();
+                    self.rx.lock().tell_later(later);
+                    if later {
+                        self.kick();
+                    }
+                }
+            }
+            Stop::Held => {
+                if tcp.at_end() && self.rx.lock().set_gone() {
+                    U::happened(&self.upper, self.name, Event::Gone);
+                }
+            }
+            Stop::NoMemory => U::check_in(&self.upper, MEMORY_DELAY),
+            Stop::Spent => self.kick(),
+            Stop::Violated(violation) => self.end(End::Violated(violation)),
+        }
+    }
+
+    fn feed(self: &Arc<Self>, input: &mut impl Input, budget: &mut Budget, flags: Flags) -> Stop {
+        let limits = self.upper.limits().of_wire();
+        let mut owner = Owner(self);
+        self.rx
+            .lock()
+            .feed(input, &mut owner, limits, budget, flags)
+    }
+
+    /// Hands what was pushed to TCP, as far as there is room. In task context.
+    ///
+    /// One flush at a time: another caller's message is taken along by the one under way.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        if !self.tx.lock().begin_flush() {
+            return;
+        }
+        let mut tcp = self.stream.lock();
+        let mut notify = false;
+        let mut sent = None;
+        let broken = loop {
+            let mut tx = self.tx.lock();
+            if let Some(charge) = sent.take() {
+                notify |= tx.sent(charge, self.sndbuf());
+            }
+            let Some(Next { msg, offset, more }) = tx.next() else {
+                // The work may have found this flush under way and left the rest to it.
+                if matches!(tx.life(), Life::Closing { .. }) {
+                    self.kick();
+                }
+                break false;
+            };
+            drop(tx);
+
+            let frame = Frame::new(&msg);
+            let (done, error) = match tcp.send(frame.parts(offset), more) {
+                Ok(n) => (offset.saturating_add(n), None),
+                Err(e) => (offset, Some(e)),
+            };
+            if done == frame.len() {
+                sent = Some(msg.charge());
+                continue;
+            }
+            let starved = tcp.starved();
+            // The TCP lock is held, so `writable` cannot come before it is asked for.
+            self.tx.lock().stuck(msg, done, starved);
+            if starved {
+                U::check_in(&self.upper, MEMORY_DELAY);
+            }
+            break matches!(error, Some(e) if e != EAGAIN);
+        };
+        drop(tcp);
+        if broken {
+            self.end(End::Disconnected);
+        }
+        if notify {
+            U::writable(&self.upper, self);
+        }
+    }
+
+    fn work_off(self: &Arc<Self>) {
+        let life = self.tx.lock().life();
+        if life == Life::Ended {
+            return;
+        }
+        let short = self.rx.lock().is_short();
+        if short {
+            self.upper.reclaim();
+        }
+        let mut tcp = self.stream.lock();
+        let to_say = self.rx.lock().session.to_say();
+        // Also where the peer's greeting was bad already: it is told who we are.
+        if let Some(bytes) = to_say {
+            if tcp.is_connected() {
+                self.say(&mut tcp, bytes.as_ref());
+            } else if tcp.at_end() {
+                // It was reset before our greeting, which what the decoder holds would wait for.
+                self.end(End::Disconnected);
+            }
+        }
+        self.read(&mut tcp, &mut { TURN });
+        let round_trip = Millis(tcp.round_trip());
+        let slow = self.rx.lock().is_slow(round_trip) && !tcp.is_short();
+        let connected = tcp.is_connected();
+        drop(tcp);
+        if slow {
+            return self.end_now(End::MessageTimeout);
+        }
+        let (life, fin) = {
+            let tx = self.tx.lock();
+            (tx.life(), tx.has_fin())
+        };
+        match life {
+            Life::Ending(end) => self.end_now(end),
+            Life::Closing { .. } if !connected && !fin => self.end_now(End::Disconnected),
+            Life::Closing { .. } => {
+                self.flush();
+                self.end_if_delivered();
+            }
+            Life::Greeting | Life::Up => self.flush(),
+            Life::Ended => {}
+        }
+    }
+
+    /// Greets.
+    fn say(self: &Arc<Self>, tcp: &mut TcpLocked<'_>, bytes: &[u8]) {
+        // A new connection has room for it; if not, it is of no use.
+        match tcp.send(core::iter::once(bytes), false) {
+            Ok(n) if n == bytes.len() => self.rx.lock().said(),
+            Ok(_) | Err(_) => self.end(End::Disconnected),
+        }
+    }
+
+    /// Ends a closing pipe once the peer has everything. TCP itself would deliver what it has, but a
+    /// reset provoked by bytes that still come in would throw it away, so we stay until the peer's
+    /// acknowledgement of our FIN.
+    fn end_if_delivered(self: &Arc<Self>) {
+        let Some(before) = self.tx.lock().fin() else {
+            return;
+        };
+        if !before && self.stream.lock().unacknowledged() {
+            let tcp = self.tcp.lock().take();
+            if let Some(tcp) = tcp {
+                tcp.send_fin();
+                let none = self.tcp.lock().replace(tcp);
+                drop(none);
+            }
+        }
+        if !self.stream.lock().unacknowledged() {
+            self.end_now(End::Closed);
+        }
+    }
+
+    /// The end of every pipe; see the head of this file. Only called by the work.
+    fn end_now(self: &Arc<Self>, end: End) {
+        let Some(unsent) = self.tx.lock().set_ended() else {
+            return;
+        };
+        drop(unsent);
+        // As in `read`: so that closing is no reset.
+        skip_all(&mut self.stream.lock());
+        drop(self.stream.detach::<Self>());
+        let (unfinished, msg) = {
+            let mut rx = self.rx.lock();
+            (rx.session.begun().is_some(), rx.abandon())
+        };
+        drop(msg);
+        let tcp = self.tcp.lock().take();
+        U::gone(&self.upper, self, end, unfinished, tcp);
+    }
+}
+
+fn skip_all(tcp: &mut TcpLocked<'_>) {
+    tcp.read(|segment| {
+        Input::skip(segment, usize::MAX);
+    });
+}
+
+impl<U: Upper> StreamEvents for Pipe<U> {
+    fn readable(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
+        if !this.rx.lock().is_behind() {
+            Arc::from(this).read(tcp, &mut { TURN });
+        }
+    }
+
+    fn writable(this: ArcBorrow<'_, Self>) {
+        let blocked = this.tx.lock().unblock();
+        if blocked {
+            Arc::from(this).kick();
+        }
+    }
+
+    fn changed(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
+        Self::readable(this, tcp);
+        let this = Arc::from(this);
+        // Connected: our greeting is to be sent. Closing: the peer may have acknowledged all.
+        let life = this.tx.lock().life();
+        match life {
+            Life::Greeting | Life::Closing { .. } => this.kick(),
+            Life::Up | Life::Ending(_) | Life::Ended => {}
+        }
+    }
+}
+
+/// What the session of a pipe talks to.
+struct Owner<'a, U: Upper>(&'a Arc<Pipe<U>>);
+
+impl<U: Upper> Sink for Owner<'_, U> {
+    fn greeted(&mut self) -> bool {
+        let opens = {
+            let mut tx = self.0.tx.lock();
+            match tx.life() {
+                Life::Greeting => tx.greeted(work::now()),
+                Life::Up | Life::Closing { .. } => return true,
+                // Who is about to end is given nothing to send any more.
+                Life::Ending(_) | Life::Ended => return false,
+            }
+        };
+        let welcome = !opens || U::opened(&self.0.upper, self.0.name);
+        if !welcome {
+            self.0.end(End::Closed);
+        }
+        welcome
+    }
+
+    fn admit(&mut self, len: usize, whole: bool) -> bool {
+        U::admit(&self.0.upper, self.0.name, len, whole)
+    }
+
+    fn message(&mut self, mut msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
+        msg.from = self.0.peer;
+        U::received(&self.0.upper, self.0.name, msg, admitted)
+    }
+
+    fn too_long(&mut self, tags: &Tags) {
+        U::happened(&self.0.upper, self.0.name, Event::TooLong(tags));
+    }
+
+    fn discarded(&mut self, why: Reason) {
+        U::happened(&self.0.upper, self.0.name, Event::Discarded(why));
+    }
+}
