@@ -50,7 +50,7 @@ const ATTEND_LEAST: u64 = 100;
 
 pub(crate) struct Dialer<H: Host> {
     pub(crate) endpoint: EndpointId,
-    /// Those of its pipes.
+    /// The priorities of its pipes.
     priorities: Priorities,
     pub(crate) address: Address,
     pub(crate) tcp: TcpSocket,

@@ -130,7 +130,7 @@ impl<S: Host> ListenEvents for Acceptor<S> {
 
 pub(crate) struct Listener<S: Host> {
     pub(crate) endpoint: EndpointId,
-    /// Those of its pipes.
+    /// The priorities of its pipes.
     priorities: Priorities,
     pub(crate) address: Address,
     pub(crate) tcp: TcpListener<Acceptor<S>>,
@@ -196,9 +196,10 @@ impl<S: Host> Listener<S> {
 /// it is to be `patient`.
 fn accept<H: Host>(host: &Arc<H>, endpoint: EndpointId, patient: bool) -> Accepted {
     for _ in 0..ACCEPT_BATCH {
-        let endpoints = match patient {
-            true => Some(host.endpoints().lock()),
-            false => host.endpoints().try_lock(),
+        let endpoints = if patient {
+            Some(host.endpoints().lock())
+        } else {
+            host.endpoints().try_lock()
         };
         let Some(mut endpoints) = endpoints else {
             return Accepted::Busy;

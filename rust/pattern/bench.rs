@@ -311,9 +311,10 @@ impl<P: Pattern> Bench<P> {
             writers: false,
             ..effects
         };
-        match effects.writers {
-            true => self.sound(),
-            false => Err(Fault::Readiness),
+        if effects.writers {
+            self.sound()
+        } else {
+            Err(Fault::Readiness)
         }
     }
 
@@ -424,9 +425,10 @@ impl<P: Pattern> Bench<P> {
             Fate::Discarded(why) | Fate::Fatal(why) => self.stats.discarded(why),
             Fate::Kept(_) => {}
         }
-        match msg.tags.as_bytes() == tags && holds(msg.bytes(), body) {
-            true => Ok(fate),
-            false => Err(Fault::Changed),
+        if msg.tags.as_bytes() == tags && holds(msg.bytes(), body) {
+            Ok(fate)
+        } else {
+            Err(Fault::Changed)
         }
     }
 
@@ -453,9 +455,10 @@ impl<P: Pattern> Bench<P> {
     }
 
     fn sound(&self) -> Result<(), Fault> {
-        match self.peers.is_sound(0) {
-            true => Ok(()),
-            false => Err(Fault::Unsound),
+        if self.peers.is_sound(0) {
+            Ok(())
+        } else {
+            Err(Fault::Unsound)
         }
     }
 }

@@ -438,9 +438,10 @@ mod tests {
             let (mut bench, pipes) = asked::<4>()?;
             assert!(bench.takes(parent, TAKEN, 0));
             assert!(bench.takes(Somebody { company, ..parent }, TAKEN, 1));
-            assert!(match fits {
-                true => bench.answers(adopted(&bench, AFTER), pipes[1], 1),
-                false => bench.is_refused(adopted(&bench, AFTER)),
+            assert!(if fits {
+                bench.answers(adopted(&bench, AFTER), pipes[1], 1)
+            } else {
+                bench.is_refused(adopted(&bench, AFTER))
             });
         }
         // Others have taken some, too.

@@ -237,9 +237,10 @@ impl Intake {
             return true;
         }
         self.stop_waiting(id, share);
-        match whole && len <= SMALL {
-            true => self.ask_whole(id, rank, share, len),
-            false => self.ask_part(id, rank, share, len),
+        if whole && len <= SMALL {
+            self.ask_whole(id, rank, share, len)
+        } else {
+            self.ask_part(id, rank, share, len)
         }
     }
 
@@ -280,6 +281,12 @@ impl Intake {
     fn slot_open(&self, rank: Priority) -> bool {
         self.used() < self.limits.rcvbuf.saturating_add(SMALL)
             && self.slot.is_none_or(|(_, holder)| rank < holder)
+    }
+
+    /// Whether somebody waits who may go beyond SO_RCVBUF.
+    fn slot_waits(&self) -> bool {
+        let best = self.starving.best();
+        best.is_some_and(|rank| self.slot_open(rank))
     }
 
     fn fits(&self, len: usize) -> bool {
@@ -450,13 +457,10 @@ impl Intake {
         if !self.is_full() {
             return self.starving.serve().or_else(|| self.hungry.serve());
         }
-        match self
-            .starving
-            .best()
-            .is_some_and(|rank| self.slot_open(rank))
-        {
-            true => self.starving.serve(),
-            false => None,
+        if self.slot_waits() {
+            self.starving.serve()
+        } else {
+            None
         }
     }
 
@@ -501,12 +505,10 @@ impl Intake {
         if self.paused == 0 && first.is_none() {
             return false;
         }
-        let whole = match self.is_full() {
-            true => self
-                .starving
-                .best()
-                .is_some_and(|rank| self.slot_open(rank)),
-            false => !self.starving.is_empty() || !self.hungry.is_empty(),
+        let whole = if self.is_full() {
+            self.slot_waits()
+        } else {
+            !self.starving.is_empty() || !self.hungry.is_empty()
         };
         whole || first.is_some_and(|share| self.may_enter(share))
     }
@@ -528,9 +530,10 @@ impl Intake {
 /// What a frame of this length reserves, in bytes: a short one also what belongs to its message. A long one
 /// does not, so that half of the cap is enough for the longest.
 fn bytes_for(len: usize) -> usize {
-    match len <= SMALL {
-        true => len.saturating_add(OVERHEAD),
-        false => len,
+    if len <= SMALL {
+        len.saturating_add(OVERHEAD)
+    } else {
+        len
     }
 }
 

@@ -194,9 +194,10 @@ impl<H: Handle> World<'_, H> {
         for _ in 0..most {
             let (to, _) = self.peers.up_from(next)?;
             next = to.next();
-            let copy = match self.peers.is_writable(to) {
-                true => Message::sharing(body.clone(), Tags::new(), accounted(NO_SLEEP)).ok(),
-                false => None,
+            let copy = if self.peers.is_writable(to) {
+                Message::sharing(body.clone(), Tags::new(), accounted(NO_SLEEP)).ok()
+            } else {
+                None
             };
             match copy {
                 Some(copy) => self.peers.push(to, copy),

@@ -397,9 +397,10 @@ impl<H: Handle> Peers<H> {
             Some(_) => self.intake.call(id, &mut peer.share),
             None => self.intake.let_in(id, &mut peer.share),
         };
-        match goes {
-            true => peer.handle.as_ref(),
-            false => None,
+        if goes {
+            peer.handle.as_ref()
+        } else {
+            None
         }
     }
 

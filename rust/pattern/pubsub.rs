@@ -102,7 +102,7 @@ impl Sub {
 
 impl Pattern for Sub {
     fn subscribe(&mut self, topic: KVec<u8>) -> Result<(), TrieError> {
-        self.topics.subscribe(topic).map(|_| ())
+        self.topics.subscribe(topic)
     }
 
     fn unsubscribe(&mut self, topic: &[u8]) -> Result<Effects, TrieError> {

@@ -86,9 +86,10 @@ impl Pattern for Rep {
     ) -> Result<(Msg, Effects), Refusal> {
         let caller = w.caller.ok_or(Refusal::State)?;
         if !w.peers.some_readable() {
-            return Err(match self.admits(w) {
-                true => Refusal::Again,
-                false => Refusal::State,
+            return Err(if self.admits(w) {
+                Refusal::Again
+            } else {
+                Refusal::State
             });
         }
         // Before a request is taken, which must not get lost.

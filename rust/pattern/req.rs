@@ -388,12 +388,11 @@ mod tests {
             *pipe = bench.open(100)?;
         }
         bench.send(b"Q")?;
-        match pipes
-            .first()
-            .is_some_and(|to| bench.sent(&[(*to, &id(1), b"Q")]))
-        {
-            true => Ok((bench, pipes)),
-            false => Err(Fault::Changed),
+        let first = pipes.first();
+        if first.is_some_and(|to| bench.sent(&[(*to, &id(1), b"Q")])) {
+            Ok((bench, pipes))
+        } else {
+            Err(Fault::Changed)
         }
     }
 

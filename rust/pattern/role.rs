@@ -81,7 +81,7 @@ macro_rules! roles {
         }
 
         /// All there are.
-        pub(crate) static ROLES: &[Role] = &[$(Role $row),*];
+        static ROLES: &[Role] = &[$(Role $row),*];
 
         /// Calls a method of whichever machine it is.
         macro_rules! each {

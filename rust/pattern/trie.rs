@@ -108,7 +108,7 @@ impl Trie {
         false
     }
 
-    /// Adds a subscription. Returns whether the topic is new.
+    /// Adds a subscription.
     ///
     /// The caller bounds the length of topics, and provides their memory, which it can have charged to
     /// somebody.
@@ -116,13 +116,13 @@ impl Trie {
     /// # Errors
     ///
     /// [`TrieError::Full`] and [`TrieError::NoMemory`]. The set is as before.
-    pub(crate) fn subscribe(&mut self, mut topic: KVec<u8>) -> Result<bool, TrieError> {
+    pub(crate) fn subscribe(&mut self, mut topic: KVec<u8>) -> Result<(), TrieError> {
         if self.subscriptions >= MAX_SUBSCRIPTIONS {
             return Err(TrieError::Full);
         }
-        let new = self.add(&mut topic)?;
+        self.add(&mut topic)?;
         self.subscriptions = self.subscriptions.saturating_add(1);
-        Ok(new)
+        Ok(())
     }
 
     /// Takes a subscription away. Returns whether it was the last one to the topic. Needs no memory.
@@ -173,7 +173,7 @@ impl Trie {
     }
 
     /// [`Trie::subscribe`] without the count of all. Takes the topic if it is new.
-    fn add(&mut self, topic: &mut KVec<u8>) -> Result<bool, NoMemory> {
+    fn add(&mut self, topic: &mut KVec<u8>) -> Result<(), NoMemory> {
         let length = bits(topic);
         let (common, beyond) = match self.nearest(topic) {
             Some(nearest) => {
@@ -191,7 +191,7 @@ impl Trie {
                 // Nothing there: a leaf.
                 let leaf = self.leaf(topic)?;
                 self.point(link, leaf);
-                return Ok(true);
+                return Ok(());
             };
             match bit_of(topic, node.bit) {
                 Some(side) if node.bit <= common => link = Link::Child { of: id, side },
@@ -206,7 +206,7 @@ impl Trie {
                 node.topic = mem::replace(topic, KVec::new());
             }
             node.count = node.count.saturating_add(1);
-            return Ok(node.count == 1);
+            return Ok(());
         }
 
         // `nearest` is below this node, so it goes on after the common bits, with bit `beyond`.
@@ -231,7 +231,7 @@ impl Trie {
             }
         };
         self.point(link, upper);
-        Ok(true)
+        Ok(())
     }
 
     /// A topic that has as many leading bits in common with `topic` as any.
@@ -370,7 +370,7 @@ mod tests {
     }
 
     impl Trie {
-        fn add_copy(&mut self, topic: &[u8]) -> Result<bool, TrieError> {
+        fn add_copy(&mut self, topic: &[u8]) -> Result<(), TrieError> {
             self.subscribe(copy(topic)?)
         }
     }
@@ -379,15 +379,15 @@ mod tests {
     struct Model(KVec<(KVec<u8>, u32)>);
 
     impl Model {
-        fn subscribe(&mut self, topic: &[u8]) -> Result<bool, NoMemory> {
+        fn subscribe(&mut self, topic: &[u8]) -> Result<(), NoMemory> {
             for (known, count) in self.0.iter_mut() {
                 if **known == *topic {
                     *count += 1;
-                    return Ok(false);
+                    return Ok(());
                 }
             }
             self.0.push((copy(topic)?, 1), NO_SLEEP)?;
-            Ok(true)
+            Ok(())
         }
 
         fn unsubscribe(&mut self, topic: &[u8]) -> Result<bool, TrieError> {
@@ -546,7 +546,7 @@ mod tests {
         for (topics, matching, others) in cases {
             let mut trie = Trie::new();
             for topic in topics {
-                assert_eq!(trie.add_copy(topic), Ok(true));
+                assert_eq!(trie.add_copy(topic), Ok(()));
                 assert!(is_sound(&trie));
             }
             for message in matching {
@@ -566,8 +566,8 @@ mod tests {
     #[test]
     fn subscribed_twice_unsubscribed_once_still_matches() {
         let mut trie = Trie::new();
-        assert_eq!(trie.add_copy(b"ab"), Ok(true));
-        assert_eq!(trie.add_copy(b"ab"), Ok(false));
+        assert_eq!(trie.add_copy(b"ab"), Ok(()));
+        assert_eq!(trie.add_copy(b"ab"), Ok(()));
         assert_eq!(trie.unsubscribe(b"ab"), Ok(false));
         assert!(trie.matches(b"abc"));
         assert_eq!(trie.unsubscribe(b"ab"), Ok(true));
@@ -579,7 +579,7 @@ mod tests {
     fn subscribed_unsubscribed_from_other_changes_nothing() {
         let mut trie = Trie::new();
         for topic in [b"abcd", b"abce", b"abde"] {
-            assert_eq!(trie.add_copy(topic), Ok(true));
+            assert_eq!(trie.add_copy(topic), Ok(()));
         }
         let strangers: [&[u8]; 7] = [b"", b"a", b"ab", b"abc", b"abcde", b"abcf", b"x"];
         for topic in strangers {
@@ -592,7 +592,7 @@ mod tests {
     #[test]
     fn full_subscribed_is_refused() {
         let mut trie = Trie::new();
-        assert_eq!(trie.add_copy(b"b"), Ok(true));
+        assert_eq!(trie.add_copy(b"b"), Ok(()));
         let mut refused = 0;
         for _ in 1..MAX_SUBSCRIPTIONS {
             refused += u32::from(trie.add_copy(b"a").is_err());
@@ -602,7 +602,7 @@ mod tests {
         assert_eq!(trie.add_copy(b"c"), Err(TrieError::Full));
         assert!(is_sound(&trie));
         assert_eq!(trie.unsubscribe(b"b"), Ok(true));
-        assert_eq!(trie.add_copy(b"c"), Ok(true));
+        assert_eq!(trie.add_copy(b"c"), Ok(()));
         assert_eq!(trie.add_copy(b"c"), Err(TrieError::Full));
     }
 
@@ -618,7 +618,7 @@ mod tests {
         for length in (50..=LENGTH).chain(0..50) {
             assert_eq!(
                 trie.add_copy(text.get(..length).unwrap_or_default()),
-                Ok(true)
+                Ok(())
             );
         }
         assert!(is_sound(&trie));
@@ -641,7 +641,7 @@ mod tests {
         let topic = |number: u32| number.wrapping_mul(0x9e37_79b1).to_be_bytes();
         let mut trie = Trie::new();
         for number in 0..TOPICS {
-            assert_eq!(trie.add_copy(&topic(number)), Ok(true));
+            assert_eq!(trie.add_copy(&topic(number)), Ok(()));
         }
         assert!(is_sound(&trie));
         for number in 0..TOPICS {

@@ -359,15 +359,17 @@ impl<U: Upper> Pipe<U> {
         }
         let mut next = None;
         if let Some((at, end)) = life {
-            match at <= now {
-                true => self.end_if(end, |life| life != Life::Up),
-                false => next = Some(at),
+            if at <= now {
+                self.end_if(end, |life| life != Life::Up)
+            } else {
+                next = Some(at)
             }
         }
         if let Some(at) = message {
-            match at <= now {
-                true => self.end_if(End::MessageTimeout, |life| life == Life::Up),
-                false => next = earlier(next, message),
+            if at <= now {
+                self.end_if(End::MessageTimeout, |life| life == Life::Up)
+            } else {
+                next = earlier(next, message)
             }
         }
         next

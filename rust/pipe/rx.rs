@@ -183,9 +183,10 @@ impl Rx {
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let at = self.since?.after(time_for(self.session.begun()?));
         // What has arrived is read first.
-        Some(match self.is_behind() {
-            true => at.max(now.after(LOOK_INTERVAL)),
-            false => at,
+        Some(if self.is_behind() {
+            at.max(now.after(LOOK_INTERVAL))
+        } else {
+            at
         })
     }
 
@@ -319,9 +320,10 @@ mod tests {
         }
 
         fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
-            match admitted || self.0 {
-                true => Ok(()),
-                false => Err(Unwelcome::NoRoom(msg)),
+            if admitted || self.0 {
+                Ok(())
+            } else {
+                Err(Unwelcome::NoRoom(msg))
             }
         }
 

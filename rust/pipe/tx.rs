@@ -167,9 +167,10 @@ impl Tx {
     /// What is next in a flush, which is over if there is nothing.
     #[inline]
     pub(super) fn next(&mut self) -> Option<Next> {
-        let next = match self.sends() {
-            true => self.current.take().or_else(|| Some((self.queue.pop()?, 0))),
-            false => None,
+        let next = if self.sends() {
+            self.current.take().or_else(|| Some((self.queue.pop()?, 0)))
+        } else {
+            None
         };
         let Some((msg, offset)) = next else {
             self.flow = Flow::Idle;
@@ -191,9 +192,10 @@ impl Tx {
     /// The flush is over.
     pub(super) fn stuck(&mut self, msg: Msg, done: usize, starved: bool) {
         self.current = Some((msg, done));
-        self.flow = match starved {
-            true => Flow::Starved,
-            false => Flow::Blocked,
+        self.flow = if starved {
+            Flow::Starved
+        } else {
+            Flow::Blocked
         };
     }
 
@@ -240,9 +242,10 @@ impl Tx {
 
     /// How to end it whatever it holds: what is wholly in TCP, TCP goes on delivering.
     pub(super) fn last_word(&self) -> End {
-        match self.is_empty() {
-            true => End::Closed,
-            false => End::Aborted,
+        if self.is_empty() {
+            End::Closed
+        } else {
+            End::Aborted
         }
     }
 
@@ -282,9 +285,10 @@ impl Tx {
         match self.life {
             Life::Greeting => {
                 // Who was never connected has not greeted badly.
-                let end = match said {
-                    true => End::GreetingTimeout,
-                    false => End::Disconnected,
+                let end = if said {
+                    End::GreetingTimeout
+                } else {
+                    End::Disconnected
                 };
                 Some((born.after(GREETING_TIME), end))
             }

@@ -303,9 +303,12 @@ impl Family for Socket {
             return;
         }
         if let Some(time) = linger.filter(|time| *time > 0) {
-            let gone = || match is_over() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            let gone = || {
+                if is_over() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
             };
             // However it ends, the pipes go on without us.
             let _ = this.sk.wait(Waiters::Readers, false, time, gone);

@@ -156,15 +156,14 @@ impl Upper for Socket {
             return Err(Unwelcome::NoRoom(msg));
         }
         state.peers.arrived(id, &mut msg);
-        let received = match this.is_deaf(state) {
+        let received = if this.is_deaf(state) {
             // It was under way.
-            true => {
-                this.leave(state, id);
-                Some(Received::Discarded(msg, Reason::Partial))
-            }
-            false => state.with(work::NEVER, |machine, world| {
+            this.leave(state, id);
+            Some(Received::Discarded(msg, Reason::Partial))
+        } else {
+            state.with(work::NEVER, |machine, world| {
                 machine.received(world, id, msg)
-            }),
+            })
         };
         state.peers.settled(id);
         let mut violation = None;
@@ -200,7 +199,7 @@ impl Upper for Socket {
             Event::TooLong(tags) => {
                 let effects =
                     state.with(work::NEVER, |machine, world| machine.too_long(world, tags));
-                let todo = state.todo(effects.unwrap_or(Effects::NONE));
+                let todo = this.note(&mut state, effects);
                 drop(state);
                 this.perform(todo, Origin::Callback);
             }
@@ -230,8 +229,7 @@ impl Upper for Socket {
         let opened = state.with(now, |machine, world| machine.opened(world, id));
         // A socket that is closing has its pipes end, this one too.
         let effects = opened.unwrap_or(Some(Effects::NONE));
-        let todo = state.todo(effects.unwrap_or(Effects::NONE));
-        this.arm(&mut state);
+        let todo = this.note(&mut state, effects);
         let dialed = state.peers.handle(id).is_some_and(|pipe| pipe.dialed);
         drop(state);
         if dialed {
@@ -253,8 +251,7 @@ impl Upper for Socket {
             return;
         }
         let effects = state.with(now, |machine, world| machine.writable(world));
-        let todo = state.todo(effects.unwrap_or(Effects::NONE));
-        this.arm(&mut state);
+        let todo = this.note(&mut state, effects);
         drop(state);
         this.perform(todo, Origin::Task);
     }
@@ -282,9 +279,10 @@ impl Upper for Socket {
                 End::Disconnected | End::MessageTimeout | End::Closed | End::Aborted => {}
             }
             let gone = state.peers.is_gone(id);
-            let todo = match gone || state.peers.is_up(id) {
-                true => Some(this.peer_gone(&mut state, id)),
-                false => None,
+            let todo = if gone || state.peers.is_up(id) {
+                Some(this.peer_gone(&mut state, id))
+            } else {
+                None
             };
             let handle = state.peers.detach(id);
             this.let_go_on(&state);

@@ -2,6 +2,7 @@
 
 //! What a socket tells about itself: SP_INFO, and its lines in `/proc/net/sp`.
 
+use super::namespace::Part;
 use super::Socket;
 use crate::address::Address;
 use crate::ids::PipeId;
@@ -63,19 +64,17 @@ impl Socket {
         ));
     }
 
-    /// The first part at or after `from`, which is not 0, that [`Self::show`] would write.
-    pub(super) fn part_from(&self, from: u32) -> Option<u32> {
+    /// The first pipe at or after `from`.
+    pub(super) fn pipe_from(&self, from: PipeId) -> Option<PipeId> {
         let state = self.state.lock();
-        let (id, _) = state.peers.handle_from(from.checked_sub(1)?)?;
-        id.0.checked_add(1)
+        state.peers.handle_from(from.0).map(|(id, _)| id)
     }
 
-    /// Writes one part: 0 is the socket's line and those of its endpoints, any other the line of the pipe
-    /// with the id before, if it is still there.
-    pub(super) fn show(&self, part: u32, to: Page<'_>) {
-        match part.checked_sub(1) {
-            None => self.show_socket(to),
-            Some(id) => self.show_pipe(PipeId(id), to),
+    /// Writes one part.
+    pub(super) fn show(&self, part: Part, to: Page<'_>) {
+        match part {
+            Part::Socket => self.show_socket(to),
+            Part::Pipe(id) => self.show_pipe(id, to),
         }
     }
 
@@ -100,9 +99,10 @@ impl Socket {
         {
             let endpoints = self.endpoints.lock();
             for listener in &endpoints.listeners {
-                let state = match listener.tcp.is_listening() {
-                    true => "listening",
-                    false => "closed",
+                let state = if listener.tcp.is_listening() {
+                    "listening"
+                } else {
+                    "closed"
                 };
                 let local = listener.address;
                 to.print(format_args!("  listener {local} - {state} 0 0 0 0 0 0\n"));

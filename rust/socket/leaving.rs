@@ -82,12 +82,11 @@ impl Socket {
                 }
                 (id, pipe, wanted)
             };
-            match wanted {
-                true => again = Some(now.after(LEAVE_INTERVAL)),
-                false => {
-                    pipe.close(None);
-                    self.send_no_more(&pipe);
-                }
+            if wanted {
+                again = Some(now.after(LEAVE_INTERVAL));
+            } else {
+                pipe.close(None);
+                self.send_no_more(&pipe);
             }
             from = id.next();
         }

@@ -105,9 +105,10 @@ impl Handle for SocketPipe {
     type Caller = Current;
 
     fn push(&self, msg: Msg) -> Room {
-        match Pipe::push(self, msg) {
-            true => Room::More,
-            false => Room::Full,
+        if Pipe::push(self, msg) {
+            Room::More
+        } else {
+            Room::Full
         }
     }
 }
@@ -357,6 +358,13 @@ impl Socket {
         }
     }
 
+    /// What is to be done of what an event asked for; nothing where the socket is closing. Under the
+    /// socket's lock.
+    fn note(self: &Arc<Self>, state: &mut State, effects: Option<Effects>) -> Todo {
+        self.arm(state);
+        state.todo(effects.unwrap_or(Effects::NONE))
+    }
+
     fn perform(self: &Arc<Self>, todo: Todo, origin: Origin) {
         self.wake_readers(todo.readers);
         if todo.writers {
@@ -403,8 +411,7 @@ impl Socket {
             state.stats.count(Counter::PipeDowns);
         }
         let effects = state.with(now, |machine, world| machine.gone(world, id));
-        self.arm(state);
-        state.todo(effects.unwrap_or(Effects::NONE))
+        self.note(state, effects)
     }
 
     /// Gives a pipe that is closing nothing more to send, while the socket goes on.

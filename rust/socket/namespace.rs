@@ -9,6 +9,7 @@
 
 use super::closed::Closed;
 use super::Socket;
+use crate::ids::PipeId;
 use crate::net::netns::{
     Knob,
     Namespace,
@@ -50,15 +51,28 @@ static CLOSE_TIMEOUT_MAX: i32 = 600_000;
 const CLOSE_MEM: i32 = 64 << 20;
 static CLOSE_MEM_MAX: i32 = i32::MAX;
 
-/// Where in the file: the number of a socket, then 17 bits for the part of what it shows, see
-/// [`Socket::show`].
+/// What of a socket is shown.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    /// Its own line, and those of its endpoints.
+    Socket,
+    /// The line of the pipe with this id, if it is still there.
+    Pipe(PipeId),
+}
+
+/// Where in the file: the number of a socket, then 17 bits for the part. The next part is at the next
+/// position, or at a later one.
 #[derive(Clone, Copy)]
 struct Position(u64);
 
 impl Position {
     const PART: u32 = 17;
 
-    fn new(number: u64, part: u32) -> Self {
+    fn new(number: u64, part: Part) -> Self {
+        let part = match part {
+            Part::Socket => 0,
+            Part::Pipe(id) => id.next(),
+        };
         Position(number.wrapping_shl(Self::PART) | u64::from(part))
     }
 
@@ -66,9 +80,11 @@ impl Position {
         self.0 >> Self::PART
     }
 
-    fn part(self) -> u32 {
+    fn part(self) -> Part {
         // CAST: 17 bits.
-        (self.0 & ((1 << Self::PART) - 1)) as u32
+        let part = (self.0 & ((1 << Self::PART) - 1)) as u32;
+        part.checked_sub(1)
+            .map_or(Part::Socket, |id| Part::Pipe(PipeId(id)))
     }
 }
 
@@ -213,13 +229,14 @@ impl Namespace for Net {
         let mut from = Position(from);
         loop {
             let (number, socket) = self.next(from.number())?;
-            if number > from.number() || from.part() == 0 {
-                return Some((Position::new(number, 0).0, socket));
-            }
-            if let Some(part) = socket.part_from(from.part()) {
+            let part = match from.part() {
+                Part::Pipe(id) if number == from.number() => socket.pipe_from(id).map(Part::Pipe),
+                Part::Socket | Part::Pipe(_) => Some(Part::Socket),
+            };
+            if let Some(part) = part {
                 return Some((Position::new(number, part).0, socket));
             }
-            from = Position::new(number.checked_add(1)?, 0);
+            from = Position::new(number.checked_add(1)?, Part::Socket);
         }
     }
 

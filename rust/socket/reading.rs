@@ -69,9 +69,10 @@ impl Socket {
         for _ in 0..RESUME_BATCH {
             let next = {
                 let mut state = self.state.lock();
-                match state.closing {
-                    true => None,
-                    false => state.peers.resume().cloned(),
+                if state.closing {
+                    None
+                } else {
+                    state.peers.resume().cloned()
                 }
             };
             let Some(pipe) = next else {

@@ -20,7 +20,6 @@ use crate::options::{
     Scope, //
 };
 use crate::pattern::{
-    Effects,
     Pattern,
     TopicError, //
 };
@@ -95,9 +94,10 @@ impl Socket {
             uapi::SP_UNSUBSCRIBE => self.unsubscribe(&value),
             uapi::SP_REMOVE => {
                 let address = Self::parse(&value)?;
-                match self.remove(address) {
-                    true => Ok(()),
-                    false => Err(ENOENT),
+                if self.remove(address) {
+                    Ok(())
+                } else {
+                    Err(ENOENT)
                 }
             }
             uapi::SP_PEERS | uapi::SP_INFO => Err(ENOPROTOOPT),
@@ -167,8 +167,7 @@ impl Socket {
             // Read under the lock, so that of two changes the later one stays.
             let settings = self.settings();
             let effects = state.with(now, |machine, world| machine.settings(world, &settings));
-            self.arm(&mut state);
-            state.todo(effects.unwrap_or(Effects::NONE))
+            self.note(&mut state, effects)
         };
         self.perform(todo, Origin::Task);
     }

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The decoder is fed whatever has arrived, in any split, and keeps what it needs between two feeds: at
-//! most eight bytes of a header, or a message under way. It stops for four reasons that are no fault of
+//! most the bytes of a header, or a message under way. It stops for four reasons that are no fault of
 //! the peer's (no more bytes, no room, no memory, enough done) and for those that are. A length is only a
 //! claim: it is compared with the limit at once, a short frame is left where it is until it is whole, and
 //! memory is taken as bytes arrive. Of a frame that is too long only the tag of a reply is read, which
@@ -21,7 +21,8 @@
 
 use super::greeting::{
     check_prefix,
-    Progress, //
+    Progress,
+    GREETING, //
 };
 use super::HEADER;
 use crate::bytes::{
@@ -104,7 +105,7 @@ impl From<Stop> for Halt {
 
 enum State {
     Greeting {
-        bytes: [u8; 8],
+        bytes: [u8; GREETING],
         have: usize,
     },
     /// The peer has greeted; we have not, or messages are not to come yet.
@@ -146,7 +147,7 @@ impl Decoder {
     pub(in crate::wire) const fn new(peer: u16, tagged: Tagged) -> Self {
         Decoder {
             state: State::Greeting {
-                bytes: [0; 8],
+                bytes: [0; GREETING],
                 have: 0,
             },
             peer,
@@ -222,10 +223,13 @@ impl Decoder {
                     Err(_) => return Err(violated(Reason::Greeting)),
                 }
             }
-            State::Ready => match self.ready && sink.greeted() {
-                true => self.next_frame(),
-                false => return Err(Stop::Held),
-            },
+            State::Ready => {
+                if self.ready && sink.greeted() {
+                    self.next_frame()
+                } else {
+                    return Err(Stop::Held);
+                }
+            }
             State::Length { have: 0, .. } if budget.frames == 0 && input.remaining() > 0 => {
                 return Err(Stop::Spent);
             }
@@ -440,12 +444,11 @@ fn take(
         // Without its pipe a requester asks again, which is more than can be done for it here.
         return Err(Halt::Stop(violated(Reason::NoMemory)));
     }
-    match tagged == Tagged::Once || Tags::is_bottom(tag) {
-        true if fits => Ok(true),
-        true => Err(Halt::Discard(Reason::TooManyTags)),
-        false if *seen >= SCANNED => Err(Halt::Discard(Reason::TooManyTags)),
-        false => Ok(false),
+    let last = tagged == Tagged::Once || Tags::is_bottom(tag);
+    if last && !fits || !last && *seen >= SCANNED {
+        return Err(Halt::Discard(Reason::TooManyTags));
     }
+    Ok(last)
 }
 
 /// Reads what has arrived of a frame, and returns the message when it is whole.
@@ -642,7 +645,7 @@ mod tests {
         feed(decoder, &mut Slice::new(bytes), log)
     }
 
-    const GREETING: &[u8] = b"\0SP\0\0\x30\0\0";
+    const HELLO: &[u8] = b"\0SP\0\0\x30\0\0";
     const STREAM: &[u8] = b"\0SP\0\0\x30\0\0\
         \0\0\0\0\0\0\0\x03abc\
         \0\0\0\0\0\0\0\0\
@@ -702,7 +705,7 @@ mod tests {
     /// What a frame becomes that arrives as `cut` says: in one piece, or in two.
     fn fate(tagged: Tagged, frame: &[u8], cut: usize, log: &mut Log) -> Stop {
         let mut decoder = decoder(tagged);
-        arrives(&mut decoder, GREETING, log);
+        arrives(&mut decoder, HELLO, log);
         let (now, later) = frame.split_at(cut.min(frame.len()));
         arrives(&mut decoder, now, log);
         let stop = arrives(&mut decoder, later, log);
@@ -748,7 +751,7 @@ mod tests {
                 let mut decoder = decoder(Tagged::Stack);
                 let mut log = Log::new(1000);
                 log.limits.tags = 255;
-                arrives(&mut decoder, GREETING, &mut log);
+                arrives(&mut decoder, HELLO, &mut log);
                 arrives(&mut decoder, &frame[..cut], &mut log);
                 arrives(&mut decoder, &frame[cut..], &mut log);
                 assert_eq!(log.tags.as_slice(), &frame[8..frame.len() - 1]);
@@ -806,7 +809,7 @@ mod tests {
             for cut in 0..frame.len() {
                 let mut decoder = decoder(Tagged::Once);
                 let mut log = Log::new(20);
-                arrives(&mut decoder, GREETING, &mut log);
+                arrives(&mut decoder, HELLO, &mut log);
                 arrives(&mut decoder, &frame[..cut], &mut log);
                 arrives(&mut decoder, &frame[cut..], &mut log);
                 assert_eq!(log.messages, usize::from(tag.is_some()));
@@ -824,9 +827,10 @@ mod tests {
             for cut in [0, 10, frame.len() - 1] {
                 let mut log = Log::new(5);
                 let stop = fate(Tagged::Stack, &frame, cut, &mut log);
-                let wanted = match fine {
-                    true => Stop::Hungry,
-                    false => violated(Reason::Oversize),
+                let wanted = if fine {
+                    Stop::Hungry
+                } else {
+                    violated(Reason::Oversize)
                 };
                 assert_eq!(stop, wanted);
             }
@@ -846,11 +850,12 @@ mod tests {
         ] {
             let mut decoder = decoder(Tagged::Nothing);
             let mut log = Log::new(limit);
-            arrives(&mut decoder, GREETING, &mut log);
+            arrives(&mut decoder, HELLO, &mut log);
             let stop = arrives(&mut decoder, &len.to_be_bytes(), &mut log);
-            let wanted = match fine {
-                true => Stop::Hungry,
-                false => violated(Reason::Oversize),
+            let wanted = if fine {
+                Stop::Hungry
+            } else {
+                violated(Reason::Oversize)
             };
             assert_eq!(stop, wanted);
             assert_eq!(decoder.have(), 0);
