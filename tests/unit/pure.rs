@@ -19,10 +19,10 @@ mod endpoint {
 }
 #[path = "../../rust/error.rs"]
 mod error;
-#[path = "../../rust/ledger.rs"]
-mod ledger;
 #[path = "../../rust/ids.rs"]
 mod ids;
+#[path = "../../rust/ledger.rs"]
+mod ledger;
 #[path = "../../rust/message/mod.rs"]
 mod message;
 #[path = "../../rust/options.rs"]

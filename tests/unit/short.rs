@@ -22,8 +22,8 @@ use crate::pattern::pubsub::{
 };
 use crate::pattern::rep::Rep;
 use crate::pattern::req::Req;
-use crate::pattern::trie::TrieError;
 use crate::pattern::role::Seed;
+use crate::pattern::trie::TrieError;
 use crate::pattern::{
     Pattern,
     Settings,
@@ -123,7 +123,10 @@ fn rep_short_of_memory_loses_no_request() {
             }
             again(|| bench.send(b"answer"))?;
         }
-        Ok(bench.stats.get(Counter::TxDropped) + bench.stats.get(Counter::TxNoPeer) == 0 && bench.peers.charge() == 0)
+        Ok(
+            bench.stats.get(Counter::TxDropped) + bench.stats.get(Counter::TxNoPeer) == 0
+                && bench.peers.charge() == 0,
+        )
     });
 }
 
