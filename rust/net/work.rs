@@ -169,14 +169,9 @@ where
 /// The time where nobody asks for it.
 pub(crate) const NEVER: Instant = Instant(0);
 
-/// The time.
+/// The time, on the monotonic clock.
 pub(crate) fn now() -> Instant {
-    Instant(now_ms())
-}
-
-/// Milliseconds of the monotonic clock.
-fn now_ms() -> u64 {
-    now_us() / 1000
+    Instant(now_us() / 1000)
 }
 
 /// Microseconds of the monotonic clock.

@@ -29,7 +29,6 @@ use crate::net::stream::{
 };
 use crate::net::work;
 use crate::stats::Reason;
-use crate::time::Millis;
 use crate::wire::sp::Frame;
 use crate::wire::{
     Budget,
@@ -212,7 +211,7 @@ impl<U: Upper> Pipe<U> {
             }
         }
         self.read(&mut tcp, &mut { TURN });
-        let round_trip = Millis(tcp.round_trip());
+        let round_trip = tcp.round_trip();
         let slow = self.rx.lock().is_slow(round_trip) && !tcp.is_short();
         let connected = tcp.is_connected();
         drop(tcp);

@@ -7,6 +7,7 @@ use super::segment::{
     Segment, //
 };
 use crate::net::bindings;
+use crate::time::Millis;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::prelude::*;
@@ -95,10 +96,10 @@ impl TcpLocked<'_> {
         unsafe { bindings::sp_helper_tcp_short(self.sk.as_ptr()) }
     }
 
-    /// How long a round trip takes, in milliseconds.
-    pub(crate) fn round_trip(&self) -> u64 {
+    /// How long a round trip takes.
+    pub(crate) fn round_trip(&self) -> Millis {
         // SAFETY: By the type invariant the sock is live and locked.
-        u64::from(unsafe { bindings::sp_helper_tcp_srtt_ms(self.sk.as_ptr()) })
+        Millis(unsafe { bindings::sp_helper_tcp_srtt_ms(self.sk.as_ptr()) }.into())
     }
 
     /// Copies `parts` into TCP's queue and returns how many bytes it took: fewer than there are when it
