@@ -230,7 +230,7 @@ fn accept<H: Host>(host: &Arc<H>, endpoint: EndpointId, patient: bool) -> Accept
             Err(_) => {
                 listener.retry = true;
                 drop(endpoints);
-                host.reclaim();
+                host.sk().reclaim();
                 H::attend_in(host, ACCEPT_DELAY);
                 return Accepted::All;
             }
@@ -250,7 +250,7 @@ fn accept<H: Host>(host: &Arc<H>, endpoint: EndpointId, patient: bool) -> Accept
         // Where there is no memory for a pipe the connection is dropped, and its peer dials again.
         let Ok(pipe) = H::make_pipe(host, plan, NO_SLEEP) else {
             drop(endpoints);
-            host.reclaim();
+            host.sk().reclaim();
             continue;
         };
         let overdue = listener.accepted(pipe.name);

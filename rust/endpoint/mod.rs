@@ -20,7 +20,6 @@ use crate::ids::{
     PipeName, //
 };
 use crate::mem::Flags;
-use crate::net::sock::SkRef;
 use crate::net::stream::{
     Stream,
     TcpSocket, //
@@ -49,7 +48,6 @@ const BACKLOG: i32 = 128;
 /// The socket that endpoints belong to.
 pub(crate) trait Host: Upper {
     fn endpoints(&self) -> &Mutex<Endpoints<Self>>;
-    fn sk(&self) -> &SkRef;
     fn reconnect(&self) -> Reconnect;
     fn pace(&self) -> &Arc<Pace>;
 

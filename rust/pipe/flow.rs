@@ -96,7 +96,7 @@ impl<U: Upper> Pipe<U> {
         if tcp.has_urgent() {
             return self.end(End::Violated(Violation(Reason::Malformed)));
         }
-        let stop = self.upper.charged(NO_SLEEP, |flags| {
+        let stop = self.upper.sk().charged(NO_SLEEP, |flags| {
             let mut stop = Stop::Hungry;
             if self.rx.lock().is_held() {
                 // What holds the decoder may need no bytes to go on.
@@ -197,7 +197,7 @@ impl<U: Upper> Pipe<U> {
         }
         let short = self.rx.lock().is_short();
         if short {
-            self.upper.reclaim();
+            self.upper.sk().reclaim();
         }
         let mut tcp = self.stream.lock();
         let to_say = self.rx.lock().session.to_say();

@@ -7,9 +7,9 @@ use super::{
     Pipe, //
 };
 use crate::ids::PipeName;
-use crate::mem::Flags;
 use crate::message::tags::Tags;
 use crate::message::Msg;
+use crate::net::sock::SkRef;
 use crate::net::stream::TcpSocket;
 use crate::stats::Reason;
 use crate::time::Millis;
@@ -53,11 +53,8 @@ impl Limits {
 pub(crate) trait Upper: Send + Sync + Sized + 'static {
     fn limits(&self) -> &Limits;
 
-    /// Runs `f` with flags for what is to be charged to the owner. From any context.
-    fn charged<T>(&self, flags: Flags, f: impl FnOnce(Flags) -> T) -> T;
-
-    /// Tries to make room for what failed for want of memory. In task context, with no lock held.
-    fn reclaim(&self);
+    /// Whose memory is charged, and who can have some reclaimed.
+    fn sk(&self) -> &SkRef;
 
     /// Whether a frame of so many bytes may be begun, which is `whole` there or in part. If not,
     /// [`Pipe::resume`] is called when it may. Under the TCP lock and `rx`, in a callback or the work.

@@ -62,10 +62,6 @@ impl Host for Socket {
         &self.endpoints
     }
 
-    fn sk(&self) -> &SkRef {
-        &self.sk
-    }
-
     fn reconnect(&self) -> Reconnect {
         let (ivl, max) = self.options.reconnect();
         Reconnect { ivl, max }
@@ -130,12 +126,8 @@ impl Upper for Socket {
         &self.limits
     }
 
-    fn charged<T>(&self, flags: Flags, f: impl FnOnce(Flags) -> T) -> T {
-        self.sk.charged(flags, f)
-    }
-
-    fn reclaim(&self) {
-        self.sk.reclaim();
+    fn sk(&self) -> &SkRef {
+        &self.sk
     }
 
     fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool {
