@@ -5,9 +5,10 @@
 #
 # Runs the suites of the pure code on this machine, and goes on if all is well:
 # to the tests on the debug kernel, KUnit as the module loads, then the programs
-# and scripts of tests/ whose names match a PATTERN, by default all, in one guest. Those of which a fast kernel does more run on the release kernel,
-# too or instead, and those that bound what work costs, or let minutes pass, in a
-# guest whose clock counts instructions. The last line counts them.
+# and scripts of tests/ whose names match a PATTERN, by default all, in one guest.
+# Those of which a fast kernel does more run on the release kernel, too or instead,
+# and those that bound what work costs, or let minutes pass, in a guest whose clock
+# counts instructions. The last line counts them.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
