@@ -340,6 +340,42 @@ TEST(urgent_data_behind_a_full_buffer)
 /*
  * The other way round: a listener that mistreats our dialer.
  */
+/*
+ * What one turn reads is used up by the frames before an empty one, and there is
+ * nothing behind that: nobody may wait for more to come.
+ */
+TEST(empty_message_at_the_end_of_a_turn)
+{
+	static unsigned char body[16384];
+	uint64_t queued = UINT64_MAX;
+	struct addr addr;
+	int sub = sp_listener(SOCK_SUB, &addr);
+	int peer, n, frames;
+
+	subscribe(sub, LIT(""));
+	must(setsockopt(sub, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ 2 << 20 }, sizeof(int)));
+	peer = raw_peer(SOCK_PUB, &addr);
+	must(setsockopt(peer, SOL_SOCKET, SO_SNDBUFFORCE, &(int){ 8 << 20 }, sizeof(int)));
+	/* Until one is held back; then as many as a turn takes. */
+	for (frames = 0; counter(sub, sp_rx_queued) != queued; frames++) {
+		queued = counter(sub, sp_rx_queued);
+		raw_frame(peer, body, sizeof(body));
+		raw_await_acked(peer);
+	}
+	for (n = 1; n < 16; n++, frames++)
+		raw_frame(peer, body, sizeof(body));
+	raw_frame(peer, LIT(""));
+	raw_await_acked(peer);
+	for (n = 0; n < frames; n++)
+		must_eq(sizeof(body), recv(sub, body, sizeof(body), 0));
+	sp_expect(sub, LIT(""));
+	raw_frame(peer, LIT("more"));
+	sp_expect(sub, LIT("more"));
+	close(peer);
+	await_peers(sub, 0);
+	close(sub);
+}
+
 TEST(dialer_meets_garbage_and_good)
 {
 	struct addr bad_addr, good_addr;

@@ -79,6 +79,19 @@ TEST(what_is_under_way_does_not_arrive)
 	EXPECT_EQ(0, counter(rep, sp_rx_msgs));
 }
 
+TEST(what_is_no_request_is_more_all_the_same)
+{
+	struct addr addr;
+	int rep = sp_listener(SOCK_REP, &addr);
+	int peer = raw_peer(SOCK_REQ, &addr);
+
+	await_peers(rep, 1);
+	must(shutdown(rep, SHUT_RD));
+	raw_frame(peer, LIT("xy"));
+	raw_expect_closed(peer);
+	await_peers(rep, 0);
+}
+
 TEST(what_waits_for_room_goes_elsewhere)
 {
 	struct raw_flood flood = { .type = SOCK_REQ, .len = 5000 };

@@ -105,7 +105,7 @@ impl<U: Upper> Pipe<U> {
             tcp.read(|segment| stop = self.feed(segment, budget, flags));
             stop
         });
-        let (begun, deadline) = self.rx.lock().stopped(work::now);
+        let (begun, deadline) = self.rx.lock().stopped(stop, work::now);
         if let Some(time) = deadline {
             U::check_in(&self.upper, time);
         }
@@ -215,15 +215,13 @@ impl<U: Upper> Pipe<U> {
         let slow = self.rx.lock().is_slow(round_trip) && !tcp.is_short();
         let connected = tcp.is_connected();
         drop(tcp);
-        if slow {
-            return self.end_now(End::MessageTimeout);
-        }
         let (life, fin) = {
             let tx = self.tx.lock();
             (tx.life(), tx.has_fin())
         };
         match life {
             Life::Ending(end) => self.end_now(end),
+            Life::Greeting | Life::Up if slow => self.end_now(End::MessageTimeout),
             Life::Closing { .. } if !connected && !fin => self.end_now(End::Disconnected),
             Life::Closing { .. } => {
                 self.flush();
@@ -274,7 +272,7 @@ impl<U: Upper> Pipe<U> {
         drop(self.stream.detach::<Self>());
         let (unfinished, msg) = {
             let mut rx = self.rx.lock();
-            (rx.session.begun().is_some(), rx.abandon())
+            (rx.session.is_unfinished(), rx.abandon())
         };
         drop(msg);
         let tcp = self.tcp.lock().take();

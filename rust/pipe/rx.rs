@@ -151,7 +151,13 @@ impl Rx {
     }
 
     /// Reading has stopped. Tells whether a message is begun, and how long its deadline is, if that is new.
-    pub(super) fn stopped(&mut self, now: impl FnOnce() -> Instant) -> (bool, Option<Millis>) {
+    pub(super) fn stopped(
+        &mut self,
+        stop: Stop,
+        now: impl FnOnce() -> Instant,
+    ) -> (bool, Option<Millis>) {
+        // Where TCP had nothing, nothing was fed.
+        self.stop = stop;
         self.tell = false;
         let begun = self.session.begun();
         let mut new = None;
@@ -350,6 +356,12 @@ mod tests {
         rx
     }
 
+    /// Reading has stopped as it did last.
+    fn stopped(rx: &mut Rx, now: u64) -> (bool, Option<Millis>) {
+        let stop = rx.stop;
+        rx.stopped(stop, || Instant(now))
+    }
+
     fn more(rx: &mut Rx, bytes: usize) {
         let mut left = bytes;
         while left > 0 {
@@ -364,12 +376,12 @@ mod tests {
     fn deadline_counts_from_the_first_byte() {
         let mut rx = begun(1);
         let length = Millis(30_000 + (1 << 20) / 16);
-        assert_eq!(rx.stopped(|| Instant(100)), (true, Some(length)));
+        assert_eq!(stopped(&mut rx, 100), (true, Some(length)));
         more(&mut rx, 1000);
-        assert_eq!(rx.stopped(|| Instant(500)), (true, None));
+        assert_eq!(stopped(&mut rx, 500), (true, None));
         assert_eq!(rx.deadline(Instant(600)), Some(Instant(100).after(length)));
         more(&mut rx, LONG - 1001);
-        assert_eq!(rx.stopped(|| Instant(900)), (false, None));
+        assert_eq!(stopped(&mut rx, 900), (false, None));
         assert_eq!((rx.deadline(Instant(900)), rx.messages()), (None, 1));
     }
 
@@ -378,11 +390,11 @@ mod tests {
         let mut rx = begun(0);
         assert_eq!(feed(&mut rx, &mut Slice::new(b"x"), false), Stop::Held);
         assert!(rx.is_held());
-        assert_eq!(rx.stopped(|| Instant(100)), (true, None));
+        assert_eq!(stopped(&mut rx, 100), (true, None));
         assert_eq!(rx.deadline(Instant(100)), None);
         assert!(rx.set_gone() && !rx.set_gone() && rx.is_gone());
         assert_eq!(feed(&mut rx, &mut Empty, true), Stop::Hungry);
-        assert!(rx.stopped(|| Instant(200)).1.is_some() && !rx.is_held());
+        assert!(stopped(&mut rx, 200).1.is_some() && !rx.is_held());
     }
 
     #[test]
@@ -394,6 +406,22 @@ mod tests {
         rx.said();
         assert!(rx.session.to_say().is_none() && rx.is_held());
         assert_eq!(feed(&mut rx, &mut Empty, true), Stop::Hungry);
+    }
+
+    #[test]
+    fn behind_is_over_once_tcp_has_nothing() {
+        let mut rx = begun(0);
+        let mut budget = Budget {
+            frames: 100,
+            bytes: 1,
+        };
+        let (input, owner) = (&mut Slice::new(b"xy"), &mut Owner(true));
+        let stop = rx.feed(input, owner, LIMITS, &mut budget, GFP_KERNEL);
+        assert_eq!(rx.stopped(stop, || Instant(1)), (true, None));
+        assert!(rx.is_behind());
+        // The next turn finds nothing to feed.
+        assert!(rx.stopped(Stop::Hungry, || Instant(2)).1.is_some());
+        assert!(!rx.is_behind());
     }
 
     #[test]

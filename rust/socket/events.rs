@@ -198,11 +198,17 @@ impl Upper for Socket {
             Event::Discarded(why) => {
                 state.stats.discarded(why);
                 state.peers.abandon(id);
+                if this.is_deaf(&state) {
+                    this.leave(&mut state, id);
+                }
                 this.let_go_on(&state);
             }
             Event::Abandoned => {
-                state.peers.abandon(id);
-                this.let_go_on(&state);
+                // Its id may be another one's by now.
+                if state.find(name).is_some() {
+                    state.peers.abandon(id);
+                    this.let_go_on(&state);
+                }
             }
             Event::Gone => {
                 if state.peers.set_gone(id) {

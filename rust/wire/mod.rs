@@ -137,6 +137,11 @@ impl Session {
         self.decoder.begun()
     }
 
+    /// Whether a message is under way that would be missed.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.decoder.is_unfinished()
+    }
+
     /// How many bytes are held of the message under way.
     pub(crate) fn have(&self) -> usize {
         self.decoder.have()

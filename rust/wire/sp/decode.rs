@@ -60,6 +60,8 @@ const SCANNED: usize = 256;
 /// A frame whose bytes are being read.
 struct Partial {
     len: usize,
+    /// As they were when it was begun: what they become is for those that come after it.
+    limits: Limits,
     /// How many of its bytes are still to be read.
     left: usize,
     tags: Tags,
@@ -74,9 +76,10 @@ struct Partial {
 }
 
 impl Partial {
-    const fn new(len: usize) -> Self {
+    const fn new(len: usize, limits: Limits) -> Self {
         Partial {
             len,
+            limits,
             left: len,
             tags: Tags::new(),
             seen: 0,
@@ -170,6 +173,10 @@ impl Decoder {
         }
     }
 
+    pub(in crate::wire) fn is_unfinished(&self) -> bool {
+        self.begun().is_some() && !matches!(self.state, State::Skip { .. })
+    }
+
     pub(in crate::wire) fn have(&self) -> usize {
         match &self.state {
             State::Frame(frame) => frame.msg.as_ref().map_or(0, |msg| msg.len()),
@@ -243,11 +250,11 @@ impl Decoder {
                 let len = len.and_then(|len| usize::try_from(len).ok());
                 self.state = match len.filter(|len| *len <= self.longest(limits)) {
                     Some(len) => State::Waiting { len, first: false },
-                    None => self.too_long()?,
+                    None => self.too_long(limits)?,
                 };
             }
             State::TooLong(frame) => {
-                match read_tags(frame, self.tagged, limits, input) {
+                match read_tags(frame, self.tagged, input) {
                     Ok(()) => sink.too_long(&frame.tags),
                     Err(Halt::Stop(Stop::Hungry)) => return Err(Stop::Hungry),
                     Err(_) => {}
@@ -258,7 +265,7 @@ impl Decoder {
                 let (len, first) = (*len, *first);
                 // The limit may be another one since the length was read.
                 if len > self.longest(limits) {
-                    self.state = self.too_long()?;
+                    self.state = self.too_long(limits)?;
                     return Ok(());
                 }
                 if !first && len <= SMALL && len <= input.remaining() {
@@ -273,9 +280,9 @@ impl Decoder {
                 if !sink.admit(len, missing == 0) {
                     return Err(Stop::Held);
                 }
-                self.state = State::Frame(Partial::new(len));
+                self.state = State::Frame(Partial::new(len, limits));
             }
-            State::Frame(frame) => match read(frame, self.tagged, limits, input, budget, flags) {
+            State::Frame(frame) => match read(frame, self.tagged, input, budget, flags) {
                 Ok(msg) => {
                     self.next_frame();
                     budget.frames = budget.frames.saturating_sub(1);
@@ -316,7 +323,8 @@ impl Decoder {
         budget: &mut Budget,
         flags: Flags,
     ) -> Result<(), Stop> {
-        if budget.bytes == 0 {
+        // Behind what needs no bytes there may be none, and then nobody would come back.
+        if budget.bytes == 0 && len > 0 {
             return Err(Stop::Spent);
         }
         let before = input.remaining();
@@ -373,9 +381,9 @@ impl Decoder {
     }
 
     /// What to do about a frame that is longer than that.
-    fn too_long(&self) -> Result<State, Stop> {
+    fn too_long(&self, limits: Limits) -> Result<State, Stop> {
         match self.tagged {
-            Tagged::Once => Ok(State::TooLong(Partial::new(usize::MAX))),
+            Tagged::Once => Ok(State::TooLong(Partial::new(usize::MAX, limits))),
             Tagged::Nothing | Tagged::Stack => Err(violated(Reason::Oversize)),
         }
     }
@@ -455,18 +463,17 @@ fn take(
 fn read(
     frame: &mut Partial,
     tagged: Tagged,
-    limits: Limits,
     input: &mut impl Input,
     budget: &mut Budget,
     flags: Flags,
 ) -> Result<Msg, Halt> {
     if !frame.tagged {
-        read_tags(frame, tagged, limits, input)?;
+        read_tags(frame, tagged, input)?;
     }
     // Also what the tags have left of the length: fewer of them allow no longer body.
     let have = frame.msg.as_ref().map_or(0, |msg| msg.len());
     let len = frame.left.saturating_add(have);
-    if len > limits.body && have == 0 {
+    if len > frame.limits.body && have == 0 {
         return Err(Halt::TooLong);
     }
     if frame.msg.is_none() {
@@ -501,12 +508,7 @@ fn read(
 }
 
 /// Reads the tags in front of a body.
-fn read_tags(
-    frame: &mut Partial,
-    tagged: Tagged,
-    limits: Limits,
-    input: &mut impl Input,
-) -> Result<(), Halt> {
+fn read_tags(frame: &mut Partial, tagged: Tagged, input: &mut impl Input) -> Result<(), Halt> {
     while !frame.tagged && tagged != Tagged::Nothing {
         let missing = frame.tag.len().saturating_sub(frame.have);
         if frame.left < missing {
@@ -521,7 +523,7 @@ fn read_tags(
         }
         frame.have = 0;
         let (tags, seen) = (&mut frame.tags, &mut frame.seen);
-        frame.tagged = take(tags, seen, frame.tag, tagged, limits)?;
+        frame.tagged = take(tags, seen, frame.tag, tagged, frame.limits)?;
     }
     frame.tagged = true;
     Ok(())
@@ -835,6 +837,60 @@ mod tests {
                 assert_eq!(stop, wanted);
             }
         }
+    }
+
+    #[test]
+    fn limit_changed_is_for_the_frames_to_come() {
+        // The tags arrive under one limit, the bottom and the body under another.
+        for (before, after, taken) in [(2, 8, false), (4, 1, true)] {
+            let frame = stacked(3, true, &[7; 100]);
+            let mut decoder = decoder(Tagged::Stack);
+            let mut log = Log::new(120);
+            arrives(&mut decoder, HELLO, &mut log);
+            log.limits.tags = before;
+            arrives(&mut decoder, &frame[..8 + 12], &mut log);
+            log.limits = Limits {
+                body: if taken { 10 } else { 1000 },
+                tags: after,
+            };
+            assert_eq!(arrives(&mut decoder, &frame[20..], &mut log), Stop::Hungry);
+            assert_eq!(log.messages, usize::from(taken));
+            let why = (!taken).then_some(Reason::TooManyTags);
+            assert_eq!(log.why, why);
+            if taken {
+                assert_eq!(log.tags.as_slice(), &frame[8..24]);
+            }
+        }
+    }
+
+    #[test]
+    fn frame_being_skipped_is_begun_and_not_unfinished() {
+        let mut decoder = decoder(Tagged::Stack);
+        let mut log = Log::new(1000);
+        arrives(&mut decoder, HELLO, &mut log);
+        let frame = stacked(9, true, &[7; 100]);
+        log.limits.body = 2000;
+        arrives(&mut decoder, &frame[..40], &mut log);
+        assert!(decoder.is_unfinished());
+        arrives(&mut decoder, &frame[40..60], &mut log);
+        assert_eq!(log.why, Some(Reason::TooManyTags));
+        assert_eq!(decoder.begun(), Some(frame.len() - 8));
+        assert!(!decoder.is_unfinished());
+    }
+
+    #[test]
+    fn empty_frame_needs_no_budget_of_bytes() {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(3);
+        let mut budget = Budget {
+            frames: 10,
+            bytes: 3,
+        };
+        let limits = log.limits;
+        let input = &mut Slice::new(&STREAM[..8 + 11 + 8]);
+        let stop = decoder.feed(input, &mut log, limits, &mut budget, GFP_KERNEL);
+        assert_eq!((stop, budget.bytes), (Stop::Hungry, 0));
+        assert_eq!(log.messages, 2);
     }
 
     #[test]
