@@ -26,7 +26,7 @@ pub(crate) use kernel::sync::UniqueArc;
 /// or let the peer send again.
 pub(crate) const NO_SLEEP: Flags = kernel::alloc::flags::GFP_NOWAIT;
 
-/// The same, charged to a memory control group: the one that the caller has set, else the task's.
+/// Flags that have what is allocated charged to a memory control group: the one that the caller has set, else the task's.
 pub(crate) fn accounted(flags: Flags) -> Flags {
     flags | (GFP_KERNEL_ACCOUNT & !kernel::alloc::flags::GFP_KERNEL)
 }

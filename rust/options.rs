@@ -190,7 +190,7 @@ impl Options {
         (ms(uapi::SP_RECONNECT_IVL), ms(uapi::SP_RECONNECT_IVL_MAX))
     }
 
-    /// Those of the endpoints to come.
+    /// The priorities of the endpoints to come.
     pub(crate) fn priorities(&self) -> Priorities {
         let rank = |name| u8::try_from(self.value(name)).unwrap_or(u8::MAX);
         Priorities {

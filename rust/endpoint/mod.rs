@@ -110,7 +110,7 @@ pub(crate) struct Endpoints<S: Host> {
     pub(crate) closed: bool,
     /// It receives no more: likewise.
     pub(crate) shut: bool,
-    /// Of endpoints and pipes.
+    /// Numbers endpoints and pipes.
     pub(crate) serials: Serials,
 }
 

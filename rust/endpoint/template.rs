@@ -36,7 +36,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// Those of socket(2).
+    /// The errors of socket(2).
     pub(crate) fn stream(&mut self, sk: &SkRef) -> Result<Arc<Stream>> {
         if let Some(tcp) = &self.tcp {
             return Ok(tcp.stream().clone());
@@ -76,7 +76,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// Those of socket(2), and of a setting that is not possible any more.
+    /// The errors of socket(2), and of a setting that is not possible any more.
     pub(crate) fn create(&self, sk: &SkRef, v6: bool) -> Result<TcpSocket> {
         let tcp = TcpSocket::create(sk, v6)?;
         for setting in self

@@ -213,7 +213,7 @@ impl Message {
         Self::tagged(bytes, Tags::new(), flags)
     }
 
-    /// The same as it has arrived, with its tags.
+    /// A message that owns `bytes`, behind the tags that it has arrived with.
     ///
     /// # Errors
     ///

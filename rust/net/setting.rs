@@ -76,7 +76,7 @@ impl Setting {
     ///
     /// # Errors
     ///
-    /// Those of setsockopt(2).
+    /// The errors of setsockopt(2).
     ///
     /// # Safety
     ///

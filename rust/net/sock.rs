@@ -87,7 +87,7 @@ impl SkRef {
     ///
     /// # Errors
     ///
-    /// Those of setsockopt(2).
+    /// The errors of setsockopt(2).
     pub(crate) fn set_option(&self, setting: &Setting) -> Result {
         // SAFETY: By the type invariant the sock is live. The callers, calls on the socket, have not locked
         // it, and it is not closed before they return.

@@ -211,7 +211,7 @@ pub(crate) struct Bench<P> {
     pub(crate) caller: Somebody,
     /// What the last event asked for.
     pub(crate) effects: Effects,
-    /// Those of the pipes to come.
+    /// The priorities of the pipes to come.
     pub(crate) priorities: Priorities,
     /// The number of the last pipe.
     serial: u64,

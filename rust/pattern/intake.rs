@@ -218,7 +218,7 @@ impl Intake {
         self.used() >= self.limits.rcvbuf
     }
 
-    /// The same, what is reserved included.
+    /// Whether SO_RCVBUF is reached, what is reserved included.
     pub(crate) fn is_loaded(&self) -> bool {
         self.held.saturating_add(self.reserved) >= self.limits.rcvbuf
     }

@@ -80,7 +80,7 @@ pub(crate) trait Handle {
 pub(crate) enum Flush {
     Nothing,
     One(PipeId),
-    /// Those that are up from this id on, before the other one.
+    /// The pipes that are up from this id on, before the other one.
     Span(PipeId, PipeId),
 }
 

@@ -78,7 +78,7 @@ pub(crate) struct Peers<H: Handle> {
     writable: Ranks,
     readable: Ranks,
     intake: Intake,
-    /// Those that have sent more than is received any more.
+    /// The pipes that have more to read than the socket receives any more.
     leaving: Rota,
     up: u32,
     gone: u32,

@@ -208,7 +208,7 @@ impl Tx {
         blocked
     }
 
-    /// The same if it was for want of memory.
+    /// Where TCP had no memory, lets it be tried again. Tells whether that was so.
     pub(super) fn retry(&mut self) -> bool {
         self.flow == Flow::Starved && self.unblock()
     }

@@ -128,7 +128,7 @@ struct State {
     check: Option<Instant>,
     /// When the delayed work is going to run.
     timer: Option<Instant>,
-    /// The same of the endpoints' one.
+    /// When the delayed work of the endpoints is going to run.
     attending: Option<Instant>,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
@@ -161,7 +161,7 @@ impl State {
         self.run(now, None, event)
     }
 
-    /// The same for a call of the current task.
+    /// Runs a call of the current task with the machine, unless the socket is closing.
     fn call<T>(
         &mut self,
         now: Instant,
@@ -195,7 +195,7 @@ impl State {
         self.throw_away(msg);
     }
 
-    /// The same where it is counted elsewhere.
+    /// Throws away a message that arrived and is counted elsewhere.
     fn throw_away(&mut self, mut msg: Msg) {
         self.peers.release(&mut msg);
         if msg.len() > FREE_MAX {

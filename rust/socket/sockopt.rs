@@ -229,7 +229,7 @@ fn integer(value: &[u8]) -> Result<i32> {
     Ok(i32::from_ne_bytes(bytes))
 }
 
-/// The same where, as with the socket layer's own, it may be longer.
+/// The value of an integer option that may be longer, as those of the socket layer may.
 fn leading_integer(value: &[u8]) -> Result<i32> {
     integer(value.get(..size_of::<i32>()).ok_or(EINVAL)?)
 }

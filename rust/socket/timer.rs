@@ -125,7 +125,7 @@ impl Socket {
 
     fn tick(self: &Arc<Self>) {
         let now = work::now();
-        let (todo, check, given_up, mut next) = {
+        let (todo, check, aborted, mut next) = {
             let mut state = self.state.lock();
             state.timer = None;
             let effects = state.with(now, |machine, world| machine.expired(world));
@@ -136,7 +136,7 @@ impl Socket {
             (todo, check, state.aborted, next)
         };
         self.perform(todo, Origin::Task);
-        if given_up {
+        if aborted {
             self.each_pipe(Pipe::abort);
         }
         if check {

@@ -53,7 +53,7 @@ struct Entry {
 pub(crate) struct Users {
     #[pin]
     table: BhLock<RBTree<u64, Entry>>,
-    /// Of all namespaces.
+    /// The closed sockets of all namespaces.
     #[pin]
     pub(super) closed: Closed,
     /// How many sockets were closed, to number them.

@@ -39,7 +39,7 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     ///
-    /// Those of socket(2): `ESOCKTNOSUPPORT`, `EPROTONOSUPPORT`, `ENOMEM`.
+    /// The errors of socket(2): `ESOCKTNOSUPPORT`, `EPROTONOSUPPORT`, `ENOMEM`.
     fn create(
         sk: SkRef,
         net: Arc<Self::Net>,

@@ -64,7 +64,7 @@ impl<E: ListenEvents> TcpListener<E> {
     ///
     /// # Errors
     ///
-    /// Those of bind(2) and listen(2).
+    /// The errors of bind(2) and listen(2).
     pub(crate) fn bind(
         tcp: TcpSocket,
         name: &SockAddr,

@@ -68,7 +68,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// Those of setsockopt(2) on a TCP socket.
+    /// The errors of setsockopt(2) on a TCP socket.
     pub(crate) fn set_option(&self, setting: &Setting) -> Result {
         let _within_tcp = WithinTcp::enter();
         // SAFETY: By the type invariant the sock is live. It is not locked by us, and the caller keeps it

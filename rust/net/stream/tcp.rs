@@ -68,7 +68,7 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// Those of socket(2).
+    /// The errors of socket(2).
     pub(crate) fn create(sk: &SkRef, v6: bool) -> Result<Self> {
         let family = if v6 {
             kernel::bindings::AF_INET6
