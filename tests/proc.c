@@ -280,6 +280,7 @@ TEST(dropped_publications_are_those_of_slow_pipes)
 	struct pipe_line slow, other;
 
 	fast = raw_peer(SOCK_SUB, &addr);
+	await_peers(pub, 1);
 	where[2].len = sizeof(where[2].storage);
 	must(getsockname(fast, &where[2].sa, &where[2].len));
 	slow_subscriber(pub, &addr, &where[0]);
@@ -336,6 +337,7 @@ TEST(the_manual_s_command_tells_who_is_slow)
 	FILE *out;
 
 	fast = raw_peer(SOCK_SUB, &addr);
+	await_peers(pub, 1);
 	slow_subscriber(pub, &addr, &slow);
 	while (counter(pub, sp_tx_dropped) < 3) {
 		sp_send_filled(pub, 20000, 1);
