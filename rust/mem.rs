@@ -2,8 +2,8 @@
 
 //! Where the pure files get their memory.
 //!
-//! The patterns and the wire codec import `core` and this shim, nothing else of the kernel, so that
-//! the same files can be compiled on a host with `tests/unit/mem.rs` in its place.
+//! The pure files, which `tests/unit/pure.rs` names, import `core` and this shim, nothing else of the kernel,
+//! so that they can be compiled on a host with `tests/unit/mem.rs` in its place.
 
 pub(crate) use kernel::alloc::{
     flags::GFP_KERNEL,

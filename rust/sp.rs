@@ -8,16 +8,18 @@
 //! *listeners* (bind) and *dialers* (connect). Endpoints make *pipes*, one for each TCP connection whose
 //! peer greets as it should. A *message* is what a program sends and receives in one call; on the wire it
 //! is a frame: *tags*, which route it, and the *body*, which the program sees.
+//! The *machine* of a socket is the state of its role, in `pattern`.
 //!
 //! Five words tell how things end, and no others do:
 //!
 //! - *close*: what a program or the socket does to something of ours, orderly; a closed pipe still delivers.
 //! - *end*, *ended*: something is over, whoever wanted it, and for a reason. Each pipe ends once.
 //! - *gone*: the other side, or what the one who reports it knew, is not there any more.
-//! - *abort*: close at once, with a reset; what was not delivered is lost.
+//! - *abort*: end at once, whatever is undelivered; with a reset, unless TCP has all of it.
 //! - *abandon*: give up a message, or all that a pipe would still read, that is not whole.
 //!
-//! TCP has words of its own for its sockets (disconnect, detach, stop), which only `net` uses.
+//! An ended pipe is *over* once its owner is done with it. TCP has words of its own for its sockets: they are
+//! connected and disconnected, callbacks are detached, listening stops.
 //!
 //! # Layers
 //!
@@ -48,25 +50,25 @@
 //! send(2) copies it once, lets the pattern choose the pipe and append to its queue under the socket's
 //! lock, and then, in the same context, hands the pipe's queue to TCP. TCP's receive callback, in softirq
 //! or in whoever releases the TCP lock, decodes it and lets the pattern judge it; what is kept waits in
-//! its pipe's receive queue, and one sleeper is woken. recv(2) copies it once more. No other thread has a
+//! its pipe's receive queue, and one sleeper is woken, or all, as the pattern says. recv(2) copies it once more. No other thread has a
 //! part in this. Works do what may sleep and has no caller: accepting, greeting, going on when TCP had no
 //! room, redialing, closing; and what is too much for one call or callback. When a pipe may go on reading
 //! is told in `pattern/intake.rs`.
 //!
 //! # Lock order
 //!
-//! 1. the mutex around a socket's endpoints, then a pipe's around the end of its connection;
+//! 1. the mutex around a socket's endpoints, then a pipe's, `Pipe::open`, around closing its connection and setting options on it;
 //!    `Socket::order`, of those who send to all peers
 //! 2. the lock of one TCP socket; callbacks run with it held
 //! 3. the callback lock of that TCP socket, inside `net`
 //! 4. `Pipe::rx`
 //! 5. the lock of a socket's state
 //! 6. `Pipe::tx`, `Pipe::tcp`
-//! 7. wait queues, timers, the workqueue
+//! 7. wait queues, timers, the workqueues
 //!
 //! 4 to 6 are spinlocks taken with bottom halves off. TCP is never called with one of them held, and
-//! never two TCP locks are held at a time. A send from the context that holds the first is possible,
-//! because flushing takes only 2 and 6. The mutexes around a namespace's list of sockets and around lists
+//! never two TCP locks are held at a time. Who holds a lock of 1 may send, because flushing takes only those
+//! from 2 on. The mutexes around a namespace's list of sockets and around lists
 //! of closed ones are taken with nothing held, and nothing is taken under them, nor under the table of
 //! users, a spinlock.
 //!
@@ -81,11 +83,11 @@
 //!   Pipe, Acceptor ───┘ Pipe             Listener, Dialer ──> TCP sockets
 //! ```
 //!
-//! The cycle between a socket and its pipes is broken by `release`, which asks each of them to end, and
-//! by each pipe's end, which takes it out of the peers, and the last one the socket off the lists; see
+//! The cycle between a socket and its pipes is broken by `release`, which closes or aborts each of them, and
+//! by each pipe's end, which takes it out of the peers; the last one to end takes the socket off the lists. See
 //! `socket/` and `pipe/`. A queued work and an
 //! installed callback own one reference each. So the module cannot go while anything can still run in
-//! it, but for a function that is just returning: the workqueue is destroyed, which waits for those,
+//! it, but for a function that is just returning: the workqueues are destroyed, which waits for those,
 //! before the code goes.
 
 #![deny(unsafe_code)]

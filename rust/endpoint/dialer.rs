@@ -137,7 +137,7 @@ impl<H: Host> Dialer<H> {
         self.pipe.as_ref().is_some_and(|pipe| pipe.is_over())
     }
 
-    /// The pipe is over: hangs up, and sets the time to dial again.
+    /// The pipe is over: closes the connection, and sets the time to dial again.
     fn ended(&mut self, now: Instant, reconnect: Reconnect, pace: &Arc<Pace>) {
         let Reconnect { ivl, max } = reconnect;
         let pipe = self.pipe.take();
@@ -192,7 +192,7 @@ impl<H: Host> Dialer<H> {
 }
 
 impl<H: Host> Endpoints<H> {
-    /// Notices which dialers have lost their pipes and dials what is due, but not so much at once that
+    /// Notices whose pipes are over and dials what is due, but not so much at once that
     /// others have to wait for long; and accepts what was left in TCP. Returns when to be called again.
     pub(crate) fn attend(&mut self, host: &Arc<H>) -> Option<Instant> {
         if self.closed {

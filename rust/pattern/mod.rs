@@ -4,8 +4,8 @@
 //!
 //! A pattern is arithmetic on values. It knows pipes by [`PipeId`], never blocks, reads no clock and
 //! takes no lock: `rust/socket/` feeds it one event at a time under the socket's lock and then, with
-//! the lock released, does what the returned [`Effects`] ask for. The only call that leaves a machine is
-//! [`Handle::push`], which appends to a pipe's queue.
+//! the lock released, does what the returned [`Effects`] ask for. Only [`Handle::push`], which
+//! appends to a pipe's queue, and questions about the caller leave a machine.
 //!
 //! Words: a *peer* is a pipe as the patterns see it, with the queue of messages received from it; it
 //! outlives its pipe until that queue is drained. A peer is *up* between the greetings and its close,
@@ -70,8 +70,8 @@ pub(crate) trait Handle {
     /// Who calls on the socket that the pipe belongs to.
     type Caller: Caller;
 
-    /// Appends a message to what the pipe has to send. Never fails: a pipe that is dying drops it, and
-    /// the pattern is told of the close.
+    /// Appends a message to what the pipe has to send. Never fails: a pipe that is not up drops it, and the
+    /// pattern is told by [`Pattern::gone`].
     fn push(&self, msg: Msg) -> Room;
 }
 
@@ -142,7 +142,7 @@ pub(crate) enum Received {
     Kept(Wake),
     /// It is not for the program. It comes back to be dropped outside the lock.
     Discarded(Msg, Reason),
-    /// The peer must not send this, or it cannot be kept: close its pipe.
+    /// The peer must not send this, or it cannot be kept: its pipe is to end.
     Fatal(Msg, Reason),
 }
 
@@ -285,12 +285,12 @@ pub(crate) trait Pattern {
     }
 
     /// A message that is longer than the program takes arrives on a pipe that is up, behind these tags. The
-    /// pipe is closed next.
+    /// pipe ends next.
     fn too_long<H: Handle>(&mut self, _w: &mut World<'_, H>, _tags: &Tags) -> Effects {
         Effects::NONE
     }
 
-    /// A pipe is up. `None` if it is one too many: it is closed then.
+    /// A pipe is up. `None` if it is one too many: it ends then.
     fn opened<H: Handle>(&mut self, w: &mut World<'_, H>, _id: PipeId) -> Option<Effects> {
         Some(self.writable(w))
     }

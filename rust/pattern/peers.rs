@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The peers of one socket: who can take a message, who holds one, and whose turn it is.
+//! The peers of one socket: who can take a message, who holds one, whose turn it is; and the requests of
+//! theirs in hand.
 
 use super::hands::Hands;
 use super::intake::{
@@ -47,7 +48,7 @@ const PIPES_MAX: u32 = crate::uapi::SP_PIPES_MAX;
 const GONE_MAX: u32 = 128;
 
 struct Peer<H> {
-    /// `None` once the pipe is closed.
+    /// `None` once the pipe has ended.
     handle: Option<H>,
     up: bool,
     /// It is gone, and the pipe still has what it has sent.
@@ -519,7 +520,7 @@ impl<H: Handle> Peers<H> {
         }
         if peer.queue.is_empty() && !gone.is_empty() {
             self.readable.remove(id);
-            // Its pipe is closed: a place that is only reserved has had no messages.
+            // Its pipe has ended: a place that is only reserved has had no messages.
             if peer.handle.is_none() {
                 self.slab.remove(id);
             }

@@ -3,7 +3,7 @@
 //! PUB and SUB: one message to everybody who wants it.
 //!
 //! A publisher gives every message to every peer that has room and never waits: what a slow peer misses
-//! is counted. It must not be sent anything; who does is closed. A subscriber keeps what starts with one
+//! is counted. It must not be sent anything: the pipe of a peer that does is ended. A subscriber keeps what starts with one
 //! of its topics and decides so when a message arrives, so that nothing waits in a queue that a receive
 //! would skip. It never drops: when SO_RCVBUF is full, reading stops and the publisher notices.
 //!

@@ -2,7 +2,7 @@
 
 //! REQ: asks one of the peers, and asks again until there is an answer.
 //!
-//! | state     | send       | recv               | matching reply | carrying pipe dies       | resend time |
+//! | state     | send       | recv               | matching reply | carrying pipe ends       | resend time |
 //! |-----------|------------|--------------------|----------------|--------------------------|-------------|
 //! | `Idle`    | `Awaiting` | refused            | ignored        | -                        | -           |
 //! | `Awaiting`| new request| wait               | `Replied`      | send again, or `Failed`  | send again  |

@@ -2,15 +2,15 @@
 
 //! One peer: a TCP connection, the codec in both directions, and what waits to be sent.
 //!
-//! A pipe knows no pattern. What it decodes goes up through [`Upper`], whole messages only; what it is to
-//! send is pushed into a queue and flushed from the sender's own context.
+//! A pipe knows no pattern. What it decodes goes up through [`Upper`], whole messages only, and the tags of one
+//! that is too long; what it is to send is pushed into a queue and flushed from the sender's own context.
 //!
 //! # Life
 //!
 //! ```text
 //!            both greetings           close()             all of it acknowledged
-//! Greeting ───────────────────> Up ─────────> Closing ──────────────────────────> Ending ──> Ended
-//!    └──────── violation, deadline, EOF, reset ──┴───────────────────────────────────^
+//! Greeting ───────────────────> Up ─────────> Closing ──────────────────────────> Ended
+//!    └────── violation, deadline, EOF, reset, abort ──┴───────────> Ending ───────────^
 //! ```
 //!
 //! The TCP callbacks decode, and otherwise only note and queue the pipe's work. Everything slow happens in
@@ -21,14 +21,14 @@
 //!    runs holds the TCP lock and sees that before it sends again.
 //! 2. `Stream::detach` waits for the TCP lock: flushes and callbacks that began before are over, and none
 //!    begins any more.
-//! 3. The owner above forgets the pipe and closes the connection. Whoever still holds a reference (a
+//! 3. The owner above forgets the pipe and closes the connection, if the pipe had it; else its dialer does. Whoever still holds a reference (a
 //!    flush that lost the race, a queued work) finds `Ended` and does nothing.
 //!
 //! # Locks
 //!
 //! TCP lock, then `rx`, then the owner's lock, then `tx`; `rx` and `tx` are spinlocks and held for a few
-//! lines. All reading is done under the TCP lock, so nobody waits for `rx` but those who look (the owner's
-//! deadlines and `/proc/net/sp`); it is what lets safe code change the decoder.
+//! lines. All reading is done under the TCP lock, so nobody waits for `rx` but those who look for a moment
+//! (deadlines, `/proc/net/sp`, asking again) or close; it is what lets safe code change the decoder.
 
 mod flow;
 mod rx;

@@ -100,7 +100,7 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
 pub(crate) enum Event<'a> {
     /// A message that is too long begins with these tags; the pipe ends. Under the TCP lock and `rx`.
     TooLong(&'a Tags),
-    /// What was admitted last is thrown away. Under the TCP lock and `rx`.
+    /// A message is thrown away, that was perhaps admitted. Under the TCP lock and `rx`.
     Discarded(Reason),
     /// What was admitted last will not become whole. With no lock held.
     Abandoned,

@@ -136,7 +136,7 @@ impl Socket {
         (self.user.key(), self.closed_as.load(Relaxed))
     }
 
-    /// Nothing more is delivered. Returns at once; the pipes end soon.
+    /// Nothing more is given to TCP. Returns at once; the pipes end soon.
     fn abort(self: &Arc<Self>) {
         let again = core::mem::replace(&mut self.state.lock().aborted, true);
         // Also when found again: it may have been put on the second list meanwhile.

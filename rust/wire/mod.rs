@@ -38,7 +38,7 @@ pub(crate) struct Limits {
 
 /// What a session reports, and asks, while it reads.
 pub(crate) trait Sink {
-    /// Both greetings are good and said. Messages may come now, or not yet.
+    /// Both greetings are good and said. Tells whether messages may come now.
     fn greeted(&mut self) -> bool;
 
     /// Whether a frame of so many bytes may be begun, which is `whole` there or in part. If not, it is asked

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-// The pure files, for a crate root to include. A file that is new, or that moves, needs its line here and
-// nothing else.
+// The pure files, for a crate root to include. A file that is new, or that moves, needs its line here,
+// unless a `mod.rs` that is named here has it.
 
 #[path = "mem.rs"]
 mod mem;

@@ -46,8 +46,8 @@ pub(super) enum Progress {
     Complete,
 }
 
-/// The peer does not speak SP, or not this version, or plays the wrong role. Its pipe is closed,
-/// without a word.
+/// The peer does not speak SP, or not this version, or plays the wrong role. Its pipe ends;
+/// all that it is told is our own greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadGreeting;
 
