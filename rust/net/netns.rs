@@ -12,6 +12,9 @@
 
 use super::bindings;
 use super::sock::SkRef;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
 use core::sync::atomic::{
     AtomicU32,
     Ordering::Relaxed, //
@@ -22,7 +25,6 @@ use kernel::ffi::{
     c_void, //
 };
 use kernel::prelude::*;
-use kernel::seq_file::SeqFile;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::{
     Arc,
@@ -69,12 +71,32 @@ pub(crate) struct Knob<N> {
 const KNOBS_MAX: usize = 4;
 
 /// What is being written of a file.
+///
+/// It is made text here and not by the kernel's `%pA`, for which the kernel may have no Rust, or Rust of
+/// another compiler, that knows another `Arguments`.
+///
+/// # Invariants
+///
+/// The seq file is valid, and this task's, for `'a`.
 #[derive(Clone, Copy)]
-pub(crate) struct Page<'a>(&'a SeqFile);
+pub(crate) struct Page<'a>(
+    NonNull<kernel::bindings::seq_file>,
+    PhantomData<&'a kernel::bindings::seq_file>,
+);
+
+impl fmt::Write for Page<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // SAFETY: By the type invariant; `text` is valid for reads of its length. What does not fit is
+        // noted in the file, and all of it is written again to a larger buffer.
+        unsafe { bindings::seq_write(self.raw(), text.as_ptr().cast(), text.len()) };
+        Ok(())
+    }
+}
 
 impl Page<'_> {
-    pub(crate) fn print(self, args: kernel::fmt::Arguments<'_>) {
-        self.0.call_printf(args);
+    pub(crate) fn print(mut self, args: fmt::Arguments<'_>) {
+        // Writing does not fail, nor does what is written.
+        let _ = fmt::write(&mut self, args);
     }
 
     /// The inode number of a socket's descriptor, 0 once it is closed.
@@ -85,13 +107,12 @@ impl Page<'_> {
 
     /// Who made a socket, as seen by whoever opened the file.
     pub(crate) fn uid(self, sk: &SkRef) -> u32 {
-        // SAFETY: The seq file is valid, and so is the sock of an `SkRef`.
+        // SAFETY: By the type invariant; the sock of an `SkRef` is live.
         unsafe { bindings::sp_helper_sock_uid(self.raw(), sk.as_ptr()) }
     }
 
     fn raw(self) -> *mut kernel::bindings::seq_file {
-        // CAST: A `SeqFile` is a transparent `struct seq_file` in an `Opaque`.
-        core::ptr::from_ref(self.0).cast_mut().cast()
+        self.0.as_ptr()
     }
 }
 
@@ -320,8 +341,11 @@ impl<N: Namespace> Rows<N> {
     ///
     /// As for `next`, but `v` stays what it is.
     unsafe extern "C" fn show(file: *mut kernel::bindings::seq_file, v: *mut c_void) -> c_int {
-        // SAFETY: It is valid, and this task's, during the call.
-        let page = Page(unsafe { SeqFile::from_raw(file) });
+        // SAFETY: seq_file passes its own.
+        let file = unsafe { NonNull::new_unchecked(file) };
+        // INVARIANT: It is valid, and this task's, during the call.
+        let page = Page(file, PhantomData);
+        let file = file.as_ptr();
         if v == Self::HEADER {
             // SAFETY: The file is open, and was opened in a namespace.
             let net = unsafe { bindings::sp_helper_seq_net(file) };
