@@ -118,7 +118,12 @@ impl Share {
 
     /// Its place in line; the least is first.
     fn class(&self, rank: Priority) -> Priority {
-        let class = Priority::from(self.queued > 0) * 2 + Priority::from(!self.delivered);
+        let class = match (self.queued > 0, self.delivered) {
+            (false, true) => 0,
+            (false, false) => 1,
+            (true, true) => 2,
+            (true, false) => 3,
+        };
         rank.saturating_mul(CLASSES).saturating_add(class)
     }
 }

@@ -203,7 +203,7 @@ impl Trie {
             // The topic ends in the bit of this node, and all its bits agree: it is the place.
             let node = self.nodes.get_mut(below).ok_or(NoMemory)?;
             if node.count == 0 {
-                node.topic = mem::replace(topic, KVec::new());
+                node.topic = mem::take(topic);
             }
             node.count = node.count.saturating_add(1);
             return Ok(());
@@ -253,7 +253,7 @@ impl Trie {
     /// A new node for a topic, not linked yet.
     fn leaf(&mut self, topic: &mut KVec<u8>) -> Result<u32, NoMemory> {
         let mut node = Node::new(bits(topic));
-        node.topic = mem::replace(topic, KVec::new());
+        node.topic = mem::take(topic);
         node.count = 1;
         self.nodes.insert(node).map_err(|_| NoMemory)
     }
