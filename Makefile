@@ -2,7 +2,8 @@
 
 define help
 make demo     boot a guest in which programs talk over PF_SP sockets
-make test     run all tests on the debug kernel; T="req*" runs some
+make test     run all tests; T="req*" runs some
+make test-debug   the same on a kernel that checks all it does; builds it first
 make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
@@ -13,7 +14,7 @@ What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test unit shell modules modules_install lint clean
+.PHONY: help demo test test-debug unit shell modules modules_install lint clean
 
 help:
 	$(info $(help))
@@ -23,7 +24,10 @@ demo:
 	@scripts/demo.sh
 
 test:
-	@scripts/test.sh '$(T)'
+	@scripts/test.sh stock '$(T)'
+
+test-debug:
+	@scripts/test.sh debug '$(T)'
 
 unit:
 	@scripts/unit.sh '$(T)'
@@ -39,7 +43,7 @@ modules modules_install clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
 else
 modules:
-	+@scripts/build-module.sh release release
+	+@scripts/build-module.sh stock stock
 
 clean:
 	rm -rf build

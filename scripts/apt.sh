@@ -25,23 +25,27 @@ mirrors() {
 		sed -nE "s/^($VERSION_CODENAME|stable|oldstable) //p" | sort -u
 }
 
-# find_package SUITE PACKAGE...: points the private apt at the first mirror that
-# has one of the packages, and sets `package`; or fails and sets `why`.
-find_package() {
-	local suite=$1 mirror reached=
-	shift
+# use_suite SUITE PATTERN: points the private apt at the first mirror that has a
+# package in SUITE whose whole name PATTERN matches; or fails and sets `why`.
+use_suite() {
+	local mirror reached=
 	for mirror in $(mirrors); do
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" \
 			>"$apt/sources.list"
 		apt-get "${private[@]}" update >&2 || continue
 		reached=y
-		for package; do
-			[[ -z $(apt-cache "${private[@]}" show "$package" 2>/dev/null) ]] || return 0
-		done
+		[[ -z $(packages "$2") ]] || return 0
 	done
 	why="no network: no mirror of this machine answers"
-	[[ -z $reached ]] || why="the mirror has none of $* any more"
+	[[ -z $reached ]] || why="the mirror has no package $2 in $1"
 	return 1
+}
+
+# packages PATTERN: name and version of each package that it matches, a line each.
+packages() {
+	apt-cache "${private[@]}" search --names-only "^$1$" | cut -d ' ' -f 1 |
+		xargs -r apt-cache "${private[@]}" show --no-all-versions |
+		awk '/^Package:/ { name = $2 } /^Version:/ { print name, $2 }'
 }
 
 # The megabytes that apt has so far.

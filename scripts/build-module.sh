@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build-module.sh release|debug|oldest NAME [MAKE ARGUMENT]...
+# build-module.sh FLAVOUR NAME [MAKE ARGUMENT]...
 #
-# Builds sp.ko for a test kernel, in build/NAME, and prints its path. The debug
-# kernel's module carries the KUnit suites.
+# Builds sp.ko for one of setup-kernel.sh's kernels, in build/NAME, and prints its
+# path. The debug kernel's module carries the KUnit suites.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -21,6 +21,7 @@ out=$top/build/$name
 
 lock "module-$name"
 mkdir -p "$out"
-make -s -C "$kernel" M="$top" MO="$out" "${toolchain[@]}" "$@" modules >&2 ||
+# Of type information only debuggers and BPF would read, we make none.
+make -s -C "$kernel" M="$top" MO="$out" "${toolchain[@]}" "$@" modules 2>&1 | sed '/^Skipping BTF generation/d' >&2 ||
 	die "sp.ko does not build for the $flavour kernel"
 echo "$out/sp.ko"

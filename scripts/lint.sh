@@ -9,24 +9,31 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 . "$scripts/lib.sh"
 cd "$scripts/.." || exit
 
-"$scripts/setup-packages.sh" source build rust tests lint || exit
-kernel=$("$scripts/setup-kernel.sh" release) || exit
+"$scripts/setup-packages.sh" build rust tests lint || exit
+kernel=$("$scripts/setup-kernel.sh" stock) || exit
 "$scripts/setup-kernel.sh" oldest >/dev/null || exit
 tools=$("$scripts/setup-toolchain.sh") || exit
-rustfmt=$(sed -n 's/^RUSTFMT=//p' <<<"$tools")
-clang=clang$(sed -n 's/^LLVM=\(-.*\)/\1/p' <<<"$tools")
-
-rust_format() {
-	find rust tests/unit -name '*.rs' -exec "$rustfmt" --check {} +
+tool() {
+	sed -n "s/^$1=//p" <<<"$tools"
 }
 
+rust_format() {
+	find rust tests/unit -name '*.rs' -exec "$(tool RUSTFMT)" --check {} +
+}
+
+# The module, and the suites, by the kernel's choice of lints.
 rust_clippy() {
-	"$scripts/build-module.sh" release lint CLIPPY=1 W=1 SP_KUNIT=y KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
+	local lints
+	mapfile -t lints < <(grep -oE -- '-[WAD]clippy::\w+' "$kernel/source/Makefile")
+	((${#lints[@]})) &&
+		"$scripts/build-module.sh" stock lint CLIPPY=1 W=1 KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror &&
+		CLIPPY_CONF_DIR=$kernel/source "$scripts/unit.sh" --check "$(tool CLIPPY_DRIVER)" "${lints[@]}"
 }
 
 # rustc here may be newer, and know more, than what the kernel asks for.
 oldest_rustc() {
-	"$scripts/build-module.sh" oldest lint-oldest SP_KUNIT=y KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
+	"$scripts/build-module.sh" oldest lint-oldest KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror &&
+		"$scripts/unit.sh" --check "$("$scripts/setup-program.sh" rustc)"
 }
 
 # The crate root denies unsafe code too; this also sees what is compiled out.
@@ -69,7 +76,7 @@ same_on_any_machine() {
 # for a system header.
 c_warnings() {
 	local cc
-	for cc in gcc "$clang"; do
+	for cc in gcc clang; do
 		make -s -C userspace O="$PWD/build/lint-$cc/userspace" CC="$cc" CFLAGS='-O2 -Werror' &&
 			make -s -C tests O="$PWD/build/lint-$cc/tests" CC="$cc" CFLAGS='-Werror -Wno-sign-compare' \
 				KSELFTEST="$kernel/source/tools/testing/selftests" || return

@@ -43,9 +43,10 @@ mkdir -p "$part"
 trap 'rm -rf "$part"' EXIT
 
 # What a module's build reads, and what makes that: a tenth of the source.
-wanted=(Kbuild Makefile Kconfig '*/Kconfig*' arch/x86 include rust scripts tools/Makefile tools/arch/x86 tools/bpf/resolve_btfids
+wanted=(Kbuild Makefile .clippy.toml Kconfig '*/Kconfig*' arch/x86 include rust scripts tools/Makefile tools/arch/x86 tools/bpf/resolve_btfids
 	tools/build tools/include tools/lib tools/objtool tools/scripts 'drivers/android/*.h' 'drivers/base/*.h'
-	'kernel/*.h' kernel/bounds.c kernel/sched/rq-offsets.c kernel/time/timeconst.bc security/selinux/include)
+	'kernel/*.h' kernel/bounds.c kernel/sched/rq-offsets.c kernel/time/timeconst.bc security/selinux/include
+	'tools/testing/selftests/kselftest*')
 if [[ -d $source ]]; then
 	ln -s "$(realpath "$source")" "$part/tree"
 else
@@ -117,11 +118,12 @@ steps() {
 watch steps 64 "Rust for $release" make -f "$part/library/Makefile" -j"$(nproc)" || die "cannot prepare $release"
 [[ -f $part/rust/libkernel.rlib ]] || die "preparing $release made no libkernel.rlib"
 
-# Kept is what a module's build reads.
+# Kept is what a module's build reads, and that of our tests.
 rm -rf "$part"/{log,library} "$part"/rust/{host,*.o,*.rmeta} "$part"/rust/*/*_generated.rs
 strip -g "$part"/rust/*.so
 if [[ ! -L $part/tree ]]; then
-	rm -rf "$part"/tree/{tools,kernel,drivers,security}
+	rm -rf "$part"/tree/{kernel,drivers,security}
+	find "$part/tree/tools" -mindepth 1 -maxdepth 1 ! -name testing -exec rm -rf {} +
 	find "$part/tree" -name 'Kconfig*' -delete
 fi
 cat >"$part/Makefile" <<END

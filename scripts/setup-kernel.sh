@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# setup-kernel.sh release|debug|oldest
+# setup-kernel.sh stock|oldest|debug|norust|SUITE/RELEASE
 #
-# Prints the build directory of a test kernel, which it builds if the cache has
-# none for this configuration and toolchain. "oldest" is the release kernel with
-# the oldest rustc; it is not built whole, only what modules are built against.
+# Prints a build tree for modules, with the kernel's image and the headers of its
+# selftests, which is made if the cache has none for these compilers. "stock" is
+# Debian's kernel, as a user may have it, SUITE/RELEASE a certain one of Debian's, and
+# "oldest" is the stock one with the oldest rustc that will do. "debug" is compiled
+# from the same source, with every checker on, and "norust" without Rust.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -13,30 +15,10 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 tests=$scripts/../tests
 
 flavour=$1
-fragments=("$tests/config.release")
-targets=(bzImage modules)
-case $flavour in
-release) objects=1070 ;;
-debug)
-	objects=1100
-	fragments+=("$tests/config.debug")
-	;;
-oldest)
-	objects=44
-	targets=(modules_prepare)
-	;;
-*) die "no kernel '$flavour': release, debug or oldest" ;;
-esac
-
-# A kernel's build must not see the flags of the make that called us.
-unset MAKEFLAGS MFLAGS MAKELEVEL
-
-"$scripts/setup-packages.sh" source build rust
 tools=$("$scripts/setup-toolchain.sh" "$flavour")
 mapfile -t toolchain <<<"$tools"
-source=$("$scripts/setup-source.sh")
 
-# Whatever the outcome depends on: source, configuration, compilers.
+# Whatever the outcome depends on, beside the kernel: compilers, and how it is made.
 versions() {
 	local tool
 	for tool in "${toolchain[@]}"; do
@@ -46,15 +28,54 @@ versions() {
 		RUSTC=* | BINDGEN=*) "${tool#*=}" --version ;;
 		esac
 	done
+	gcc --version | head -n 1
 }
-key=$({ basename "$source"; grep -h '^CONFIG_' "${fragments[@]}"; versions; } | sha256sum | cut -c1-12)
-build=$cache/kernel-$flavour-$key
-[[ ! -f $build/complete ]] || { echo "$build"; exit; }
+key() {
+	{ cat "$@"; versions; } | sha256sum | cut -c1-12
+}
+
+# Debian's kernels.
+case $flavour in
+stock | oldest | */*)
+	suite=()
+	[[ $flavour != */* ]] || suite=("${flavour%/*}" "${flavour#*/}")
+	stock=$("$scripts/setup-stock.sh" "${suite[@]}")
+	build=$stock/build-$(key "$scripts/prepare-kernel.sh")
+	lock "kernel-${flavour//\//-}"
+	if [[ ! -d $build ]]; then
+		need_space 1000
+		env "${toolchain[@]}" "$scripts/prepare-kernel.sh" "$stock/headers" "$stock/linux.tar.xz" "$build"
+		mkdir -p "$build/arch/x86/boot"
+		ln -s "$stock/vmlinuz" "$build/arch/x86/boot/bzImage"
+	fi
+	echo "$build"
+	exit
+	;;
+esac
+
+# Ours.
+fragments=("$tests/config.base")
+case $flavour in
+debug)
+	objects=1100
+	fragments+=("$tests/config.debug")
+	;;
+norust) objects=1050 ;;
+*) die "no kernel '$flavour': stock, oldest, debug, norust or SUITE/RELEASE" ;;
+esac
+
+# A kernel's build must not see the flags of the make that called us.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+source=$("$scripts/setup-source.sh")
+build=$cache/kernel-$flavour-$({ basename "$source"; grep -h '^CONFIG_' "${fragments[@]}"; } | key -)
+tree=$build
+[[ $flavour != norust ]] || tree=$build/prepared
+[[ ! -f $build/complete ]] || { echo "$tree"; exit; }
 
 lock "kernel-$flavour"
-[[ ! -f $build/complete ]] || { echo "$build"; exit; }
+[[ ! -f $build/complete ]] || { echo "$tree"; exit; }
 need_space 2500
-[[ $flavour != oldest ]] || release=$("$scripts/setup-kernel.sh" release)
 
 kmake() {
 	make -C "$source" O="$build" "${toolchain[@]}" "$@"
@@ -76,17 +97,15 @@ compiled() {
 	grep -cE '^  (CC|AS|RUSTC)' "$1"
 }
 watch compiled "$objects objects" "kernel $flavour" \
-	make -C "$source" O="$build" "${toolchain[@]}" -j"$(nproc)" "${targets[@]}" ||
+	make -C "$source" O="$build" "${toolchain[@]}" -j"$(nproc)" bzImage modules ||
 	die "the kernel does not build; if the disk is full or it was interrupted, run this again"
 
-# A module may use what the release kernel exports, Rust's part by the names
-# that this compiler gives.
-if [[ $flavour == oldest ]]; then
-	{
-		grep -vE $'\t(_R|rust_)' "$release/Module.symvers"
-		sed -En 's/^EXPORT_SYMBOL_RUST_GPL\((.*)\);/0x00000000\t\1\tvmlinux\tEXPORT_SYMBOL_GPL\t/p' \
-			"$build"/rust/exports_*_generated.h
-	} >"$build/Module.symvers"
+# As for any kernel that was built without.
+if [[ $flavour == norust ]]; then
+	rm -rf "$build/prepared"
+	env "${toolchain[@]}" "$scripts/prepare-kernel.sh" "$build" "$source" "$build/prepared"
+	mkdir -p "$build/prepared/arch/x86/boot"
+	ln -s "$build/arch/x86/boot/bzImage" "$build/prepared/arch/x86/boot/bzImage"
 fi
 
 # Modules are built with headers, metadata and host programs; the objects have
@@ -94,4 +113,4 @@ fi
 find "$build" -name '*.[oa]' ! -path '*/scripts/*' ! -path '*/tools/*' -delete
 rm -f "$build"/vmlinux* "$build"/arch/x86/boot/compressed/vmlinux*
 touch "$build/complete"
-echo "$build"
+echo "$tree"

@@ -16,20 +16,27 @@ wanted=()
 for group; do
 	case $group in
 	source) wanted+=(xz-utils debian-archive-keyring) ;;
-	build) wanted+=(make gcc libc6-dev flex bison bc libelf-dev libssl-dev kmod) ;;
+	build) wanted+=(make gcc libc6-dev flex bison bc libelf-dev libssl-dev kmod pahole) ;;
 	rust)
 		if [[ $release == debian-12 ]]; then
-			# Its bindgen is too old: setup-toolchain.sh builds one.
-			wanted+=(rustc-web rust-web-src rustfmt-web rust-web-clippy cargo-web ca-certificates)
+			# Its bindgen is too old: setup-program.sh brings one.
+			wanted+=(rustc-web rust-web-src)
 		else
-			wanted+=(rustc rust-src rustfmt rust-clippy bindgen)
+			wanted+=(rustc rust-src bindgen)
 		fi
 		;;
 	llvm-*) wanted+=("clang-${group#*-}" "lld-${group#*-}" "llvm-${group#*-}" "libclang1-${group#*-}") ;;
 	guest) wanted+=(qemu-system-x86 busybox-static cpio util-linux) ;;
 	tests) wanted+=(gcc libc6-dev nanomsg-utils libnanomsg-dev libnng-dev liburing-dev iproute2) ;;
 	python) wanted+=(python3 python3-venv ca-certificates) ;;
-	lint) wanted+=(g++ mandoc shellcheck) ;;
+	lint)
+		wanted+=(g++ clang mandoc shellcheck)
+		if [[ $release == debian-12 ]]; then
+			wanted+=(rustfmt-web rust-web-clippy)
+		else
+			wanted+=(rustfmt rust-clippy)
+		fi
+		;;
 	*) die "no package group '$group'" ;;
 	esac
 done

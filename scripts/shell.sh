@@ -11,4 +11,4 @@ top=$(dirname "$scripts")
 "$scripts/setup-packages.sh" source build rust guest tests
 make -s -C "$top/userspace" O="$top/build/userspace" >&2
 find_programs
-exec "$scripts/vm.sh" --tty --timeout 0 --file "$top/build/userspace:/root/bin" "${programs[@]}" -- sh -l
+exec "$scripts/vm.sh" --tty --timeout 0 --modules --file "$top/build/userspace:/root/bin" "${programs[@]}" -- sh -l

@@ -1,26 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# test.sh [PATTERN]...
+# test.sh KERNEL [PATTERN]...
 #
-# Runs the suites of the pure code on this machine, and goes on if all is well:
-# to the tests on the debug kernel, KUnit as the module loads, then the programs
-# and scripts of tests/ whose names match a PATTERN, by default all, in one guest.
-# Those of which a fast kernel does more run on the release kernel, too or instead,
-# and those that bound what work costs, or let minutes pass, in a guest whose clock
-# counts instructions. The last line counts them.
+# Runs the programs and scripts of tests/ whose names match a PATTERN, by default all,
+# in guests with KERNEL, one of setup-kernel.sh's. On "debug" the unit tests run as the
+# module loads (KUnit), elsewhere on this machine, and all else only if they pass. The
+# last line counts them.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$scripts/lib.sh"
 top=$(dirname "$scripts")
 
-unit=$("$scripts/unit.sh" --ktap) || {
-	awk -f "$scripts/ktap.awk" <<<"$unit"
-	exit 1
-}
-"$scripts/setup-packages.sh" source build guest tests
-kernel=$("$scripts/setup-kernel.sh" debug)
+flavour=$1
+shift
+unit=
+if [[ $flavour != debug ]]; then
+	unit=$("$scripts/unit.sh" --ktap) || {
+		awk -f "$scripts/ktap.awk" <<<"$unit"
+		exit 1
+	}
+fi
+"$scripts/setup-packages.sh" build guest tests
+kernel=$("$scripts/setup-kernel.sh" "$flavour")
 make -s -C "$top/userspace" O="$top/build/userspace" >&2
 make -s -C "$top/tests" O="$top/build/tests" KSELFTEST="$kernel/source/tools/testing/selftests" >&2
 
@@ -37,19 +40,17 @@ for test in $(make -s -C "$top/tests" list); do
 done
 ((${#tests[@]})) || die "no test is called ${*:-anything}"
 
-# Where else, or instead, they run: what a fast kernel does more of, and what is
-# about time or very many peers, which the checkers stretch beyond sense.
-among() {
-	local test
-	for test in "${tests[@]}"; do
-		[[ " $* " != *" $test "* ]] || echo "$test"
-	done
-}
-mapfile -t fast < <(among fanout io_uring memcg policy shared shared_many sockopt stress threads waiters)
-mapfile -t counted < <(among budget buffers dialing fanout gone lapses turns)
-stretched='budget|buffers|dialing|fanout|gone|lapses|memcg|policy|shared_many|turns'
-mapfile -t checked < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched")
-((!${#fast[@]} && !${#counted[@]})) || "$scripts/setup-kernel.sh" release >/dev/null
+# Where which runs. What is about time, cost or very many peers, the checkers stretch
+# beyond sense: elsewhere it runs in a guest whose clock counts instructions.
+costly='budget|buffers|dialing|gone|lapses|turns'
+stretched="$costly|fanout|memcg|policy|shared_many"
+if [[ $flavour == debug ]]; then
+	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched")
+	counted=()
+else
+	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$costly")
+	mapfile -t counted < <(printf '%s\n' "${tests[@]}" | grep -xE "$costly|fanout" || true)
+fi
 
 find_programs
 
@@ -75,25 +76,25 @@ kunit() {
 		-e 's/^not ok [0-9]+ (.*)/#> end \1 1/p'
 }
 
-# in_guest GUEST PREFIX TEST...: runs tests, their names printed after PREFIX.
-# GUEST is a kernel, or "counted": the release kernel where time is work.
+# in_guest PREFIX TEST...: runs tests, their names printed after PREFIX: "", or
+# "counted/", where time is work.
 in_guest() {
-	local guest=$1 kernel=(--kernel "$1") status=0
-	shift
-	[[ $guest != counted ]] || kernel=(--kernel release --icount --mem 2048)
-	"$scripts/vm.sh" "${kernel[@]}" --timeout 5400 --log "$top/build/test-$guest.log" \
+	local guest=$flavour options=() status=0
+	if [[ $1 == counted/ ]]; then
+		guest=counted options=(--icount --mem 2048)
+	fi
+	"$scripts/vm.sh" --kernel "$flavour" --modules "${options[@]}" --timeout 5400 --log "$top/build/test-$guest.log" \
 		--file "$top/build/tests:/root/tests" --file "$top/build/userspace:/root/bin" \
 		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" "${around[@]}" \
 		-- env SP_GUEST="$guest" "${with[@]}" /root/guest-test.sh "$@" || status=$?
 	echo "#> guest $status"
 }
 
-expected="${checked[*]} unload ${fast[*]/#/release\/} ${fast:+release/unload}"
-expected+=" ${counted[*]/#/counted\/} ${counted:+counted/unload}"
+expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} suites"
 {
 	echo "$unit"
-	in_guest debug '' "${checked[@]}"
-	((!${#fast[@]})) || in_guest release release/ "${fast[@]}"
-	((!${#counted[@]})) || in_guest counted counted/ "${counted[@]}"
-	kunit "$top/build/test-debug.log"
+	echo '#> suites end'
+	((!${#plain[@]})) || in_guest '' "${plain[@]}"
+	((!${#counted[@]})) || in_guest counted/ "${counted[@]}"
+	[[ $flavour != debug ]] || kunit "$top/build/test-debug.log"
 } | awk -v expected="$expected" -f "$scripts/ktap.awk"

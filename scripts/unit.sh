@@ -7,6 +7,8 @@
 # names it, and runs those of its suites whose names match a PATTERN, by default
 # all: the suites that KUnit runs in the kernel, by the same names without sp_.
 # --ktap prints what ktap.awk reads, for test.sh.
+#
+# unit.sh --check COMPILER [ARGUMENT]...: has it checked by another compiler only.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -14,11 +16,10 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$scripts")
 cd "$top"
 
-if [[ ${1:-} != --ktap ]]; then
-	"$0" --ktap "$@" | awk -f "$scripts/ktap.awk"
-	exit
-fi
-shift
+case ${1:-} in
+--ktap | --check) mode=$1; shift ;;
+*) "$0" --ktap "$@" | awk -f "$scripts/ktap.awk"; exit ;;
+esac
 
 out=build/unit
 "$scripts/setup-packages.sh" build
@@ -31,26 +32,31 @@ rustc=$(tool RUSTC)
 # Rust's side of the user-space interface, as Kbuild makes it, of the headers
 # that this machine has for programs.
 bindings() {
-	local params libclang
+	local params
 	mapfile -t params < <(grep -Ev '^#|^$' rust/uapi_parameters | xargs printf '%s\n')
-	libclang=$(tool LIBCLANG_PATH)
-	env ${libclang:+"LIBCLANG_PATH=$libclang"} "$(tool BINDGEN)" rust/uapi.h "${params[@]}" \
+	"$(tool BINDGEN)" rust/uapi.h "${params[@]}" \
 		-o "$out/rust/uapi_generated.rs" -- -Iinclude/uapi
 }
 
 # With the lints that the kernel asks for. Overflows panic.
+flags=(--test --edition 2021 --check-cfg 'cfg(test, SP_KUNIT)'
+	-D warnings -D rust_2018_idioms -D unreachable_pub -D non_ascii_idents)
+export SP_OBJ=$top/$out
 compile() {
 	rm -f "$out/unit"
 	bindings &&
-		SP_OBJ=$top/$out "$rustc" --test --edition 2021 --check-cfg 'cfg(test, SP_KUNIT)' \
-			-D warnings -D rust_2018_idioms -D unreachable_pub -D non_ascii_idents \
-			-C incremental="$out/incremental" --remap-path-prefix tests/unit/../../= \
+		"$rustc" "${flags[@]}" -C incremental="$out/incremental" --remap-path-prefix tests/unit/../../= \
 			--emit "link=$out/unit.part,dep-info=$out/unit.d" tests/unit/sp.rs &&
 		mv "$out/unit.part" "$out/unit"
 }
 
 lock unit
 mkdir -p "$out/rust"
+if [[ $mode == --check ]]; then
+	bindings
+	"$@" "${flags[@]}" --emit "metadata=$out/check.rmeta" tests/unit/sp.rs
+	exit
+fi
 version=$("$rustc" -vV)
 if [[ ! -e $out/unit || $(cat "$out/version" 2>/dev/null) != "$version" ||
 	-n $(find rust tests/unit include/uapi "$0" -newer "$out/unit" -print -quit) ]]; then

@@ -9,11 +9,13 @@ set -euo pipefail
 usage() {
 	cat >&2 <<-'END'
 	Usage: scripts/vm.sh [OPTION]... -- COMMAND [ARGUMENT]...
-	  --kernel release|debug|FILE   what to boot; FILE is a bzImage (release)
+	  --kernel KERNEL               what to boot: stock (Debian's), debug, norust,
+	                                SUITE/RELEASE, or the path of a bzImage (stock)
 	  --module FILE                 the sp.ko to load (the kernel's own build)
 	  --no-module                   bring sp.ko along, but do not load it
 	  --smp N, --mem MB             CPUs (2) and memory (1024; debug: 2048)
 	  --icount                      one CPU whose clock counts instructions
+	  --modules                     bring modules of the kernel's own that tests need
 	  --forward HOSTPORT:GUESTPORT  127.0.0.1:HOSTPORT reaches the guest
 	  --file SRC[:DST]              put a file or folder at DST (/root/NAME)
 	  --tty                         give COMMAND this terminal
@@ -27,7 +29,7 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$scripts/lib.sh"
 
-kernel=release module='' load=y smp=2 mem='' icount='' tty='' timeout=300 keep=''
+kernel=stock module='' modules='' load=y smp=2 mem='' icount='' tty='' timeout=300 keep=''
 forwards='' files=()
 while (($#)); do
 	case $1 in
@@ -37,8 +39,10 @@ while (($#)); do
 	--smp) smp=${2?}; shift ;;
 	--mem) mem=${2?}; shift ;;
 	--icount) icount=y ;;
+	--modules) modules=y ;;
 	--forward)
 		[[ ${2?} == *:* ]] || die "--forward wants HOSTPORT:GUESTPORT, not '$2'"
+		modules=y
 		forwards+=",hostfwd=tcp:127.0.0.1:${2%:*}-:${2#*:}"
 		shift
 		;;
@@ -57,18 +61,22 @@ done
 "$scripts/setup-packages.sh" build guest
 # no5lvl: a debug guest died in early boot, by the address in what KASAN makes of
 # a fifth level of page tables. Suspected, not proven. no_timer_check: whether
-# the timer ticks in time is no question for a machine that may be busy.
-append='console=ttyS0 reboot=t panic=-1 oops=panic tsc=reliable no5lvl no_timer_check'
-case $kernel in
-release | debug)
-	image=$("$scripts/setup-kernel.sh" "$kernel")/arch/x86/boot/bzImage
-	[[ -n $module ]] || module=$("$scripts/build-module.sh" "$kernel" "$kernel")
-	;;
-*)
+# the timer ticks in time is no question for a machine that may be busy. kfence: ten
+# times a second it would change code, which an emulator then translates anew.
+append='console=ttyS0 reboot=t panic=-1 oops=panic tsc=reliable no5lvl no_timer_check kfence.sample_interval=0'
+pack=()
+if [[ -f $kernel ]]; then
 	image=$kernel
 	[[ -n $module ]] || module=$scripts/../sp.ko
-	;;
-esac
+else
+	build=$("$scripts/setup-kernel.sh" "$kernel")
+	image=$build/arch/x86/boot/bzImage
+	[[ -n $module ]] || module=$("$scripts/build-module.sh" "$kernel" "${kernel//\//-}")
+	if [[ -n $modules ]]; then
+		modules=$("$scripts/setup-modules.sh" "$build")
+		pack+=("$modules:/lib/modules/kernel")
+	fi
+fi
 if [[ $kernel == debug ]]; then
 	append+=' panic_on_warn=1 watchdog_thresh=60'
 	: "${mem:=2048}"
@@ -105,7 +113,7 @@ if [[ -n $tty ]]; then
 fi
 echo "exec $(quote "$@")" >>"$work/vm/command"
 
-pack=("$work/vm:/etc/vm" "$module:/lib/modules/sp.ko")
+pack+=("$work/vm:/etc/vm" "$module:/lib/modules/sp.ko")
 for file in "${files[@]}"; do
 	src=${file%%:*} dst=/root/${file##*/}
 	[[ $file != *:* ]] || dst=${file#*:}

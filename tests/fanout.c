@@ -241,7 +241,7 @@ static void compute(int s)
 	int i;
 
 	for (i = 0; i < 1000; i++)
-		n += (unsigned int)s;
+		n = n + (unsigned int)s;
 }
 
 static int64_t bound_us;
