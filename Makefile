@@ -8,13 +8,17 @@ make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
 make lint     check the sources: format, lints, oldest rustc, licences
+make install      build for the running kernel, and install; as root
+make uninstall    take that away
+make deb          packages for Debian 13, in build/deb; DKMS builds the module
 make clean    remove what was built here
 
 What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test test-debug unit shell modules modules_install lint clean
+.PHONY: help demo test test-debug unit shell modules modules_install lint clean \
+	install uninstall install-dev uninstall-dev deb
 
 help:
 	$(info $(help))
@@ -38,8 +42,38 @@ shell:
 lint:
 	@scripts/lint.sh
 
+# What programs are compiled and written with, beside the module: for KERNEL, by
+# default the running one.
+VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+PREFIX  ?= /usr/local
+headers := $(wildcard include/netinet/*.h include/uapi/linux/*.h)
+dev     := $(patsubst include/uapi/%,include/%,$(headers)) $(patsubst man/%,share/man/man7/%,$(wildcard man/*.7)) \
+	   share/pkgconfig/pf-sp.pc
+
+install:
+	@scripts/install.sh install $(KERNEL)
+	@$(MAKE) -s install-dev
+
+uninstall: uninstall-dev
+	@scripts/install.sh uninstall $(KERNEL)
+
+install-dev:
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/netinet include/netinet/*.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/linux include/uapi/linux/*.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man7 man/*.7
+	install -d $(DESTDIR)$(PREFIX)/share/pkgconfig
+	printf '%s\n' 'Name: PF_SP' 'Description: message patterns as sockets' 'Version: $(VERSION)' \
+		'Cflags: -I$(PREFIX)/include' >$(DESTDIR)$(PREFIX)/share/pkgconfig/pf-sp.pc
+
+uninstall-dev:
+	rm -f $(dev:%=$(DESTDIR)$(PREFIX)/%)
+
+deb:
+	@scripts/deb.sh
+
 ifdef KDIR
 modules modules_install clean:
+	@scripts/check-kdir.sh $(KDIR)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
 else
 modules:
