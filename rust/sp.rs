@@ -26,16 +26,17 @@
 //! Who imports whom, top down; what has no line imports nothing. This file may import all.
 //!
 //! ```text
-//! socket ──> endpoint, pattern, pipe, wire, net, message, options, address, bytes, error, ids, ledger, mem, stats, time, uapi
-//! endpoint ──> pipe, net, options, address, ids, mem, time, uapi
+//! socket ──> endpoint, pattern, pipe, wire, net, message, options, address, bytes, errno, error, ids, ledger, mem, stats, time, uapi
+//! endpoint ──> pipe, net, options, address, errno, ids, mem, time, uapi
 //! pipe ──> wire, net, message, address, bytes, ids, mem, stats, time
 //! pattern ──> message, options, address, caller, error, ids, mem, stats, time, uapi
 //! wire ──> message, bytes, mem, stats
-//! net ──> bytes, caller, mem, time, uapi
+//! net ──> bytes, caller, errno, mem, time, uapi
 //! message ──> address, bytes, ledger, mem
 //! ground floor
 //! options ──> mem, time, uapi
 //! stats ──> uapi
+//! errno ──> uapi
 //! error ──> uapi
 //! bytes ──> mem
 //! ledger ──> mem
@@ -108,6 +109,7 @@ mod address;
 mod bytes;
 mod caller;
 mod endpoint;
+mod errno;
 mod error;
 mod ids;
 mod ledger;

@@ -8,6 +8,7 @@ use super::{
     Plan, //
 };
 use crate::address::Address;
+use crate::errno::ECONNABORTED;
 use crate::ids::{
     EndpointId,
     PipeName, //

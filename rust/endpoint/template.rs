@@ -7,6 +7,7 @@
 //! one TCP socket that is never bound nor connected; it is made by the first such call. It is an IPv6 one
 //! where possible, because those have the options of IPv4 as well.
 
+use crate::errno::EAFNOSUPPORT;
 use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::net::setting::Setting;
 use crate::net::sock::SkRef;

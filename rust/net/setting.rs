@@ -5,6 +5,7 @@
 //! C header: [`include/linux/cred.h`](srctree/include/linux/cred.h)
 
 use super::bindings;
+use crate::errno::ENOPROTOOPT;
 use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::ffi::c_int;

@@ -23,6 +23,16 @@ use crate::endpoint::listener::{
     Listener, //
 };
 use crate::endpoint::template::Template;
+use crate::errno::{
+    Errno,
+    EAFNOSUPPORT,
+    EISCONN,
+    EMSGSIZE,
+    ENOTCONN,
+    EOPNOTSUPP,
+    EPROTONOSUPPORT,
+    ESOCKTNOSUPPORT, //
+};
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::ledger::Ledger;
@@ -80,8 +90,7 @@ struct Taken {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
-        let errno = i32::try_from(refusal.errno()).unwrap_or(0);
-        Error::from_errno(errno.wrapping_neg())
+        Errno(refusal.errno()).into()
     }
 }
 
@@ -232,7 +241,7 @@ impl Socket {
     pub(super) fn parse(bytes: &[u8]) -> Result<Address> {
         Address::parse(bytes).map_err(|e| match e {
             AddressError::Length => EINVAL,
-            AddressError::Family => EAFNOSUPPORT,
+            AddressError::Family => EAFNOSUPPORT.into(),
         })
     }
 }
@@ -254,7 +263,7 @@ impl Family for Socket {
     ) -> Result<Arc<Self>> {
         let role = Role::of(socket_type).ok_or(ESOCKTNOSUPPORT)?;
         if protocol != 0 && protocol != uapi::IPPROTO_TCP {
-            return Err(EPROTONOSUPPORT);
+            return Err(EPROTONOSUPPORT.into());
         }
         let user = users.enter(sock::user())?;
         Socket::new(sk, net, user, role)
@@ -399,7 +408,7 @@ impl Family for Socket {
         let state = this.state.lock();
         match state.peers.up_from(0) {
             Some((_, pipe)) if state.peers.count_up() == 1 => Ok(pipe.peer.emit()),
-            Some(_) | None => Err(ENOTCONN),
+            Some(_) | None => Err(ENOTCONN.into()),
         }
     }
 
@@ -427,15 +436,15 @@ impl Family for Socket {
         let this = Arc::from(this);
         let flags = call.flags();
         if !this.role.sends || flags & family::MSG_OOB != 0 {
-            return Err(EOPNOTSUPP);
+            return Err(EOPNOTSUPP.into());
         }
         if call.has_address() {
-            return Err(EISCONN);
+            return Err(EISCONN.into());
         }
         this.sk.forget_error();
         let len = call.len();
         if len > this.options.sndmaxsize() {
-            return Err(EMSGSIZE);
+            return Err(EMSGSIZE.into());
         }
         let mut slot = Some(take_message(call, &this.ledger, this.role.shares)?);
         if this.role.sends_to_all {
@@ -455,7 +464,7 @@ impl Family for Socket {
         let this = Arc::from(this);
         let flags = call.flags();
         if !this.role.receives || flags & (family::MSG_OOB | family::MSG_ERRQUEUE) != 0 {
-            return Err(EOPNOTSUPP);
+            return Err(EOPNOTSUPP.into());
         }
         if flags & family::MSG_WAITALL != 0 {
             return Err(EINVAL);

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::endpoint::Endpoints;
 use crate::endpoint::Host;
+use crate::errno::ENOPROTOOPT;
 use crate::net::family::OptionValue;
 use crate::net::setting::Setting;
 use crate::net::sock::may_force;
@@ -82,7 +83,7 @@ impl Socket {
     fn set_ours(self: &Arc<Self>, name: u32, value: KVec<u8>) -> Result {
         match name {
             uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE if !self.role.options.contains(&name) => {
-                Err(ENOPROTOOPT)
+                Err(ENOPROTOOPT.into())
             }
             // CAST: A small constant.
             uapi::SP_SUBSCRIBE | uapi::SP_UNSUBSCRIBE
@@ -100,7 +101,7 @@ impl Socket {
                     Err(ENOENT)
                 }
             }
-            uapi::SP_PEERS | uapi::SP_INFO => Err(ENOPROTOOPT),
+            uapi::SP_PEERS | uapi::SP_INFO => Err(ENOPROTOOPT.into()),
             _ => {
                 self.options.get(name)?;
                 self.set_integer(name, integer(&value)?)
@@ -209,7 +210,7 @@ impl Socket {
 impl From<OptionError> for Error {
     fn from(error: OptionError) -> Error {
         match error {
-            OptionError::Unknown => ENOPROTOOPT,
+            OptionError::Unknown => ENOPROTOOPT.into(),
             OptionError::Range => EINVAL,
         }
     }

@@ -10,6 +10,7 @@ use super::interface::{
     Family,
     OptionValue, //
 };
+use crate::errno::ENOPROTOOPT;
 use crate::net::bindings;
 use crate::uapi;
 use core::ptr::NonNull;
@@ -81,7 +82,7 @@ fn code(result: Result) -> c_int {
 
 /// The level or the name of an option.
 fn number(value: c_int) -> Result<u32> {
-    u32::try_from(value).map_err(|_| ENOPROTOOPT)
+    u32::try_from(value).map_err(|_| ENOPROTOOPT.into())
 }
 
 /// A length as C functions return it.

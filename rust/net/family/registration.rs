@@ -7,6 +7,10 @@ use super::ops::{
     self,
     Sock, //
 };
+use crate::errno::{
+    EAFNOSUPPORT,
+    ENOBUFS, //
+};
 use crate::net::bindings;
 use crate::net::netns;
 use crate::net::sock::SkRef;

@@ -5,6 +5,7 @@
 use super::address::SockAddr;
 use super::reference::Stream;
 use super::within::WithinTcp;
+use crate::errno::EINPROGRESS;
 use crate::net::bindings;
 use crate::net::sock::SkRef;
 use core::mem::MaybeUninit;
