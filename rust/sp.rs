@@ -157,12 +157,13 @@ struct Sp {
 
 impl kernel::Module for Sp {
     fn init(module: &'static ThisModule) -> Result<Self> {
-        let number = module_parameters::pf.value();
+        // A reference in Linux 7.2, a number in 7.3.
+        let number: &u32 = &module_parameters::pf.value();
         let works = [
             WorkQueue::new(Lane::Quick, c"sp")?,
             WorkQueue::new(Lane::Patient, c"sp_patient")?,
         ];
-        let family = Registration::new(number, c"SP", module).inspect_err(|e| {
+        let family = Registration::new(*number, c"SP", module).inspect_err(|e| {
             if *e == EEXIST {
                 pr_err!("protocol family {number} is taken; load with pf=NUMBER for another one\n");
             } else {
