@@ -4,7 +4,7 @@
 # Checks that rust/ is what it says of itself: that modules import each other as
 # the map in rust/sp.rs says and the picture in rust/README.md shows, with no
 # circle; that no file is too long to read; that what is below the patterns
-# names no role. Suites are left out of all of that.
+# names no role; that C comes in by one door. Suites are left out of all of that.
 #
 # The map is the text under "# Layers", a line a module, top down:
 #
@@ -172,5 +172,8 @@ sed -nE 's/^role (.*) (rust\/(socket|pipe|endpoint)[/.].*)/\2: \1/p' "$work/foun
 	awk '{ names[$1] = names[$1] " " $2 } !seen[$1]++ { order[++n] = $1 }
 		END { for (i = 1; i <= n; i++) print order[i] names[order[i]] }' |
 	complain 'places that name a role, where rust/pattern/ alone should'
+
+grep -nF 'kernel::bindings' "${sources[@]}" | sed '/^rust\/net\/bindings\.rs:/d' |
+	complain 'places that name kernel::bindings, where rust/net/bindings.rs alone should'
 
 exit "$failed"

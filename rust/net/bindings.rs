@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generated bindings to what the kernel crate does not bind.
+//! Bindings to C: ours, generated for what `bindgen_parameters` lists, and the kernel crate's for the rest.
 //!
-//! `bindgen_parameters` allows only what is listed there, so every other name is the kernel crate's
-//! own type. The layout assertions stay on: a `struct sock` that differs fails the build.
+//! What the kernel crate binds depends on the version of Linux, but for what its own code uses, and for what
+//! everybody points at. So that, and no other type, constant or function, is taken from there. Whoever needs
+//! something of C's says `bindings::` in either case.
 
 #![allow(
     clippy::all,
@@ -18,16 +19,16 @@
     non_camel_case_types,
     non_snake_case,
     non_upper_case_globals,
+    unknown_lints,
+    unnecessary_transmutes,
     unreachable_pub,
     unsafe_op_in_unsafe_fn,
     unused_imports,
     improper_ctypes
 )]
 
-use kernel::{
-    bindings::*,
-    ffi, //
-};
+pub(super) use kernel::bindings::*;
+use kernel::ffi;
 use pin_init::MaybeZeroable;
 
 include!(concat!(env!("SP_OBJ"), "/rust/net/bindings_generated.rs"));

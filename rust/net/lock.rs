@@ -18,18 +18,18 @@ pub(crate) struct BhBackend;
 
 // SAFETY: `spin_lock_bh` provides mutual exclusion, and `relock` is the default one.
 unsafe impl Backend for BhBackend {
-    type State = kernel::bindings::spinlock_t;
+    type State = bindings::spinlock_t;
     type GuardState = ();
 
     #[inline]
     unsafe fn init(
         ptr: *mut Self::State,
         name: *const kernel::ffi::c_char,
-        key: *mut kernel::bindings::lock_class_key,
+        key: *mut bindings::lock_class_key,
     ) {
         // SAFETY: By this function's requirements `ptr` is valid for writes, and `name` and `key`
         // live for ever.
-        unsafe { kernel::bindings::__spin_lock_init(ptr, name, key) }
+        unsafe { bindings::__spin_lock_init(ptr, name, key) }
     }
 
     #[inline]
@@ -53,7 +53,7 @@ unsafe impl Backend for BhBackend {
     #[inline]
     unsafe fn assert_is_held(ptr: *mut Self::State) {
         // SAFETY: By this function's requirements `ptr` is an initialised lock.
-        unsafe { kernel::bindings::spin_assert_is_held(ptr) }
+        unsafe { bindings::spin_assert_is_held(ptr) }
     }
 }
 

@@ -80,8 +80,8 @@ const KNOBS_MAX: usize = 4;
 /// The seq file is valid, and this task's, for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct Page<'a>(
-    NonNull<kernel::bindings::seq_file>,
-    PhantomData<&'a kernel::bindings::seq_file>,
+    NonNull<bindings::seq_file>,
+    PhantomData<&'a bindings::seq_file>,
 );
 
 impl fmt::Write for Page<'_> {
@@ -111,7 +111,7 @@ impl Page<'_> {
         unsafe { bindings::sp_helper_sock_uid(self.raw(), sk.as_ptr()) }
     }
 
-    fn raw(self) -> *mut kernel::bindings::seq_file {
+    fn raw(self) -> *mut bindings::seq_file {
         self.0.as_ptr()
     }
 }
@@ -136,7 +136,7 @@ static NET_ID: AtomicU32 = AtomicU32::new(0);
 /// # Safety
 ///
 /// `net` is live, and the operations for `N` are registered.
-unsafe fn area<N>(net: *mut kernel::bindings::net) -> *mut Area<N> {
+unsafe fn area<N>(net: *mut bindings::net) -> *mut Area<N> {
     // SAFETY: By this function's requirements `net` is live, and the number is that of the operations.
     unsafe { bindings::sp_helper_net_generic(net, NET_ID.load(Relaxed)) }.cast()
 }
@@ -146,7 +146,7 @@ unsafe fn area<N>(net: *mut kernel::bindings::net) -> *mut Area<N> {
 /// # Safety
 ///
 /// As for [`area`], and `init` has filled it: `net` has sockets of ours, or an open file of ours.
-pub(super) unsafe fn object<N: Namespace>(net: *mut kernel::bindings::net) -> Arc<N> {
+pub(super) unsafe fn object<N: Namespace>(net: *mut bindings::net) -> Arc<N> {
     // SAFETY: By this function's requirements `net` is live and has an area.
     let area = unsafe { area::<N>(net) };
     // SAFETY: By this function's requirements `init` has filled it; it does not change before `exit`.
@@ -156,8 +156,8 @@ pub(super) unsafe fn object<N: Namespace>(net: *mut kernel::bindings::net) -> Ar
 }
 
 /// What the kernel is to call as namespaces come and go. For one `N` at a time.
-pub(super) fn operations<N: Namespace>() -> kernel::bindings::pernet_operations {
-    kernel::bindings::pernet_operations {
+pub(super) fn operations<N: Namespace>() -> bindings::pernet_operations {
+    bindings::pernet_operations {
         init: Some(init::<N>),
         exit: Some(exit::<N>),
         id: NET_ID.as_ptr(),
@@ -171,7 +171,7 @@ pub(super) fn operations<N: Namespace>() -> kernel::bindings::pernet_operations 
 /// # Safety
 ///
 /// Called by the kernel for operations that [`operations`] made for `N`.
-unsafe extern "C" fn init<N: Namespace>(net: *mut kernel::bindings::net) -> c_int {
+unsafe extern "C" fn init<N: Namespace>(net: *mut bindings::net) -> c_int {
     let operations: &'static _ = &Rows::<N>::OPERATIONS;
     let fill = || -> Result {
         let object = N::new()?;
@@ -246,7 +246,7 @@ unsafe extern "C" fn written<N: Namespace>(object: *mut c_void) {
 /// # Safety
 ///
 /// As for [`init`], which succeeded for this namespace.
-unsafe extern "C" fn exit<N: Namespace>(net: *mut kernel::bindings::net) {
+unsafe extern "C" fn exit<N: Namespace>(net: *mut bindings::net) {
     // SAFETY: `net` is live during the call, and the operations are registered still.
     let area = unsafe { area::<N>(net) };
     // SAFETY: `init` has created it. This waits for whoever is in it.
@@ -264,7 +264,7 @@ unsafe extern "C" fn exit<N: Namespace>(net: *mut kernel::bindings::net) {
 struct Rows<N>(core::marker::PhantomData<N>);
 
 impl<N: Namespace> Rows<N> {
-    const OPERATIONS: kernel::bindings::seq_operations = kernel::bindings::seq_operations {
+    const OPERATIONS: bindings::seq_operations = bindings::seq_operations {
         start: Some(Self::start),
         next: Some(Self::next),
         stop: Some(Self::stop),
@@ -278,8 +278,8 @@ impl<N: Namespace> Rows<N> {
     ///
     /// `file` is open, a file of [`init`] for `N`.
     unsafe fn row(
-        file: *mut kernel::bindings::seq_file,
-        pos: *mut kernel::bindings::loff_t,
+        file: *mut bindings::seq_file,
+        pos: *mut bindings::loff_t,
         from: u64,
     ) -> *mut c_void {
         // SAFETY: While its file is open the namespace lives, and so does its area.
@@ -291,7 +291,7 @@ impl<N: Namespace> Rows<N> {
             None => (from, core::ptr::null_mut()),
         };
         // SAFETY: `pos` is valid for writes, says the caller of our caller.
-        unsafe { *pos = at as kernel::bindings::loff_t };
+        unsafe { *pos = at as bindings::loff_t };
         row
     }
 
@@ -299,8 +299,8 @@ impl<N: Namespace> Rows<N> {
     ///
     /// Called by seq_file for a file of [`init`] for `N`.
     unsafe extern "C" fn start(
-        file: *mut kernel::bindings::seq_file,
-        pos: *mut kernel::bindings::loff_t,
+        file: *mut bindings::seq_file,
+        pos: *mut bindings::loff_t,
     ) -> *mut c_void {
         // SAFETY: `pos` is valid.
         match u64::try_from(unsafe { *pos }) {
@@ -315,9 +315,9 @@ impl<N: Namespace> Rows<N> {
     ///
     /// As for `start`; `v` is what it or this function returned last.
     unsafe extern "C" fn next(
-        file: *mut kernel::bindings::seq_file,
+        file: *mut bindings::seq_file,
         v: *mut c_void,
-        pos: *mut kernel::bindings::loff_t,
+        pos: *mut bindings::loff_t,
     ) -> *mut c_void {
         // SAFETY: By this function's requirements; it is not used again.
         unsafe { Self::stop(file, v) };
@@ -330,7 +330,7 @@ impl<N: Namespace> Rows<N> {
     /// # Safety
     ///
     /// As for `next`.
-    unsafe extern "C" fn stop(_file: *mut kernel::bindings::seq_file, v: *mut c_void) {
+    unsafe extern "C" fn stop(_file: *mut bindings::seq_file, v: *mut c_void) {
         if v != Self::HEADER && !v.is_null() {
             // SAFETY: It came from `Arc::into_raw` in `row`, and is passed to one call that takes it back.
             drop(unsafe { Arc::from_raw(v.cast_const().cast::<N::Row>()) });
@@ -340,7 +340,7 @@ impl<N: Namespace> Rows<N> {
     /// # Safety
     ///
     /// As for `next`, but `v` stays what it is.
-    unsafe extern "C" fn show(file: *mut kernel::bindings::seq_file, v: *mut c_void) -> c_int {
+    unsafe extern "C" fn show(file: *mut bindings::seq_file, v: *mut c_void) -> c_int {
         // SAFETY: seq_file passes its own.
         let file = unsafe { NonNull::new_unchecked(file) };
         // INVARIANT: It is valid, and this task's, during the call.

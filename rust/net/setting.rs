@@ -22,7 +22,7 @@ pub(crate) struct Setting {
     name: c_int,
     value: [u8; VALUE_MAX],
     len: usize,
-    by: NonNull<kernel::bindings::cred>,
+    by: NonNull<bindings::cred>,
 }
 
 /// How long a value is at most, in bytes: as the names of devices and of congestion controls, and a

@@ -47,10 +47,8 @@ pub(crate) enum Waiters {
     Writers,
 }
 
-const READ_EVENTS: u32 =
-    kernel::bindings::POLLIN | kernel::bindings::POLLRDNORM | kernel::bindings::POLLRDBAND;
-const WRITE_EVENTS: u32 =
-    kernel::bindings::POLLOUT | kernel::bindings::POLLWRNORM | kernel::bindings::POLLWRBAND;
+const READ_EVENTS: u32 = bindings::POLLIN | bindings::POLLRDNORM | bindings::POLLRDBAND;
+const WRITE_EVENTS: u32 = bindings::POLLOUT | bindings::POLLWRNORM | bindings::POLLWRBAND;
 
 impl Waiters {
     fn key(self) -> u32 {
@@ -78,7 +76,7 @@ impl SkRef {
     }
 
     /// The network namespace, which lives as long as `self`.
-    pub(super) fn net(&self) -> *mut kernel::bindings::net {
+    pub(super) fn net(&self) -> *mut bindings::net {
         // SAFETY: By the type invariant the sock is live.
         unsafe { bindings::sp_helper_sock_net(self.as_ptr()) }
     }

@@ -20,7 +20,7 @@ use core::ptr::NonNull;
 /// # Invariants
 ///
 /// Owns a count of a `struct pid`, so that its address is that of no other one.
-pub(crate) struct Pid(NonNull<kernel::bindings::pid>);
+pub(crate) struct Pid(NonNull<bindings::pid>);
 
 // SAFETY: A `struct pid` is shared by design; every method below may be called from any thread.
 unsafe impl Send for Pid {}
@@ -31,7 +31,7 @@ impl Pid {
     /// # Safety
     ///
     /// `pid` is live.
-    unsafe fn get(pid: NonNull<kernel::bindings::pid>) -> Self {
+    unsafe fn get(pid: NonNull<bindings::pid>) -> Self {
         // SAFETY: By this function's requirements.
         unsafe { bindings::sp_helper_get_pid(pid.as_ptr()) };
         // INVARIANT: The count was just taken.

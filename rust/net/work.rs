@@ -39,7 +39,7 @@ pub(crate) enum Lane {
     Patient,
 }
 
-type QueuePtr = AtomicPtr<kernel::bindings::workqueue_struct>;
+type QueuePtr = AtomicPtr<bindings::workqueue_struct>;
 
 /// The workqueues; null before the module is up.
 static QUICK: QueuePtr = AtomicPtr::new(core::ptr::null_mut());
@@ -57,7 +57,7 @@ impl Lane {
 /// Owns a workqueue.
 pub(crate) struct WorkQueue {
     lane: Lane,
-    ptr: NonNull<kernel::bindings::workqueue_struct>,
+    ptr: NonNull<bindings::workqueue_struct>,
 }
 
 // SAFETY: A workqueue may be used and destroyed by any thread.
@@ -111,7 +111,7 @@ where
 /// # Safety
 ///
 /// `raw` is live.
-unsafe fn delayed_work<T, const ID: u64>(raw: *mut T) -> *mut kernel::bindings::delayed_work
+unsafe fn delayed_work<T, const ID: u64>(raw: *mut T) -> *mut bindings::delayed_work
 where
     T: HasDelayedWork<T, ID>,
 {
@@ -120,7 +120,7 @@ where
     // SAFETY: What was given is a work inside `*raw`.
     let work = unsafe { Work::raw_get(work) };
     // SAFETY: `HasDelayedWork` makes it the work of an initialised `delayed_work`.
-    unsafe { kernel::container_of!(work, kernel::bindings::delayed_work, work) }
+    unsafe { kernel::container_of!(work, bindings::delayed_work, work) }
 }
 
 /// Runs the delayed work of `item` so soon, instead of when it was to run. From any context; the caller
@@ -136,7 +136,7 @@ where
     let ms = u32::try_from(time.0).unwrap_or(u32::MAX);
     let delay = kernel::time::msecs_to_jiffies(ms).max(1);
     let raw = Arc::into_raw(item.clone()).cast_mut();
-    let cpu = kernel::bindings::wq_misc_consts_WORK_CPU_UNBOUND;
+    let cpu = bindings::wq_misc_consts_WORK_CPU_UNBOUND;
     // SAFETY: The reference just leaked keeps `*raw` alive.
     let dwork = unsafe { delayed_work(raw) };
     // CAST: The constant is a small positive number.

@@ -29,7 +29,7 @@ pub(crate) use bindings::{
 ///
 /// `msg` has a valid iterator, over the bytes to send, of which there were `len` at first.
 pub(crate) struct SendCall<'a> {
-    msg: &'a mut kernel::bindings::msghdr,
+    msg: &'a mut bindings::msghdr,
     len: usize,
 }
 
@@ -37,7 +37,7 @@ impl<'a> SendCall<'a> {
     /// # Safety
     ///
     /// The iterator of `msg` is valid, over `len` bytes to send.
-    pub(super) unsafe fn new(msg: &'a mut kernel::bindings::msghdr, len: usize) -> Self {
+    pub(super) unsafe fn new(msg: &'a mut bindings::msghdr, len: usize) -> Self {
         // INVARIANT: By this function's requirements.
         SendCall { msg, len }
     }
@@ -88,7 +88,7 @@ impl Source for SendCall<'_> {
 /// `msg` has a valid iterator, for what is received, and a name that is null or has room for a
 /// `sockaddr_storage`.
 pub(crate) struct RecvCall<'a> {
-    msg: &'a mut kernel::bindings::msghdr,
+    msg: &'a mut bindings::msghdr,
     flags: u32,
 }
 
@@ -97,7 +97,7 @@ impl<'a> RecvCall<'a> {
     ///
     /// The iterator of `msg` is valid and for receiving; its name is null, or has room for a
     /// `sockaddr_storage`.
-    pub(super) unsafe fn new(msg: &'a mut kernel::bindings::msghdr, flags: u32) -> Self {
+    pub(super) unsafe fn new(msg: &'a mut bindings::msghdr, flags: u32) -> Self {
         // INVARIANT: By this function's requirements.
         RecvCall { msg, flags }
     }

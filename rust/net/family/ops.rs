@@ -48,11 +48,8 @@ pub(super) struct Sock<T> {
 }
 
 /// The table of these functions; `number` is the family's.
-pub(super) fn table<T: Family>(
-    number: c_int,
-    owner: *mut kernel::bindings::module,
-) -> kernel::bindings::proto_ops {
-    kernel::bindings::proto_ops {
+pub(super) fn table<T: Family>(number: c_int, owner: *mut bindings::module) -> bindings::proto_ops {
+    bindings::proto_ops {
         family: number,
         owner,
         release: Some(release::<T>),
@@ -98,7 +95,7 @@ fn length(result: Result<usize>) -> c_int {
 /// # Safety
 ///
 /// `sock` is a socket of family `T` that is not released during `'a`.
-unsafe fn object<'a, T: Family>(sock: *mut kernel::bindings::socket) -> ArcBorrow<'a, T> {
+unsafe fn object<'a, T: Family>(sock: *mut bindings::socket) -> ArcBorrow<'a, T> {
     // SAFETY: By this function's requirements the socket is live, and its sock does not change.
     let sk = unsafe { (*sock).sk }.cast::<Sock<T>>();
     // SAFETY: By this function's requirements that is a live `Sock<T>`, whose object does not change.
@@ -125,7 +122,7 @@ unsafe fn bytes<'a>(address: *const c_void, len: c_int) -> &'a [u8] {
 /// # Safety
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
-unsafe extern "C" fn release<T: Family>(sock: *mut kernel::bindings::socket) -> c_int {
+unsafe extern "C" fn release<T: Family>(sock: *mut bindings::socket) -> c_int {
     // SAFETY: The socket is live; it has no sock if `create` failed.
     let sk = unsafe { (*sock).sk }.cast::<Sock<T>>();
     if sk.is_null() {
@@ -153,8 +150,8 @@ unsafe extern "C" fn release<T: Family>(sock: *mut kernel::bindings::socket) -> 
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn bind<T: Family>(
-    sock: *mut kernel::bindings::socket,
-    address: *mut kernel::bindings::sockaddr_unsized,
+    sock: *mut bindings::socket,
+    address: *mut bindings::sockaddr_unsized,
     len: c_int,
 ) -> c_int {
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
@@ -170,8 +167,8 @@ unsafe extern "C" fn bind<T: Family>(
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn connect<T: Family>(
-    sock: *mut kernel::bindings::socket,
-    address: *mut kernel::bindings::sockaddr_unsized,
+    sock: *mut bindings::socket,
+    address: *mut bindings::sockaddr_unsized,
     len: c_int,
     _flags: c_int,
 ) -> c_int {
@@ -188,8 +185,8 @@ unsafe extern "C" fn connect<T: Family>(
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn getname<T: Family>(
-    sock: *mut kernel::bindings::socket,
-    address: *mut kernel::bindings::sockaddr,
+    sock: *mut bindings::socket,
+    address: *mut bindings::sockaddr,
     peer: c_int,
 ) -> c_int {
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
@@ -212,10 +209,10 @@ unsafe extern "C" fn getname<T: Family>(
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn poll<T: Family>(
-    file: *mut kernel::bindings::file,
-    sock: *mut kernel::bindings::socket,
-    table: *mut kernel::bindings::poll_table_struct,
-) -> kernel::bindings::__poll_t {
+    file: *mut bindings::file,
+    sock: *mut bindings::socket,
+    table: *mut bindings::poll_table_struct,
+) -> bindings::__poll_t {
     // The barrier in there makes that what changes after the look below wakes us.
     // SAFETY: The socket is live, and the arguments are passed on as they came.
     unsafe { bindings::sp_helper_poll_wait(file, sock, table) };
@@ -234,7 +231,7 @@ unsafe extern "C" fn poll<T: Family>(
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn ioctl<T: Family>(
-    sock: *mut kernel::bindings::socket,
+    sock: *mut bindings::socket,
     cmd: c_uint,
     arg: c_ulong,
 ) -> c_int {
@@ -255,10 +252,7 @@ unsafe extern "C" fn ioctl<T: Family>(
 /// # Safety
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
-unsafe extern "C" fn listen<T: Family>(
-    sock: *mut kernel::bindings::socket,
-    backlog: c_int,
-) -> c_int {
+unsafe extern "C" fn listen<T: Family>(sock: *mut bindings::socket, backlog: c_int) -> c_int {
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
     let this = unsafe { object::<T>(sock) };
     code(T::listen(this, backlog))
@@ -269,7 +263,7 @@ unsafe extern "C" fn listen<T: Family>(
 /// # Safety
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
-unsafe extern "C" fn shutdown<T: Family>(sock: *mut kernel::bindings::socket, how: c_int) -> c_int {
+unsafe extern "C" fn shutdown<T: Family>(sock: *mut bindings::socket, how: c_int) -> c_int {
     // SHUT_RD, SHUT_WR, SHUT_RDWR.
     let (receive, send) = match how {
         0 => (true, false),
@@ -288,10 +282,10 @@ unsafe extern "C" fn shutdown<T: Family>(sock: *mut kernel::bindings::socket, ho
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn setsockopt<T: Family>(
-    sock: *mut kernel::bindings::socket,
+    sock: *mut bindings::socket,
     level: c_int,
     name: c_int,
-    value: kernel::bindings::sockptr_t,
+    value: bindings::sockptr_t,
     len: c_uint,
 ) -> c_int {
     let set = || -> Result {
@@ -319,7 +313,7 @@ unsafe extern "C" fn setsockopt<T: Family>(
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn getsockopt<T: Family>(
-    sock: *mut kernel::bindings::socket,
+    sock: *mut bindings::socket,
     level: c_int,
     name: c_int,
     value: *mut c_char,
@@ -361,8 +355,8 @@ unsafe extern "C" fn getsockopt<T: Family>(
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn sendmsg<T: Family>(
-    sock: *mut kernel::bindings::socket,
-    msg: *mut kernel::bindings::msghdr,
+    sock: *mut bindings::socket,
+    msg: *mut bindings::msghdr,
     len: usize,
 ) -> c_int {
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
@@ -390,8 +384,8 @@ unsafe extern "C" fn sendmsg<T: Family>(
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn recvmsg<T: Family>(
-    sock: *mut kernel::bindings::socket,
-    msg: *mut kernel::bindings::msghdr,
+    sock: *mut bindings::socket,
+    msg: *mut bindings::msghdr,
     _len: usize,
     flags: c_int,
 ) -> c_int {

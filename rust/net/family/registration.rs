@@ -49,9 +49,9 @@ struct Tables {
     number: c_int,
     common: *const c_void,
     proto: Static<bindings::proto>,
-    net: Static<kernel::bindings::pernet_operations>,
-    ops: Static<kernel::bindings::proto_ops>,
-    family: Static<kernel::bindings::net_proto_family>,
+    net: Static<bindings::pernet_operations>,
+    ops: Static<bindings::proto_ops>,
+    family: Static<bindings::net_proto_family>,
 }
 
 /// A registered family. Dropping it unregisters: `create` is not called any more then.
@@ -99,7 +99,7 @@ impl<T: Family> Registration<T> {
                 proto: Static::new(proto),
                 net: Static::new(netns::operations::<T::Net>()),
                 ops: Static::new(ops::table::<T>(number, owner)),
-                family: Static::new(kernel::bindings::net_proto_family {
+                family: Static::new(bindings::net_proto_family {
                     family: number,
                     create: Some(create::<T>),
                     owner,
@@ -112,7 +112,7 @@ impl<T: Family> Registration<T> {
         // SAFETY: The table lives in a box until `proto_unregister`.
         to_result(unsafe { bindings::proto_register(proto, 1) })?;
         // SAFETY: The table lives in a box until `unregister_pernet_subsys`.
-        let mut result = to_result(unsafe { bindings::register_pernet_subsys(net.cast()) });
+        let mut result = to_result(unsafe { bindings::register_pernet_subsys(net) });
         if result.is_ok() {
             TABLES.store(
                 (&raw const *tables).cast_mut(),
@@ -123,7 +123,7 @@ impl<T: Family> Registration<T> {
             if result.is_err() {
                 TABLES.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
                 // SAFETY: It was registered above.
-                unsafe { bindings::unregister_pernet_subsys(net.cast()) };
+                unsafe { bindings::unregister_pernet_subsys(net) };
             }
         }
         if result.is_err() {
@@ -144,9 +144,9 @@ impl<T: Family> Drop for Registration<T> {
         unsafe { bindings::sock_unregister(self.tables.number) };
         // SAFETY: `new` registered these operations. No socket needs its namespace's object any more, and
         // none can be made.
-        unsafe { bindings::unregister_pernet_subsys(self.tables.net.0.get().cast()) };
+        unsafe { bindings::unregister_pernet_subsys(self.tables.net.0.get()) };
         // SAFETY: A destructor of a module may sleep.
-        unsafe { kernel::bindings::rcu_barrier() };
+        unsafe { bindings::rcu_barrier() };
         // SAFETY: `new` registered it, and the last sock was freed before the barrier returned.
         unsafe { bindings::proto_unregister(self.tables.proto.0.get()) };
         TABLES.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
@@ -159,8 +159,8 @@ impl<T: Family> Drop for Registration<T> {
 ///
 /// Called by the socket layer as that callback of a family registered for `T`.
 unsafe extern "C" fn create<T: Family>(
-    net: *mut kernel::bindings::net,
-    sock: *mut kernel::bindings::socket,
+    net: *mut bindings::net,
+    sock: *mut bindings::socket,
     protocol: c_int,
     kern: c_int,
 ) -> c_int {
@@ -174,9 +174,9 @@ unsafe extern "C" fn create<T: Family>(
     // SAFETY: `net` is live, says the socket layer, and `proto` was registered before the family.
     let sk = unsafe {
         bindings::sk_alloc(
-            net.cast(),
+            net,
             tables.number,
-            kernel::bindings::GFP_KERNEL,
+            bindings::GFP_KERNEL,
             tables.proto.0.get(),
             kern,
         )
@@ -185,7 +185,7 @@ unsafe extern "C" fn create<T: Family>(
         return ENOMEM.to_errno();
     }
     // SAFETY: Both are live, and nobody else's yet.
-    unsafe { bindings::sock_init_data(sock.cast(), sk) };
+    unsafe { bindings::sock_init_data(sock, sk) };
     // SAFETY: `sk` was just initialised, and nobody else knows it yet.
     unsafe { bindings::sp_helper_sock_defaults(sk) };
     let make = || -> Result<Arc<T>> {
@@ -203,8 +203,6 @@ unsafe extern "C" fn create<T: Family>(
     };
     match make() {
         Ok(object) => {
-            // SAFETY: `sk` is live, and nobody reads its protocol yet.
-            unsafe { (*sk).sk_protocol = bindings::IPPROTO_TCP as u16 };
             // INVARIANT: `release` takes it back.
             // SAFETY: `sk` is a `Sock<T>`, of which `proto` told the size; nobody else knows it yet.
             unsafe { (*sk.cast::<Sock<T>>()).object = Arc::into_raw(object) };

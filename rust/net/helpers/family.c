@@ -8,6 +8,7 @@
 /* What getsockopt() tells before anything was set; tcp_defaults has the same for connections. */
 void sp_helper_sock_defaults(struct sock *sk)
 {
+	sk->sk_protocol = IPPROTO_TCP;
 	sk->sk_reuse = SK_CAN_REUSE;
 	sock_set_flag(sk, SOCK_KEEPOPEN);
 }

@@ -47,7 +47,7 @@ pub(crate) trait ListenEvents: Send + Sync + 'static {
 ///
 /// `entry` is in the wait queue of `tcp`'s socket, for `incoming::<E>` with a pointer to what `events` is.
 pub(crate) struct TcpListener<E: ListenEvents> {
-    entry: Pin<KBox<Opaque<kernel::bindings::wait_queue_entry>>>,
+    entry: Pin<KBox<Opaque<bindings::wait_queue_entry>>>,
     tcp: TcpSocket,
     _events: Arc<E>,
 }
@@ -166,7 +166,7 @@ impl<E: ListenEvents> Drop for TcpListener<E> {
 ///
 /// Called under the lock of the wait queue, for an entry that [`TcpListener::bind`] inserted for `E`.
 unsafe extern "C" fn incoming<E: ListenEvents>(
-    entry: *mut kernel::bindings::wait_queue_entry,
+    entry: *mut bindings::wait_queue_entry,
     _mode: c_uint,
     _flags: c_int,
     _key: *mut c_void,

@@ -118,7 +118,7 @@ impl TcpLocked<'_> {
         let mut sent: usize = 0;
         loop {
             let mut vec = [const {
-                kernel::bindings::kvec {
+                bindings::kvec {
                     iov_base: core::ptr::null_mut(),
                     iov_len: 0,
                 }

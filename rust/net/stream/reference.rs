@@ -98,7 +98,7 @@ impl Stream {
     /// Our own address, zeroes where there is none yet. Without the TCP lock: whoever asks while the
     /// connection is being made may get the one or the other.
     pub(crate) fn local(&self) -> SockAddr {
-        let mut name = MaybeUninit::<kernel::bindings::sockaddr_in6>::zeroed();
+        let mut name = MaybeUninit::<bindings::sockaddr_in6>::zeroed();
         // SAFETY: By the type invariant the sock is live; `name` is valid for writes.
         let len = unsafe { bindings::sp_helper_tcp_local(self.sk.as_ptr(), name.as_mut_ptr()) };
         let mut bytes = [0_u8; 28];

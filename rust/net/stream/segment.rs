@@ -24,7 +24,7 @@ use kernel::prelude::*;
 /// `skb` holds the bytes from `start` to `offset`, and at least `len` bytes from there on. `sk` is a live TCP sock whose lock is held.
 pub(crate) struct Segment<'a> {
     sk: NonNull<bindings::sock>,
-    skb: NonNull<kernel::bindings::sk_buff>,
+    skb: NonNull<bindings::sk_buff>,
     start: c_uint,
     offset: c_uint,
     len: usize,
@@ -118,7 +118,7 @@ pub(super) unsafe fn read<F: FnMut(&mut Segment<'_>)>(sk: NonNull<bindings::sock
         unread: usize::try_from(unread).unwrap_or(0),
         consume,
     };
-    let mut desc = kernel::bindings::read_descriptor_t {
+    let mut desc = bindings::read_descriptor_t {
         count: 1,
         ..Default::default()
     };
@@ -146,8 +146,8 @@ struct Reader<F> {
 ///
 /// `desc` is that of [`read`] with an `F`.
 unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
-    desc: *mut kernel::bindings::read_descriptor_t,
-    skb: *mut kernel::bindings::sk_buff,
+    desc: *mut bindings::read_descriptor_t,
+    skb: *mut bindings::sk_buff,
     offset: c_uint,
     len: usize,
 ) -> c_int {

@@ -21,7 +21,7 @@ use kernel::sync::Arc;
 ///
 /// `socket` is live and ours; `stream` is its sock.
 pub(crate) struct TcpSocket {
-    socket: NonNull<kernel::bindings::socket>,
+    socket: NonNull<bindings::socket>,
     stream: Arc<Stream>,
 }
 
@@ -37,7 +37,7 @@ impl TcpSocket {
     ///
     /// `socket` is a live TCP socket that belongs to the caller.
     pub(super) unsafe fn new(
-        socket: NonNull<kernel::bindings::socket>,
+        socket: NonNull<bindings::socket>,
         saved: Option<bindings::sp_callbacks>,
     ) -> Result<Self> {
         // SAFETY: The socket is live and has its sock.
@@ -72,9 +72,9 @@ impl TcpSocket {
     /// The errors of socket(2).
     pub(crate) fn create(sk: &SkRef, v6: bool) -> Result<Self> {
         let family = if v6 {
-            kernel::bindings::AF_INET6
+            bindings::AF_INET6
         } else {
-            kernel::bindings::AF_INET
+            bindings::AF_INET
         };
         let mut socket = core::ptr::null_mut();
         // CAST: All three are small constants.
@@ -84,7 +84,7 @@ impl TcpSocket {
             bindings::__sock_create(
                 sk.net(),
                 family as c_int,
-                kernel::bindings::sock_type_SOCK_STREAM as c_int,
+                bindings::sock_type_SOCK_STREAM as c_int,
                 bindings::IPPROTO_TCP as c_int,
                 &mut socket,
                 0,
@@ -100,7 +100,7 @@ impl TcpSocket {
         Ok(tcp)
     }
 
-    pub(super) fn as_ptr(&self) -> *mut kernel::bindings::socket {
+    pub(super) fn as_ptr(&self) -> *mut bindings::socket {
         self.socket.as_ptr()
     }
 
@@ -124,7 +124,7 @@ impl TcpSocket {
                 self.socket.as_ptr(),
                 name.0.as_mut_ptr().cast(),
                 name.1 as c_int,
-                kernel::bindings::O_NONBLOCK as c_int,
+                bindings::O_NONBLOCK as c_int,
             )
         };
         match to_result(err) {
@@ -160,7 +160,7 @@ impl TcpSocket {
         let _ = unsafe {
             bindings::kernel_sock_shutdown(
                 self.socket.as_ptr(),
-                kernel::bindings::sock_shutdown_cmd_SHUT_WR,
+                bindings::sock_shutdown_cmd_SHUT_WR,
             )
         };
     }
@@ -172,7 +172,7 @@ impl TcpSocket {
         let _ = unsafe {
             bindings::kernel_sock_shutdown(
                 self.socket.as_ptr(),
-                kernel::bindings::sock_shutdown_cmd_SHUT_RDWR,
+                bindings::sock_shutdown_cmd_SHUT_RDWR,
             )
         };
     }
@@ -185,7 +185,7 @@ impl TcpSocket {
 
     /// The address of the other end, `None` if there is none (any more).
     pub(crate) fn peer(&self) -> Option<SockAddr> {
-        let mut storage = MaybeUninit::<kernel::bindings::__kernel_sockaddr_storage>::zeroed();
+        let mut storage = MaybeUninit::<bindings::__kernel_sockaddr_storage>::zeroed();
         // SAFETY: By the type invariant the socket is live; the storage is as large as any address.
         let len = unsafe {
             bindings::kernel_getpeername(self.socket.as_ptr(), storage.as_mut_ptr().cast())
