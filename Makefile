@@ -4,6 +4,7 @@ define help
 make demo     boot a guest in which programs talk over PF_SP sockets
 make test     run all tests; T="req*" runs some
 make test-debug   the same on a kernel that checks all it does; builds it first
+make test-kernels the quick ones on each kernel that Debian 13 has
 make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
@@ -17,7 +18,7 @@ What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test test-debug unit shell modules modules_install lint clean \
+.PHONY: help demo test test-debug test-kernels unit shell modules modules_install lint clean \
 	install uninstall install-dev uninstall-dev deb
 
 help:
@@ -32,6 +33,9 @@ test:
 
 test-debug:
 	@scripts/test.sh debug '$(T)'
+
+test-kernels:
+	@scripts/test-kernels.sh $(SUITES)
 
 unit:
 	@scripts/unit.sh '$(T)'

@@ -6,7 +6,7 @@
 # Prints a build tree for modules, with the kernel's image and the headers of its
 # selftests, which is made if the cache has none for these compilers. "stock" is
 # Debian's kernel, as a user may have it, SUITE/RELEASE a certain one of Debian's, and
-# "oldest" is the stock one with the oldest rustc that will do. "debug" is compiled
+# "oldest" is the oldest of those, with the oldest rustc that will do. "debug" is compiled
 # from the same source, with every checker on, and "norust" without Rust.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
@@ -37,9 +37,12 @@ key() {
 # Debian's kernels.
 case $flavour in
 stock | oldest | */*)
-	suite=()
-	[[ $flavour != */* ]] || suite=("${flavour%/*}" "${flavour#*/}")
-	stock=$("$scripts/setup-stock.sh" "${suite[@]}")
+	which=()
+	case $flavour in
+	oldest) which=(trixie-backports oldest) ;;
+	*/*) which=("${flavour%/*}" "${flavour#*/}") ;;
+	esac
+	stock=$("$scripts/setup-stock.sh" "${which[@]}")
 	build=$stock/build-$(key "$scripts/prepare-kernel.sh")
 	lock "kernel-${flavour//\//-}"
 	if [[ ! -d $build ]]; then

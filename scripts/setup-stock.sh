@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# setup-stock.sh [SUITE [RELEASE]]
+# setup-stock.sh [SUITE [RELEASE|oldest|list]]
 #
 # Prints a folder of the cache with a kernel as Debian ships it, which is downloaded
 # if it is not there: vmlinuz, headers/ (configuration and symbols) and linux.tar.xz,
-# its source. By default it is trixie-backports' for any PC: of the
+# its source. "list" prints which there are. By default it is trixie-backports' for any PC: of the
 # newest version that the module has been tested with, else the newest there is.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
@@ -14,13 +14,19 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/apt.sh
 . "$scripts/apt.sh"
 
-# Best first.
+# Best first; older ones cannot have the module.
 known_good=(7.3 7.2)
 
 suite=${1:-trixie-backports} release=${2:-}
+[[ $release != oldest || ! -L $cache/stock-$suite/oldest ]] || release=$(readlink "$cache/stock-$suite/oldest")
 
 # What an earlier run chose.
-for version in ${release:-"${known_good[@]/%/.*[0-9]-amd64}" '*[0-9]-amd64'}; do
+if [[ -n $release ]]; then
+	earlier=("$release")
+else
+	earlier=("${known_good[@]/%/.*[0-9]-amd64}" '*[0-9]-amd64')
+fi
+for version in "${earlier[@]}"; do
 	for kernel in "$cache/stock-$suite/"$version; do
 		[[ ! -f $kernel/complete ]] || { echo "$kernel"; exit; }
 	done
@@ -37,10 +43,23 @@ releases() {
 	while read -r source version; do
 		packages "linux-headers-${source#linux-source-}[.].*-amd64" |
 			awk -v version="$version" '$2 == version { sub("linux-headers-", "", $1); print $1 }'
-	done < <(packages 'linux-source-[0-9.]+') | sort -V
+	done < <(packages 'linux-source-[0-9.]+') | sort -V |
+		awk -v oldest="${known_good[-1]}" '{ split($0, a, "."); split(oldest, b, ".") }
+			a[1] > b[1] || (a[1] == b[1] && a[2] >= b[2])'
 }
 mapfile -t found < <(releases)
-if [[ -z $release ]]; then
+((${#found[@]})) || die "$suite has no kernel with its source from ${known_good[-1]} on"
+case $release in
+list)
+	printf '%s\n' "${found[@]}"
+	exit
+	;;
+oldest)
+	release=$(printf '%s\n' "${found[@]}" | grep -m 1 -E '[0-9]-amd64$')
+	mkdir -p "$cache/stock-$suite"
+	ln -sfn "$release" "$cache/stock-$suite/oldest"
+	;;
+'')
 	mapfile -t found < <(printf '%s\n' "${found[@]}" | grep -E '[0-9]-amd64$')
 	for version in "${known_good[@]}"; do
 		release=$(printf '%s\n' "${found[@]}" | grep -F "$version." | tail -n 1) && break
@@ -49,7 +68,8 @@ if [[ -z $release ]]; then
 		release=${found[-1]-}
 		say "the module was tested with Linux ${known_good[*]}, which $suite has no more: trying $release"
 	fi
-fi
+	;;
+esac
 [[ " ${found[*]} " == *" $release "* ]] || die "$suite has no kernel $release with its source"
 
 kernel=$cache/stock-$suite/$release
