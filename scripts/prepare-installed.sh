@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# prepare-installed.sh [RELEASE]
+# prepare-installed.sh [--module] [RELEASE]
 #
 # Makes /var/cache/pf-sp/RELEASE a tree to build sp.ko in, for a kernel of this
 # machine, by default the running one, and prints it: a link to the kernel's headers
 # if they have all that Rust needs, or else prepare-kernel.sh's. KSRC= names the
-# kernel's source, a tree or tarball. Exit status 77: not for this kernel; why is also
-# in RELEASE.unfit there.
+# kernel's source, a tree or tarball. --module also builds sp.ko, where it is called,
+# for DKMS, that does it again: where it does not build, DKMS is not to fail, which
+# would stop apt, but to pass over that kernel. Exit status 77: not for this kernel;
+# why is also in RELEASE.unfit there.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 export SP_CACHE=${SP_CACHE:-/var/cache/pf-sp}
@@ -17,13 +19,23 @@ export SP_CACHE=${SP_CACHE:-/var/cache/pf-sp}
 # The oldest that the module builds for.
 oldest=7.2
 
+module=
+[[ ${1:-} != --module ]] || { module=y; shift; }
 release=${1:-$(uname -r)}
 tree=$cache/$release
 mkdir -p "$cache" || die "cannot write to $cache; this is for root"
 rm -f "$tree.unfit"
 unfit() {
-	say "$*" | tee "$tree.unfit" >&2
+	say "$*" 2>&1 | tee "$tree.unfit" >&2
 	exit 77
+}
+
+finish() {
+	if [[ -n $module ]] && ! make -C "$tree" M="$PWD" modules; then
+		unfit "the module does not build for Linux $release: a newer version of it may"
+	fi
+	echo "$tree"
+	exit
 }
 
 # Kernels that are no longer here.
@@ -49,15 +61,13 @@ if [[ -f $headers/rust/libkernel.rmeta && $(configured RUSTC_VERSION_TEXT) == "$
 	say "the headers of $release have all that Rust needs"
 	rm -rf "$tree"
 	ln -s "$headers" "$tree"
-	echo "$tree"
-	exit
+	finish
 fi
 
 # With what it was made: any other makes it anew.
 made_with=$({ "$rustc" --version; "$bindgen" --version; gcc --version; cat "$headers/.config" "$headers/Module.symvers" "$scripts/prepare-kernel.sh"; } | sha256sum)
 if [[ -f $tree/made-with && $(<"$tree/made-with") == "$made_with" ]]; then
-	echo "$tree"
-	exit
+	finish
 fi
 
 source=${KSRC:-}
@@ -80,4 +90,4 @@ RUSTC=$rustc BINDGEN=$bindgen "$scripts/prepare-kernel.sh" "$headers" "$source" 
 ((!status)) || exit "$status"
 rm -f "$tree.unfit"
 echo "$made_with" >"$tree/made-with"
-echo "$tree"
+finish
