@@ -24,8 +24,12 @@ if [[ $flavour != debug ]]; then
 fi
 "$scripts/setup-packages.sh" build guest tests
 kernel=$("$scripts/setup-kernel.sh" "$flavour")
-make -s -C "$top/userspace" O="$top/build/userspace" >&2
-make -s -C "$top/tests" O="$top/build/tests" KSELFTEST="$kernel/source/tools/testing/selftests" >&2
+# Another run, on another kernel, may want the same.
+(
+	lock programs
+	make -s -C "$top/userspace" O="$top/build/userspace" >&2
+	make -s -C "$top/tests" O="$top/build/tests" KSELFTEST="$kernel/source/tools/testing/selftests" >&2
+)
 
 read -ra patterns <<<"$*"
 tests=()

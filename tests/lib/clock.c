@@ -9,7 +9,7 @@
 
 /*
  * One way through loopback on a machine that needs no stretching: what the
- * release kernel takes under emulation. Bare metal is faster; that never makes
+ * stock kernel takes under emulation. Bare metal is faster; that never makes
  * a bound tighter than the test wrote it.
  */
 #define REFERENCE_US 70
