@@ -58,8 +58,9 @@ install:
 	@scripts/install.sh install $(KERNEL)
 	@$(MAKE) -s install-dev
 
-uninstall: uninstall-dev
+uninstall:
 	@scripts/install.sh uninstall $(KERNEL)
+	@$(MAKE) -s uninstall-dev
 
 install-dev:
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/netinet include/netinet/*.h

@@ -9,6 +9,7 @@
 # arguments. Whoever calls it holds a lock, and removes the folder.
 private_apt() {
 	apt=$cache/apt-$1
+	rm -rf "$apt"
 	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
 	private=(-qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
 		-o Dir::State::Lists="$apt/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$apt"

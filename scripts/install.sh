@@ -21,9 +21,12 @@ if [[ $action == uninstall ]]; then
 		die 'sockets are open or still delivering, see /proc/net/sp; close them first'
 	rm -f "$installed"
 	[[ ! -d $modules ]] || depmod "$release"
-	rm -rf /var/cache/pf-sp
+	rm -rf "/var/cache/pf-sp/$release" "/var/cache/pf-sp/$release.unfit"
 	exit
 fi
+
+[[ ! -e $modules/updates/dkms/sp.ko && ! -e $modules/updates/dkms/sp.ko.xz ]] ||
+	die 'DKMS has installed it for this kernel: apt-get remove pf-sp-dkms first'
 
 # Debian's packages, where it has them.
 if command -v apt-get >/dev/null; then
@@ -44,10 +47,13 @@ fi
 tree=$("$scripts/prepare-installed.sh" "$release")
 
 say "building sp.ko for $release"
-mkdir -p "$top/build/installed"
-make -s -C "$tree" M="$top" MO="$top/build/installed" modules >&2 || die "sp.ko does not build for $release"
-strip -g "$top/build/installed/sp.ko"
-install -D -m 644 "$top/build/installed/sp.ko" "$installed"
+# Not in the user's tree, which root is only to read.
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+make -s -C "$tree" M="$top" MO="$out" RUSTC="${RUSTC:-rustc}" BINDGEN="${BINDGEN:-bindgen}" modules 2>&1 |
+	sed '/^Skipping BTF generation/d' >&2 || die "sp.ko does not build for $release"
+strip -g "$out/sp.ko"
+install -D -m 644 "$out/sp.ko" "$installed"
 depmod "$release"
 say "installed $installed"
 

@@ -41,6 +41,7 @@ watch() {
 	local count=$1 total=$2 what=$3 start=$SECONDS shown=0 line pid
 	local log=$cache/${what// /-}.log
 	shift 3
+	mkdir -p "$cache"
 	setpriv --pdeathsig TERM "$@" >"$log" 2>&1 </dev/null &
 	pid=$!
 	while sleep 1 && kill -0 "$pid" 2>/dev/null; do

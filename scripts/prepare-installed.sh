@@ -12,7 +12,8 @@
 # why is also in RELEASE.unfit there.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
-export SP_CACHE=${SP_CACHE:-/var/cache/pf-sp}
+# Not the cache of who develops here: what is in this one, DKMS looks for.
+export SP_CACHE=/var/cache/pf-sp
 # shellcheck source=scripts/lib.sh
 . "$scripts/lib.sh"
 
@@ -22,8 +23,11 @@ oldest=7.2
 module=
 [[ ${1:-} != --module ]] || { module=y; shift; }
 release=${1:-$(uname -r)}
+[[ $release == [0-9]* && $release != */* ]] || die "'$release' is no release of a kernel"
 tree=$cache/$release
 mkdir -p "$cache" || die "cannot write to $cache; this is for root"
+# One at a time, for any kernel.
+lock prepare
 rm -f "$tree.unfit"
 unfit() {
 	say "$*" 2>&1 | tee "$tree.unfit" >&2
@@ -31,16 +35,16 @@ unfit() {
 }
 
 finish() {
-	if [[ -n $module ]] && ! make -C "$tree" M="$PWD" modules; then
-		unfit "the module does not build for Linux $release: a newer version of it may"
+	if [[ -n $module ]] && ! make -C "$tree" M="$PWD" modules >&2; then
+		unfit "the module did not build for Linux $release, see DKMS's log: a newer version of it may, or dkms autoinstall later"
 	fi
 	echo "$tree"
 	exit
 }
 
-# Kernels that are no longer here.
-for old in "$cache"/*/; do
-	old=$(basename "$old")
+# Those of kernels that are no longer here.
+for old in "$cache"/[0-9]*; do
+	old=$(basename "$old" .unfit)
 	[[ -d /lib/modules/$old ]] || rm -rf "${cache:?}/$old" "${cache:?}/$old.unfit"
 done
 
@@ -65,8 +69,8 @@ if [[ -f $headers/rust/libkernel.rmeta && $(configured RUSTC_VERSION_TEXT) == "$
 fi
 
 # With what it was made: any other makes it anew.
-made_with=$({ "$rustc" --version; "$bindgen" --version; gcc --version; cat "$headers/.config" "$headers/Module.symvers" "$scripts/prepare-kernel.sh"; } | sha256sum)
-if [[ -f $tree/made-with && $(<"$tree/made-with") == "$made_with" ]]; then
+made_with=$({ echo "$rustc $bindgen ${CC:-gcc} ${KSRC:-}"; "$rustc" --version; "$bindgen" --version; ${CC:-gcc} --version; cat "$headers/.config" "$headers/Module.symvers" "$scripts/prepare-kernel.sh"; } | sha256sum)
+if [[ -f $tree/made-with && $(<"$tree/made-with") == "$made_with" && -e $tree/tree/Makefile ]]; then
 	finish
 fi
 
@@ -86,8 +90,9 @@ if [[ -z $source ]]; then
 		unfit "the source is of Linux $theirs, the kernel $ours: upgrade both, or name the kernel's own with KSRC="
 fi
 status=0
-RUSTC=$rustc BINDGEN=$bindgen "$scripts/prepare-kernel.sh" "$headers" "$source" "$tree" 2> >(tee "$tree.unfit" >&2) || status=$?
-((!status)) || exit "$status"
-rm -f "$tree.unfit"
+RUSTC=$rustc BINDGEN=$bindgen "$scripts/prepare-kernel.sh" "$headers" "$source" "$tree" 2>"$cache/log" || status=$?
+cat "$cache/log" >&2
+# Where DKMS failed, apt would.
+((!status)) || unfit "$(tail -n 1 "$cache/log")"
 echo "$made_with" >"$tree/made-with"
 finish

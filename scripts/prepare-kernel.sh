@@ -20,7 +20,8 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$scripts/lib.sh"
 
-headers=$(realpath "$1") source=$2 out=$3
+headers=$(realpath "$1") source=$2 out=$(realpath -m "$3")
+[[ $out != *[[:space:]]* ]] || die "no spaces in names of trees: $out"
 
 unfit() {
 	say "$*"
@@ -60,16 +61,26 @@ else
 		die "cannot unpack $source: $(tail -n 1 "$part/log")"
 fi
 version=$(make -s -C "$part/tree" kernelversion) || die "$source is no kernel source"
-[[ $release == "$version"* ]] || die "$source is the source of Linux $version, not of $release"
+[[ $release == "$version" || $release == "$version"[!0-9]* ]] || die "$source is the source of Linux $version, not of $release"
 
 # Nobody who prepared a kernel is named in what it makes.
 export KBUILD_BUILD_TIMESTAMP='' KBUILD_BUILD_USER=pf-sp KBUILD_BUILD_HOST=pf-sp
 rustc=${RUSTC:-rustc} bindgen=${BINDGEN:-bindgen}
-tools=("RUSTC=$(command -v "$rustc")" "BINDGEN=$(command -v "$bindgen")" ${CC:+"CC=$CC"}) ||
-	die "there is no $rustc, or no $bindgen"
+rustc=$(command -v "$rustc") || die "there is no $rustc"
+bindgen=$(command -v "$bindgen") || die "there is no $bindgen"
+tools=("RUSTC=$rustc" "BINDGEN=$bindgen" ${CC:+"CC=$CC"})
 kmake() {
 	make -C "$part/tree" O="$part" "${tools[@]}" KERNELRELEASE="$release" "$@"
 }
+
+# A distribution's patches are in its headers, too.
+common=$(sed -n 's/^include \(.*\)\/Makefile$/\1/p' "$headers/Makefile" 2>/dev/null) || true
+if [[ -d $common/include/linux ]]; then
+	for folder in include/linux include/net include/uapi arch/x86/include; do
+		diff -rq "$common/$folder" "$part/tree/$folder" >"$part/log" ||
+			unfit "$source is not the very source of $release: $(head -n 1 "$part/log")"
+	done
+fi
 
 # The kernel's configuration, and what these compilers change in it.
 { grep -vx '# CONFIG_RUST is not set' "$headers/.config"; echo CONFIG_RUST=y; } >"$part/.config"
@@ -82,9 +93,12 @@ if ! grep -qx 'CONFIG_RUST=y' "$part/.config"; then
 	kmake rustavailable >&2 || true
 	unfit "$release cannot have Rust, as it is configured or with these compilers"
 fi
-of_compilers='CONFIG_(AS|BINDGEN|CC|CLANG|GCC|LD|LLD|OPENSSL|PAHOLE|RUSTC?|TOOLCHAIN)(_\w+)?='
-changed=$(diff <(grep -o '^CONFIG_.*' "$headers/.config" | sort) <(grep -o '^CONFIG_.*' "$part/.config" | sort) |
-	grep '^[<>]' | grep -vE "$of_compilers" || true)
+of_compilers='^CONFIG_((AS|BINDGEN|CC|CLANG|GCC|LD|LLD|OPENSSL|PAHOLE|RUSTC?|TOOLCHAIN)_\w+|RUST)='
+for config in "$headers/.config" "$part/.config"; do
+	grep -o '^CONFIG_.*' "$config" | grep -vE "$of_compilers" | sort >"$part/config.${config//\//-}"
+done
+changed=$(diff "$part"/config.*) || true
+rm "$part"/config.*
 [[ -z $changed ]] ||
 	unfit "with these compilers $release would have other data structures: "$'\n'"$changed"
 
@@ -130,7 +144,7 @@ cat >"$part/Makefile" <<END
 # Made by prepare-kernel.sh
 Makefile: ;
 %::
-	+@\$(MAKE) --no-print-directory -C $out/tree O=$out ${tools[*]} \$@
+	+@\$(MAKE) --no-print-directory -C $out/tree O=$out ${tools[*]@Q} \$@
 END
 ln -sfn tree "$part/source"
 rm -rf "$out"

@@ -44,13 +44,13 @@ stock | oldest | */*)
 	esac
 	stock=$("$scripts/setup-stock.sh" "${which[@]}")
 	build=$stock/build-$(key "$scripts/prepare-kernel.sh")
-	lock "kernel-${flavour//\//-}"
+	lock "kernel-$(basename "$build")"
 	if [[ ! -d $build ]]; then
 		need_space 1000
 		env "${toolchain[@]}" "$scripts/prepare-kernel.sh" "$stock/headers" "$stock/linux.tar.xz" "$build"
-		mkdir -p "$build/arch/x86/boot"
-		ln -s "$stock/vmlinuz" "$build/arch/x86/boot/bzImage"
 	fi
+	mkdir -p "$build/arch/x86/boot"
+	ln -sfn "$stock/vmlinuz" "$build/arch/x86/boot/bzImage"
 	echo "$build"
 	exit
 	;;

@@ -18,6 +18,7 @@ modules=$1/guest-modules
 [[ ! -d $modules ]] || { echo "$modules"; exit; }
 lock modules
 [[ ! -d $modules ]] || { echo "$modules"; exit; }
+rm -rf "$modules.part"
 mkdir -p "$modules.part"
 
 kernel=$(dirname "$1")
@@ -35,7 +36,8 @@ if [[ $suite == stock-* ]]; then
 	patterns=("${patterns[@]/%/.ko*}")
 	# A kernel may have some of them built in.
 	dpkg-deb --fsys-tarfile "$apt/archives/$package"_*.deb |
-		tar -x -C "$modules.part" --wildcards --transform 's,.*/,,' "${patterns[@]}" 2>/dev/null || true
+		tar -x -C "$modules.part" --wildcards --transform 's,.*/,,' "${patterns[@]}" 2>"$apt/log" ||
+		grep -q 'Not found in archive' "$apt/log" || die "cannot unpack $package: $(tail -n 1 "$apt/log")"
 	find "$modules.part" -name '*.xz' -exec unxz {} +
 	rm -rf "$apt"
 fi

@@ -39,8 +39,8 @@ private_apt "$program"
 use_suite trixie "${with[0]}" || die "$why"
 # All that it loads, down to the C library; not what else it depends on, a
 # compiler and linker for C, of which the machine has one.
-mapfile -t packages < <(apt-get "${private[@]}" -s --no-install-recommends install "${with[@]}" |
-	awk '/^Inst/ { print $2 }')
+packages=$(apt-get "${private[@]}" -s --no-install-recommends install "${with[@]}" | awk '/^Inst/ { print $2 }')
+mapfile -t packages <<<"$packages"
 watch downloaded "$megabytes MB" "$program $version" \
 	env -C "$apt/archives" apt-get "${private[@]}" download "$program" "${packages[@]}" ||
 	die "could not download $program $version; try again"
@@ -66,5 +66,9 @@ exec '$lib/ld-linux-x86-64.so.2' --library-path '$lib' '$root/usr/bin/$program' 
 END
 chmod +x "$root.part/$program"
 mv -T "$root.part" "$root"
+"$root/$program" --version >&2 || {
+	rm -rf "$root"
+	die "$program $version of Debian 13 does not run here"
+}
 rm -rf "$apt"
 echo "$root/$program"

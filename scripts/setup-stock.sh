@@ -52,6 +52,7 @@ mapfile -t found < <(releases)
 case $release in
 list)
 	printf '%s\n' "${found[@]}"
+	rm -rf "$apt"
 	exit
 	;;
 oldest)

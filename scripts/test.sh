@@ -86,22 +86,32 @@ kunit() {
 # in_guest PREFIX TEST...: runs tests, their names printed after PREFIX: "", or
 # "counted/", where time is work.
 in_guest() {
-	local guest=$flavour options=() status=0
+	local guest=$flavour options=("${around[@]}") status=0
 	if [[ $1 == counted/ ]]; then
 		guest=counted options=(--icount --mem 2048)
 	fi
 	"$scripts/vm.sh" --kernel "$flavour" --modules "${options[@]}" --timeout 5400 --log "$top/build/test-$guest.log" \
 		--file "$top/build/tests:/root/tests" --file "$top/build/userspace:/root/bin" \
-		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" "${around[@]}" \
+		--file "$scripts/guest-test.sh:/root/guest-test.sh" "${programs[@]}" \
 		-- env SP_GUEST="$guest" "${with[@]}" /root/guest-test.sh "$@" || status=$?
 	echo "#> guest $status"
 }
 
+# Both guests at once; each keeps about one CPU busy.
+"$scripts/build-module.sh" "$flavour" "${flavour//\//-}" >/dev/null
+said=$top/build/test-counted.out
+: >"$said"
+if ((${#counted[@]})); then
+	in_guest counted/ "${counted[@]}" >"$said" &
+	counting=$!
+	trap 'kill "$counting" 2>/dev/null || true' EXIT
+fi
 expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} suites"
 {
 	echo "$unit"
 	echo '#> suites end'
 	((!${#plain[@]})) || in_guest '' "${plain[@]}"
-	((!${#counted[@]})) || in_guest counted/ "${counted[@]}"
+	((!${#counted[@]})) || tail --pid="$counting" -f /dev/null
+	cat "$said"
 	[[ $flavour != debug ]] || kunit "$top/build/test-debug.log"
 } | awk -v expected="$expected" -f "$scripts/ktap.awk"
