@@ -99,7 +99,7 @@ in_guest() {
 
 # Both guests at once; each keeps about one CPU busy.
 "$scripts/build-module.sh" "$flavour" "${flavour//\//-}" >/dev/null
-said=$top/build/test-counted.out
+said=$top/build/test-$flavour-counted.out
 : >"$said"
 if ((${#counted[@]})); then
 	in_guest counted/ "${counted[@]}" >"$said" &

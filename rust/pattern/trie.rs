@@ -597,7 +597,11 @@ mod tests {
         // As if that had been subscribed to as often as can be, but once.
         let mut from = 0;
         while let Some(id) = trie.nodes.next_from(from) {
-            if let Some(node) = trie.nodes.get_mut(id).filter(|node| &node.topic[..] == b"a") {
+            if let Some(node) = trie
+                .nodes
+                .get_mut(id)
+                .filter(|node| &node.topic[..] == b"a")
+            {
                 node.count = MAX_SUBSCRIPTIONS - 2;
             }
             from = id + 1;
