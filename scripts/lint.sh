@@ -103,8 +103,10 @@ shell_scripts() {
 	git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck -x
 }
 
+# Where debian/copyright speaks for files of the packages that have a form of their own.
 licences() {
-	! git ls-files -co --exclude-standard -- . ':!LICENSES' ':!tests/fuzz/corpus' |
+	! git ls-files -co --exclude-standard -- . ':!LICENSES' ':!tests/fuzz/corpus' \
+		':!debian/changelog' ':!debian/control' ':!debian/copyright' ':!debian/source' |
 		xargs grep -L SPDX-License-Identifier: | grep .
 }
 
