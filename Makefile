@@ -46,8 +46,8 @@ shell:
 lint:
 	@scripts/lint.sh
 
-# What programs are compiled and written with, beside the module: for KERNEL, by
-# default the running one.
+# The module is installed for KERNEL, by default the running one; install-dev is what
+# programs are compiled and written with.
 VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 PREFIX  ?= /usr/local
 headers := $(wildcard include/netinet/*.h include/uapi/linux/*.h)

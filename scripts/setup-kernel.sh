@@ -6,8 +6,8 @@
 # Prints a build tree for modules, with the kernel's image and the headers of its
 # selftests, which is made if the cache has none for these compilers. "stock" is
 # Debian's kernel, as a user may have it, SUITE/RELEASE a certain one of Debian's, and
-# "oldest" is the oldest of those, with the oldest rustc that will do. "debug" is compiled
-# from the same source, with every checker on, and "norust" without Rust.
+# "oldest" is the oldest of those, with the oldest rustc that will do. "debug" is
+# compiled from the same source, with every checker on, and "norust" without Rust.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh

@@ -5,8 +5,8 @@
 #
 # Prints a folder of the cache with a kernel as Debian ships it, which is downloaded
 # if it is not there: vmlinuz, headers/ (configuration and symbols) and linux.tar.xz,
-# its source. "list" prints which there are. By default it is trixie-backports' for any PC: of the
-# newest version that the module has been tested with, else the newest there is.
+# its source. "list" prints which there are. By default it is trixie-backports', for
+# any PC: of the newest version that the module was tested with, else the newest.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
