@@ -157,6 +157,9 @@ struct Sp {
 
 impl kernel::Module for Sp {
     fn init(module: &'static ThisModule) -> Result<Self> {
+        // For test.sh, which wants to see that the kernel knows it for a warning.
+        #[cfg(SP_WARN)]
+        kernel::warn_on!(true);
         // A reference in Linux 7.2, a number in 7.3.
         let number: &u32 = &module_parameters::pf.value();
         let works = [

@@ -33,7 +33,7 @@ kernel=$("$scripts/setup-kernel.sh" "$flavour")
 
 read -ra patterns <<<"$*"
 tests=()
-for test in $(make -s -C "$top/tests" list); do
+for test in $(make -s -C "$top/tests" list) warning; do
 	for pattern in "${patterns[@]:-*}"; do
 		# shellcheck disable=SC2053 # a pattern
 		if [[ ${test%.sh} == $pattern ]]; then
@@ -50,12 +50,15 @@ costly='budget|buffers|dialing|gone|lapses|turns'
 stretched="$costly|fanout|memcg|policy|shared_many"
 # What would find no more there than other tests do runs there only if it is asked for.
 alike='interop_.*'
+# A module that warns needs a guest of its own: where a warning ends it, in none.
+own=warning
 if [[ $flavour == debug ]]; then
 	((!${#patterns[@]})) || alike=none
-	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched|$alike")
-	counted=()
+	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched|$alike|$own")
+	counted=() warned=()
 else
-	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$costly")
+	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$costly|$own")
+	mapfile -t warned < <(printf '%s\n' "${tests[@]}" | grep -xE "$own")
 	mapfile -t counted < <(printf '%s\n' "${tests[@]}" | grep -xE "$costly|fanout" || true)
 fi
 
@@ -97,6 +100,22 @@ in_guest() {
 	echo "#> guest $status"
 }
 
+# Does a warning in our Rust find its entry in the tables of the module, however that
+# was linked, and go on after it?
+warning() {
+	local log=$top/build/test-warning.log module
+	printf '%s\n' '#> begin warning' 1..1
+	module=$("$scripts/build-module.sh" "$flavour" "${flavour//\//-}-warn" SP_WARN=y)
+	"$scripts/vm.sh" --kernel "$flavour" --module "$module" --log "$log" -- true 2>/dev/null || true
+	if sed -n '/WARNING: .*rust\/sp.rs:/,$p' "$log" | grep -q 'vm: running the command'; then
+		echo 'ok 1 a warning is told, and the module goes on'
+	else
+		sed 's/^/# /' "$log"
+		echo 'not ok 1 a warning is told, and the module goes on'
+	fi
+	echo '#> end warning 0'
+}
+
 # Both guests at once; each keeps about one CPU busy.
 "$scripts/build-module.sh" "$flavour" "${flavour//\//-}" >/dev/null
 said=$top/build/test-$flavour-counted.out
@@ -106,12 +125,13 @@ if ((${#counted[@]})); then
 	counting=$!
 	trap 'kill "$counting" 2>/dev/null || true' EXIT
 fi
-expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} suites"
+expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} ${warned[*]} suites"
 {
 	echo "$unit"
 	echo '#> suites end'
 	((!${#plain[@]})) || in_guest '' "${plain[@]}"
 	((!${#counted[@]})) || tail --pid="$counting" -f /dev/null
 	cat "$said"
+	((!${#warned[@]})) || warning
 	[[ $flavour != debug ]] || kunit "$top/build/test-debug.log"
 } | awk -v expected="$expected" -f "$scripts/ktap.awk"
