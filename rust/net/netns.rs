@@ -342,10 +342,8 @@ impl<N: Namespace> Rows<N> {
     /// As for `next`, but `v` stays what it is.
     unsafe extern "C" fn show(file: *mut bindings::seq_file, v: *mut c_void) -> c_int {
         // SAFETY: seq_file passes its own.
-        let file = unsafe { NonNull::new_unchecked(file) };
         // INVARIANT: It is valid, and this task's, during the call.
-        let page = Page(file, PhantomData);
-        let file = file.as_ptr();
+        let page = Page(unsafe { NonNull::new_unchecked(file) }, PhantomData);
         if v == Self::HEADER {
             // SAFETY: The file is open, and was opened in a namespace.
             let net = unsafe { bindings::sp_helper_seq_net(file) };

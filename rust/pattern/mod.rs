@@ -56,6 +56,9 @@ use crate::time::{
 use peers::Peers;
 pub(crate) use trie::TrieError as TopicError;
 
+/// How many peers are looked at, or given a message, before the socket's lock is released for others.
+pub(crate) const STEP: usize = 64;
+
 /// What a pipe says after a message was appended to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {

@@ -24,7 +24,8 @@ use super::{
     Refused,
     Ticket,
     Wake,
-    World, //
+    World,
+    STEP, //
 };
 use crate::error::Refusal;
 use crate::ids::PipeId;
@@ -40,9 +41,6 @@ use crate::message::{
     Msg, //
 };
 use crate::stats::Reason;
-
-/// How many peers are given a message under the socket's lock before it is released for others.
-const STEP: usize = 64;
 
 pub(crate) struct Pub {
     /// A message on its way to all peers, and the id to go on from.

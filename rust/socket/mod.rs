@@ -63,7 +63,8 @@ use crate::pattern::{
     Room,
     Settings,
     Wake,
-    World, //
+    World,
+    STEP, //
 };
 use crate::pipe::{
     Limits,
@@ -94,9 +95,6 @@ use namespace::Net;
 use reading::READING;
 use timer::ATTEND;
 use users::Member;
-
-/// How many pipes are looked at, or given a message, before the lock is released for others.
-const STEP: usize = 64;
 
 /// A pipe of a socket.
 type SocketPipe = Arc<Pipe<Socket>>;

@@ -14,15 +14,6 @@ use kernel::iov::{
 };
 use kernel::prelude::*;
 
-pub(crate) use bindings::{
-    MSG_DONTWAIT,
-    MSG_ERRQUEUE,
-    MSG_OOB,
-    MSG_PEEK,
-    MSG_TRUNC,
-    MSG_WAITALL, //
-};
-
 /// One sendmsg.
 ///
 /// # Invariants

@@ -13,15 +13,17 @@ mod interface;
 mod ops;
 mod registration;
 
-pub(crate) use calls::{
-    RecvCall,
-    SendCall,
+pub(crate) use super::bindings::{
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITALL, //
+};
+pub(crate) use calls::{
+    RecvCall,
+    SendCall, //
 };
 pub(crate) use interface::{
     Family,
