@@ -29,6 +29,7 @@ for group; do
 	guest) wanted+=(qemu-system-x86 busybox-static cpio util-linux) ;;
 	tests) wanted+=(gcc libc6-dev nanomsg-utils libnanomsg-dev libnng-dev liburing-dev iproute2) ;;
 	python) wanted+=(python3 python3-venv ca-certificates) ;;
+	system) wanted+=(debootstrap e2fsprogs debian-archive-keyring) ;;
 	deb) wanted+=(build-essential debhelper dh-dkms lintian) ;;
 	lint)
 		wanted+=(g++ clang mandoc shellcheck)
