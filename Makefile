@@ -19,7 +19,7 @@ What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test test-debug test-kernels test-deb unit shell modules modules_install lint clean \
+.PHONY: help demo test test-debug test-kernels build-kernels test-deb unit shell modules modules_install lint clean \
 	install uninstall install-dev uninstall-dev deb
 
 help:
@@ -37,6 +37,9 @@ test-debug:
 
 test-kernels:
 	@scripts/test-kernels.sh $(SUITES)
+
+build-kernels:
+	@scripts/test-kernels.sh --build $(SUITES)
 
 test-deb:
 	@scripts/test-deb.sh

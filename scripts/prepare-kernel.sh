@@ -100,7 +100,7 @@ done
 changed=$(diff "$part"/config.*) || true
 rm "$part"/config.*
 [[ -z $changed ]] ||
-	unfit "with these compilers $release would have other data structures: "$'\n'"$changed"
+	unfit "with these compilers $release would have other data structures: ${changed//$'\n'/; }"
 
 # The crates as libraries with code for the module's rustc to optimise and link:
 # for it, not for the kernel, which has a copy of its own if any. No machine code is

@@ -44,7 +44,7 @@ inside() {
 		"$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"
 }
 add() {
-	inside apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@" >&2
+	inside apt-get -qq -o Dpkg::Use-Pty=0 install -t trixie-backports -y --no-install-recommends "$@" >&2
 }
 
 inside apt-get -qq update
