@@ -454,7 +454,16 @@ static void measure(FIXTURE_DATA(charged) *self, void (*what)(int s), int type,
 	child_join(pid);
 }
 
-enum { TOPICS = 20000, DIALERS = 1000 };
+enum { TOPICS = 20000, DIALERS = 1000, SOCKETS = 900 };
+
+static void open_many(int s)
+{
+	int i;
+
+	(void)s;
+	for (i = 0; i < SOCKETS; i++)
+		sp_open(SOCK_PUB);
+}
 
 static void subscribe_to_many(int s)
 {
@@ -487,6 +496,12 @@ static void dial_many(int s)
 	sp_set(s, SP_RECONNECT_IVL, 3600000);
 	for (i = 0; i < DIALERS; i++)
 		sp_connect(s, &addr);
+}
+
+TEST_F_TIMEOUT(charged, sockets, 90)
+{
+	/* Ours, 2 KiB and some of them, and what any socket has. */
+	measure(self, open_many, SOCK_PUB, SOCKETS * 4000L, "900 sockets");
 }
 
 TEST_F_TIMEOUT(charged, topics, 90)

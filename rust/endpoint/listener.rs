@@ -13,7 +13,11 @@ use crate::ids::{
     EndpointId,
     PipeName, //
 };
-use crate::mem::NO_SLEEP;
+use crate::mem::{
+    Flags,
+    GFP_KERNEL_ACCOUNT,
+    NO_SLEEP, //
+};
 use crate::net::stream::{
     ListenEvents,
     TcpListener, //
@@ -90,7 +94,7 @@ impl<S: Host> Acceptor<S> {
                 work <- new_work!("sp_acceptor"),
                 patient <- new_work!("sp_acceptor"),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -176,9 +180,9 @@ impl<S: Host> Listener<S> {
     /// # Errors
     ///
     /// `ENOMEM`; the connection should be dropped then.
-    fn accepted(&mut self, pipe: PipeName) -> Result<Option<PipeName>> {
+    fn accepted(&mut self, pipe: PipeName, flags: Flags) -> Result<Option<PipeName>> {
         if self.recent.len() < GREETING_MAX {
-            self.recent.push(pipe, GFP_KERNEL)?;
+            self.recent.push(pipe, flags)?;
             return Ok(None);
         }
         let slot = self.recent.get_mut(self.oldest).ok_or(EINVAL)?;
@@ -254,7 +258,9 @@ fn accept<H: Host>(host: &Arc<H>, endpoint: EndpointId, patient: bool) -> Accept
             host.sk().reclaim();
             continue;
         };
-        let overdue = listener.accepted(pipe.name);
+        let overdue = host
+            .sk()
+            .charged(NO_SLEEP, |flags| listener.accepted(pipe.name, flags));
         // Still under the mutex, so that closing cannot end the pipe before it is attached.
         let attached = pipe.attach();
         drop(endpoints);

@@ -14,7 +14,7 @@ use crate::mem::{
     Arc,
     Atomic,
     Relaxed,
-    GFP_KERNEL, //
+    GFP_KERNEL_ACCOUNT, //
 };
 use crate::time::Millis;
 
@@ -51,7 +51,7 @@ impl Pace {
             failing: Atomic::new(0),
             cost: Atomic::new(0),
         };
-        Arc::new(pace, GFP_KERNEL)
+        Arc::new(pace, GFP_KERNEL_ACCOUNT)
     }
 
     /// A dial took so many microseconds.
@@ -105,7 +105,7 @@ mod tests {
         let pace = Pace::new()?;
         let mut failing = KVec::new();
         for _ in 0..n {
-            failing.push(Failing::new(&pace), GFP_KERNEL)?;
+            failing.push(Failing::new(&pace), GFP_KERNEL_ACCOUNT)?;
         }
         Ok((pace, failing))
     }

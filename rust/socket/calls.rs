@@ -330,7 +330,7 @@ impl Family for Socket {
         let v6 = address.is_v6().ok_or(EAFNOSUPPORT)?;
         let mut endpoints = this.endpoints.lock();
         let endpoint = endpoints.name()?;
-        endpoints.listeners.reserve(1, GFP_KERNEL)?;
+        endpoints.listeners.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let acceptor = Acceptor::new(this.clone(), endpoint)?;
         let tcp = endpoints.template.create(&this.sk, v6)?;
         let (name, backlog) = (address.emit(), endpoints.backlog);
@@ -340,7 +340,7 @@ impl Family for Socket {
         endpoints.last_bound = local;
         let priorities = this.options.priorities();
         let listener = Listener::new(endpoint, priorities, local, tcp, acceptor);
-        endpoints.listeners.push(listener, GFP_KERNEL)?;
+        endpoints.listeners.push(listener, GFP_KERNEL_ACCOUNT)?;
         Ok(())
     }
 
@@ -358,7 +358,7 @@ impl Family for Socket {
         let endpoint = endpoints.name()?;
         let tcp = endpoints.template.create(&this.sk, v6)?;
         let serial = endpoints.serials.next();
-        endpoints.dialers.reserve(1, GFP_KERNEL)?;
+        endpoints.dialers.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let mut dialer = Dialer::new(endpoint, this.options.priorities(), address, tcp);
         let started = dialer.dial(&this, serial);
         if started == Err(EINVAL) && address.is_link_local() {
@@ -367,7 +367,7 @@ impl Family for Socket {
             dialer.close();
             return Err(EINVAL);
         }
-        endpoints.dialers.push(dialer, GFP_KERNEL)?;
+        endpoints.dialers.push(dialer, GFP_KERNEL_ACCOUNT)?;
         Ok(())
     }
 

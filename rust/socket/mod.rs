@@ -33,6 +33,7 @@ use crate::ids::{
     PipeName, //
 };
 use crate::ledger::Ledger;
+use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::message::queue::Queue;
 use crate::message::{
     Msg,
@@ -276,10 +277,10 @@ impl Socket {
         let machine = new_machine(role, &options);
         let number = net.number();
         let totals = [&user.closed, &net.closed.total, &user.users().closed.total];
-        let ledger = Arc::new(Ledger::new(totals.map(Arc::clone)), GFP_KERNEL)?;
+        let ledger = Arc::new(Ledger::new(totals.map(Arc::clone)), GFP_KERNEL_ACCOUNT)?;
         let mut turn = KVec::new();
         if role.sends_to_all {
-            turn.reserve(STEP, GFP_KERNEL)?;
+            turn.reserve(STEP, GFP_KERNEL_ACCOUNT)?;
         }
         let limits = Limits {
             body: Atomic::new(0),
@@ -320,7 +321,7 @@ impl Socket {
                 reading <- new_work!("sp_socket"),
                 attendance <- new_delayed_work!("sp_endpoints"),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         this.limits_changed();
         this.net.enlist(number, this.clone())?;

@@ -10,6 +10,7 @@
 use super::closed::Closed;
 use super::Socket;
 use crate::ids::PipeId;
+use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::net::netns::{
     Knob,
     Namespace,
@@ -136,7 +137,7 @@ impl Net {
     ///
     /// `ENOMEM`.
     pub(super) fn enlist(&self, number: u64, socket: Arc<Socket>) -> Result {
-        let node = RBTreeNode::new(number, socket, GFP_KERNEL)?;
+        let node = RBTreeNode::new(number, socket, GFP_KERNEL_ACCOUNT)?;
         // Numbers are unique, so nobody is replaced.
         let none = self.list.lock().sockets.insert(node);
         drop(none);

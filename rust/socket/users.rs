@@ -7,6 +7,7 @@
 use super::closed::Closed;
 use crate::endpoint::pace::Pace;
 use crate::ledger::Total;
+use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::net::lock::{
     new_bhlock,
     BhLock, //
@@ -116,13 +117,13 @@ impl Users {
             return Ok(member(&entry.user));
         }
         let pace = Pace::new()?;
-        let closed = Arc::new(Total::new(), GFP_KERNEL)?;
-        let user = Arc::new(User { pace, closed }, GFP_KERNEL)?;
+        let closed = Arc::new(Total::new(), GFP_KERNEL_ACCOUNT)?;
+        let user = Arc::new(User { pace, closed }, GFP_KERNEL_ACCOUNT)?;
         let entry = Entry {
             user: user.clone(),
             sockets: 1,
         };
-        let node = RBTreeNode::new(key, entry, GFP_KERNEL)?;
+        let node = RBTreeNode::new(key, entry, GFP_KERNEL_ACCOUNT)?;
         let mut table = self.table.lock();
         // Somebody may have been faster; what was made for nothing is dropped after the lock.
         if let Some(entry) = table.get_mut(&key) {

@@ -5,6 +5,10 @@
 use super::address::SockAddr;
 use super::reference::Stream;
 use super::tcp::TcpSocket;
+use crate::mem::{
+    GFP_KERNEL_ACCOUNT,
+    NO_SLEEP, //
+};
 use crate::net::bindings;
 use crate::net::sock::SkRef;
 use core::ptr::NonNull;
@@ -77,7 +81,7 @@ impl<E: ListenEvents> TcpListener<E> {
         to_result(unsafe {
             bindings::kernel_bind(tcp.as_ptr(), name.0.as_mut_ptr().cast(), name.1 as c_int)
         })?;
-        let entry = KBox::pin(Opaque::uninit(), GFP_KERNEL)?;
+        let entry = KBox::pin(Opaque::uninit(), GFP_KERNEL_ACCOUNT)?;
         // SAFETY: The socket is live. The entry is pinned and in no queue; it is taken out of this one
         // before it, what `data` points at and the socket go.
         unsafe {
@@ -143,8 +147,10 @@ impl<E: ListenEvents> TcpListener<E> {
             bindings::sp_helper_tcp_accept(self.tcp.as_ptr(), &mut socket, sk.as_ptr(), &saved)
         })?;
         let socket = NonNull::new(socket).ok_or(EAGAIN)?;
-        // SAFETY: It was just made for us.
-        let tcp = unsafe { TcpSocket::new(socket, Some(saved)) }?;
+        let tcp = sk.charged(NO_SLEEP, |flags| {
+            // SAFETY: It was just made for us.
+            unsafe { TcpSocket::new(socket, Some(saved), flags) }
+        })?;
         tcp.stream().set_buffers(sk);
         Ok(tcp)
     }

@@ -6,6 +6,10 @@ use super::address::SockAddr;
 use super::reference::Stream;
 use super::within::WithinTcp;
 use crate::errno::EINPROGRESS;
+use crate::mem::{
+    Flags,
+    GFP_KERNEL_ACCOUNT, //
+};
 use crate::net::bindings;
 use crate::net::sock::SkRef;
 use core::mem::MaybeUninit;
@@ -39,6 +43,7 @@ impl TcpSocket {
     pub(super) unsafe fn new(
         socket: NonNull<bindings::socket>,
         saved: Option<bindings::sp_callbacks>,
+        flags: Flags,
     ) -> Result<Self> {
         // SAFETY: The socket is live and has its sock.
         let sk = unsafe { (*socket.as_ptr()).sk }.cast::<bindings::sock>();
@@ -51,7 +56,7 @@ impl TcpSocket {
         let stream = NonNull::new(sk).ok_or(EINVAL).and_then(|sk| {
             // SAFETY: The sock is live, and these are its own callbacks.
             let stream = unsafe { Stream::new(sk, saved) };
-            Ok(Arc::new(stream, GFP_KERNEL)?)
+            Ok(Arc::new(stream, flags)?)
         });
         match stream {
             // INVARIANT: By this function's requirements.
@@ -92,7 +97,7 @@ impl TcpSocket {
         })?;
         let socket = NonNull::new(socket).ok_or(EINVAL)?;
         // SAFETY: It was just made for us.
-        let tcp = unsafe { TcpSocket::new(socket, None) }?;
+        let tcp = unsafe { TcpSocket::new(socket, None, GFP_KERNEL_ACCOUNT) }?;
         // No Nagle, keepalive, and ports that are free again at once.
         // SAFETY: The sock is live, and nobody else knows it yet.
         unsafe { bindings::sp_helper_tcp_defaults(tcp.stream.as_ptr()) };
