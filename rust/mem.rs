@@ -5,8 +5,9 @@
 //! The pure files, which `tests/unit/pure.rs` names, import `core` and this shim, nothing else of the kernel,
 //! so that they can be compiled on a host with `tests/unit/mem.rs` in its place.
 
+#[cfg(SP_KUNIT)]
+pub(crate) use kernel::alloc::flags::GFP_KERNEL;
 pub(crate) use kernel::alloc::{
-    flags::GFP_KERNEL,
     flags::GFP_KERNEL_ACCOUNT,
     AllocError,
     Flags,
