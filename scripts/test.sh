@@ -13,7 +13,7 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 . "$scripts/lib.sh"
 top=$(dirname "$scripts")
 
-flavour=$1
+flavour=$1 name=${1//\//-}
 shift
 unit=
 if [[ $flavour != debug ]]; then
@@ -89,7 +89,7 @@ kunit() {
 # in_guest PREFIX TEST...: runs tests, their names printed after PREFIX: "", or
 # "counted/", where time is work.
 in_guest() {
-	local guest=$flavour options=("${around[@]}") status=0
+	local guest=$name options=("${around[@]}") status=0
 	if [[ $1 == counted/ ]]; then
 		guest=counted options=(--icount --mem 2048)
 	fi
@@ -105,7 +105,7 @@ in_guest() {
 warning() {
 	local log=$top/build/test-warning.log module
 	printf '%s\n' '#> begin warning' 1..1
-	module=$("$scripts/build-module.sh" "$flavour" "${flavour//\//-}-warn" SP_WARN=y)
+	module=$("$scripts/build-module.sh" "$flavour" "$name-warn" SP_WARN=y)
 	"$scripts/vm.sh" --kernel "$flavour" --module "$module" --log "$log" -- true 2>/dev/null || true
 	if sed -n '/WARNING: .*at init_module/,$p' "$log" | grep -q 'vm: running the command'; then
 		echo 'ok 1 a warning is told, and the module goes on'
@@ -117,8 +117,8 @@ warning() {
 }
 
 # Both guests at once; each keeps about one CPU busy.
-"$scripts/build-module.sh" "$flavour" "${flavour//\//-}" >/dev/null
-said=$top/build/test-$flavour-counted.out
+"$scripts/build-module.sh" "$flavour" "$name" >/dev/null
+said=$top/build/test-$name-counted.out
 : >"$said"
 if ((${#counted[@]})); then
 	in_guest counted/ "${counted[@]}" >"$said" &
