@@ -44,7 +44,7 @@ stock | oldest | */*)
 	esac
 	stock=$("$scripts/setup-stock.sh" "${which[@]}")
 	build=$stock/build-$(key "$scripts/prepare-kernel.sh")
-	lock "kernel-$(basename "$build")"
+	lock "kernel-$(basename "$stock")-$(basename "$build")"
 	if [[ ! -d $build ]]; then
 		need_space 1000
 		env "${toolchain[@]}" "$scripts/prepare-kernel.sh" "$stock/headers" "$stock/linux.tar.xz" "$build"
