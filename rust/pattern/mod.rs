@@ -16,6 +16,7 @@ pub(crate) mod bench;
 mod hands;
 pub(crate) mod intake;
 pub(crate) mod peers;
+mod pipeline;
 pub(crate) mod pubsub;
 mod recent;
 pub(crate) mod rep;
@@ -211,8 +212,8 @@ impl<H: Handle> World<'_, H> {
     }
 }
 
-/// One role of one pattern. Every method is called with the socket's lock held. What a role does not have
-/// is refused, so one that only sends, or only receives, has half of it.
+/// One role of one pattern. Every method is called with the socket's lock held. A role that says nothing
+/// else receives from its peers in turn, and sends nothing.
 pub(crate) trait Pattern {
     /// An option may have changed.
     fn settings<H: Handle>(&mut self, _w: &mut World<'_, H>, _settings: &Settings) -> Effects {
@@ -234,10 +235,11 @@ pub(crate) trait Pattern {
     /// Takes the next message. `ticket` is the same for all tries of one blocked call.
     fn recv<H: Handle>(
         &mut self,
-        _w: &mut World<'_, H>,
+        w: &mut World<'_, H>,
         _ticket: &mut Ticket,
     ) -> Result<(Msg, Effects), Refusal> {
-        Err(Refusal::Direction)
+        let (_, msg, _) = w.peers.dequeue().ok_or(Refusal::Again)?;
+        Ok((msg, Effects::NONE))
     }
 
     /// Whether the caller may receive at all.
@@ -248,9 +250,9 @@ pub(crate) trait Pattern {
     /// The message that `recv` would take; it stays the next one.
     fn front<'a, H: Handle>(
         &'a mut self,
-        _peers: &'a mut Peers<H>,
+        peers: &'a mut Peers<H>,
     ) -> Result<&'a mut Message, Refusal> {
-        Err(Refusal::Direction)
+        peers.front().ok_or(Refusal::Again)
     }
 
     /// A look at the message that `recv` would take.
@@ -278,8 +280,8 @@ pub(crate) trait Pattern {
     }
 
     /// Whether `recv` would do anything else than refuse with `Again`, `State` or `Direction`.
-    fn can_recv<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
-        false
+    fn can_recv<H: Handle>(&self, peers: &Peers<H>, _caller: &H::Caller) -> bool {
+        peers.some_readable()
     }
 
     /// A message arrived on a pipe that is up.

@@ -80,6 +80,21 @@ impl Pattern for Pub {
     fn can_send<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
         true
     }
+
+    fn recv<H: Handle>(
+        &mut self,
+        _w: &mut World<'_, H>,
+        _ticket: &mut Ticket,
+    ) -> Result<(Msg, Effects), Refusal> {
+        Err(Refusal::Direction)
+    }
+
+    fn front<'a, H: Handle>(
+        &'a mut self,
+        _peers: &'a mut Peers<H>,
+    ) -> Result<&'a mut Message, Refusal> {
+        Err(Refusal::Direction)
+    }
 }
 
 pub(crate) struct Sub {
@@ -113,26 +128,6 @@ impl Pattern for Sub {
 
     fn purge<H: Handle>(&self, peers: &mut Peers<H>, from: u32) -> Option<(Queue, u32)> {
         peers.purge_from(from, |msg| self.wants(msg))
-    }
-
-    fn recv<H: Handle>(
-        &mut self,
-        w: &mut World<'_, H>,
-        _ticket: &mut Ticket,
-    ) -> Result<(Msg, Effects), Refusal> {
-        let (_, msg, _) = w.peers.dequeue().ok_or(Refusal::Again)?;
-        Ok((msg, Effects::NONE))
-    }
-
-    fn front<'a, H: Handle>(
-        &'a mut self,
-        peers: &'a mut Peers<H>,
-    ) -> Result<&'a mut Message, Refusal> {
-        peers.front().ok_or(Refusal::Again)
-    }
-
-    fn can_recv<H: Handle>(&self, peers: &Peers<H>, _caller: &H::Caller) -> bool {
-        peers.some_readable()
     }
 
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {

@@ -3,6 +3,7 @@
 //! The roles of the patterns: one row each, and nothing else of a role outside its own file.
 
 use super::{
+    pipeline,
     pubsub,
     rep,
     req,
@@ -146,6 +147,32 @@ roles! {
         tagged: Tagged::Nothing,
         options: &[uapi::SP_SUBSCRIBE, uapi::SP_UNSUBSCRIBE, uapi::SP_RCVPRIO],
         machine: |_, _| Machine::Sub(pubsub::Sub::new()),
+    }
+    Push(pipeline::Push) {
+        socket_type: uapi::SOCK_PUSH,
+        name: "PUSH",
+        own: 0x50,
+        peer: 0x51,
+        sends: true,
+        receives: false,
+        sends_to_all: false,
+        shares: false,
+        tagged: Tagged::Nothing,
+        options: &[uapi::SP_SNDPRIO],
+        machine: |_, _| Machine::Push(pipeline::Push),
+    }
+    Pull(pipeline::Pull) {
+        socket_type: uapi::SOCK_PULL,
+        name: "PULL",
+        own: 0x51,
+        peer: 0x50,
+        sends: false,
+        receives: true,
+        sends_to_all: false,
+        shares: false,
+        tagged: Tagged::Nothing,
+        options: &[uapi::SP_RCVPRIO],
+        machine: |_, _| Machine::Pull(pipeline::Pull),
     }
 }
 
