@@ -4,7 +4,7 @@
 //!
 //! # Words
 //!
-//! A *socket* has a *role* in a *pattern* (REQ and REP, PUB and SUB) and any number of *endpoints*:
+//! A *socket* has a *role* in a *pattern* (REQ and REP, PUB and SUB, PUSH and PULL) and any number of *endpoints*:
 //! *listeners* (bind) and *dialers* (connect). Endpoints make *pipes*, one for each TCP connection whose
 //! peer greets as it should. A *message* is what a program sends and receives in one call; on the wire it
 //! is a frame: *tags*, which route it, and the *body*, which the program sees.

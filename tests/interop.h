@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * One plan for all foreign libraries: REQ against REP and PUB against SUB, in
- * both directions and both orders, with bodies of every interesting size, and
- * with either side restarting.
+ * One plan for all foreign libraries: REQ against REP, PUB against SUB and PUSH
+ * against PULL, in both directions and both orders, with bodies of every
+ * interesting size, and with either side restarting.
  *
  * A program that includes this defines, before, THEIRS: the library.
  */
@@ -36,6 +36,10 @@ VARIANT(our_pub_binds,    SOCK_PUB, true,  AF_INET);
 VARIANT(our_pub_connects, SOCK_PUB, false, AF_INET);
 VARIANT(our_sub_binds,    SOCK_SUB, true,  AF_INET);
 VARIANT(our_sub_connects, SOCK_SUB, false, AF_INET);
+VARIANT(our_push_binds,    SOCK_PUSH, true,  AF_INET);
+VARIANT(our_push_connects, SOCK_PUSH, false, AF_INET);
+VARIANT(our_pull_binds,    SOCK_PULL, true,  AF_INET);
+VARIANT(our_pull_connects, SOCK_PULL, false, AF_INET);
 #ifndef THEIRS_ARE_FAR
 VARIANT(our_req_binds_v6, SOCK_REQ, true,  AF_INET6);
 VARIANT(our_sub_connects_v6, SOCK_SUB, false, AF_INET6);
@@ -89,7 +93,7 @@ FIXTURE_TEARDOWN(interop)
 static void exchange(FIXTURE_DATA(interop) *self, int type, size_t len,
 		     uint32_t seed)
 {
-	bool we_begin = type == SOCK_REQ || type == SOCK_PUB;
+	bool we_begin = type == SOCK_REQ || type == SOCK_PUB || type == SOCK_PUSH;
 	struct peer *first = we_begin ? &self->we : &self->they;
 	struct peer *second = we_begin ? &self->they : &self->we;
 
@@ -98,12 +102,14 @@ static void exchange(FIXTURE_DATA(interop) *self, int type, size_t len,
 		carry(second, first, len, seed + 100);
 }
 
-/* Also true of pipes that a restart of the other side is about to end. */
+/* What a PUSH gives to a pipe that a restart of the other side is about to end
+ * is lost, as it is with a PUB.
+ */
 static void await_news(FIXTURE_DATA(interop) *self, int type)
 {
-	if (type == SOCK_PUB)
+	if (type == SOCK_PUB || type == SOCK_PUSH)
 		await_heard(&self->we, &self->they, "greeting");
-	if (type == SOCK_SUB)
+	if (type == SOCK_SUB || type == SOCK_PULL)
 		await_heard(&self->they, &self->we, "greeting");
 }
 

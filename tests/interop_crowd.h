@@ -33,10 +33,14 @@ HUB(our_req, SOCK_REQ, true);
 HUB(our_rep, SOCK_REP, true);
 HUB(our_pub, SOCK_PUB, true);
 HUB(our_sub, SOCK_SUB, true);
+HUB(our_push, SOCK_PUSH, true);
+HUB(our_pull, SOCK_PULL, true);
 HUB(their_req, SOCK_REQ, false);
 HUB(their_rep, SOCK_REP, false);
 HUB(their_pub, SOCK_PUB, false);
 HUB(their_sub, SOCK_SUB, false);
+HUB(their_push, SOCK_PUSH, false);
+HUB(their_pull, SOCK_PULL, false);
 /* clang-format on */
 
 /*
@@ -217,6 +221,48 @@ static void crowd_publishes(FIXTURE_DATA(crowd) *self)
 	}
 }
 
+/* Each message gets to somebody, in turn if all were there from the first. */
+static void hub_pushes(FIXTURE_DATA(crowd) *self, bool in_turn)
+{
+	size_t served[CROWD] = { 0 }, i, who, len;
+	unsigned char *body, number;
+
+	for (i = 0; i < 2 * CROWD; i++) {
+		number = (unsigned char)i;
+		peer_send(&self->hub, &number, 1);
+		who = await_any(self->peer, CROWD, &body, &len);
+		must_eq(1, len);
+		must_eq(number, body[0]);
+		free(body);
+		served[who]++;
+	}
+	for (i = 0; i < CROWD && in_turn; i++)
+		must_eq(2, served[i]);
+}
+
+/* All push; the hub gets all of it, in the order of each. */
+static void crowd_pushes(FIXTURE_DATA(crowd) *self)
+{
+	unsigned char next[CROWD] = { 0 };
+	unsigned char *body;
+	size_t i, k, len;
+
+	for (k = 0; k < 3; k++)
+		for (i = 0; i < CROWD; i++) {
+			char work[] = { (char)i, (char)k };
+
+			peer_send(&self->peer[i], work, sizeof(work));
+		}
+	for (k = 0; k < 3 * CROWD; k++) {
+		body = peer_recv(&self->hub, &len);
+		must_eq(2, len);
+		must_be(body[0] < CROWD);
+		must_eq(next[body[0]], body[1]);
+		next[body[0]]++;
+		free(body);
+	}
+}
+
 TEST_F(crowd, everyone_is_served)
 {
 	struct sp_info info;
@@ -234,6 +280,12 @@ TEST_F(crowd, everyone_is_served)
 		break;
 	case SOCK_SUB:
 		crowd_publishes(self);
+		break;
+	case SOCK_PUSH:
+		hub_pushes(self, variant->ours);
+		break;
+	case SOCK_PULL:
+		crowd_pushes(self);
 		break;
 	}
 	if (!variant->ours)

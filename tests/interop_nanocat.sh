@@ -57,31 +57,49 @@ our_rep() {
 	expect Hello "$request" && expect World "$(cat "$out/background")"
 }
 
-# our_pub WAY: nanocat goes on listening after the first message.
-our_pub() {
+# we_send TYPE THEIRS WAY [OPTION]...: nanocat goes on listening after the first message.
+we_send() {
+	type=$1 theirs=$2 way=$3
+	shift 3
 	next_port
 	mkfifo "$out/news"
 	timeout 90 head -n 1 "$out/news" >"$out/first" &
 	reader=$!
-	timeout 90 nanocat --sub "--$(opposite "$1")" "$url" --subscribe topic --ascii >"$out/news" 2>"$out/errors" &
-	subscriber=$!
-	"$here/sppeer" pub "$1" $port 'topic and news'
+	timeout 90 nanocat "--$theirs" "--$(opposite "$way")" "$url" "$@" --ascii >"$out/news" 2>"$out/errors" &
+	receiver=$!
+	"$here/sppeer" "$type" "$way" $port 'topic and news'
 	# What sppeer sent is delivered although it has ended.
 	wait $reader
-	kill $subscriber
-	wait $subscriber 2>/dev/null
+	kill $receiver
+	wait $receiver 2>/dev/null
 	rm "$out/news"
 	expect 'topic and news' "$(cat "$out/first")"
 }
 
-# our_sub WAY: nanocat publishes until one gets through.
-our_sub() {
+our_pub() {
+	we_send pub sub "$1" --subscribe topic
+}
+
+our_push() {
+	we_send push pull "$1"
+}
+
+# they_send THEIRS TYPE WAY: nanocat sends until one gets through.
+they_send() {
 	next_port
-	begin nanocat --pub "--$(opposite "$1")" "$url" --data 'topic and news' --interval 0.1
-	news=$("$here/sppeer" sub "$1" $port)
+	begin nanocat "--$1" "--$(opposite "$3")" "$url" --data 'topic and news' --interval 0.1
+	news=$("$here/sppeer" "$2" "$3" $port)
 	kill $background
 	wait $background 2>/dev/null
 	expect 'topic and news' "$news"
+}
+
+our_sub() {
+	they_send pub sub "$1"
+}
+
+our_pull() {
+	they_send push pull "$1"
 }
 
 ktap_print_header
@@ -89,8 +107,8 @@ if ! command -v nanocat >/dev/null; then
 	ktap_skip_all 'no nanocat here (package nanomsg-utils)'
 	exit "$KSFT_SKIP"
 fi
-ktap_set_plan 8
-for test in our_req our_rep our_pub our_sub; do
+ktap_set_plan 12
+for test in our_req our_rep our_pub our_sub our_push our_pull; do
 	for way in bind connect; do
 		ktap_test_result "${test}_${way}s" "$test" "$way"
 	done

@@ -68,16 +68,23 @@ pubsub_publisher_and_subscriber() {
 		expect "$(printf 'count 3\ncount 2\ncount 1\nlift-off')" "$(cat "$out/background")"
 }
 
+# sp_pipeline(7)
+pipeline_push_and_pull() {
+	begin "$examples/pipeline_pull"
+	timeout 90 "$examples/pipeline_push" && wait $background &&
+		expect "$(printf 'job 1\njob 2\njob 3\njob 4')" "$(cat "$out/background")"
+}
+
 # An example that is not among these would be one that nobody has run; sp(7)'s
 # command is run by proc.c.
 every_example() {
-	expect "$(printf '%s\n' hello pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_prefork reqrep_server who_is_slow)" \
+	expect "$(printf '%s\n' hello pipeline_pull pipeline_push pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_prefork reqrep_server who_is_slow)" \
 		"$(ls "$examples")"
 }
 
 ktap_print_header
-ktap_set_plan 6
-for test in every_example hello reqrep_server_and_client reqrep_leaving reqrep_prefork_and_client pubsub_publisher_and_subscriber; do
+ktap_set_plan 7
+for test in every_example hello reqrep_server_and_client reqrep_leaving reqrep_prefork_and_client pubsub_publisher_and_subscriber pipeline_push_and_pull; do
 	ktap_test_result "$test" "$test"
 done
 ktap_finished

@@ -2,11 +2,12 @@
 /*
  * One exchange from a shell: the SP side of interop_nanocat.sh.
  *
- *	sppeer req|rep|pub|sub bind|connect PORT [TEXT]
+ *	sppeer req|rep|pub|sub|push|pull bind|connect PORT [TEXT]
  *
  * A REQ sends TEXT and prints the reply; a REP prints a request and replies
  * TEXT; a PUB waits for a subscriber and publishes TEXT; a SUB takes every
- * message and prints the first. All on 127.0.0.1, bounded in time.
+ * message and prints the first; a PUSH sends TEXT, and a PULL prints a message.
+ * All on 127.0.0.1, bounded in time.
  */
 #include "must.h"
 #include "sock.h"
@@ -26,17 +27,19 @@ static void print_message(int s)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = { "req", "rep", "pub", "sub" };
-	static const int types[] = { SOCK_REQ, SOCK_REP, SOCK_PUB, SOCK_SUB };
+	static const char *const names[] = { "req", "rep", "pub",
+					     "sub", "push", "pull" };
+	static const int types[] = { SOCK_REQ, SOCK_REP,  SOCK_PUB,
+				     SOCK_SUB, SOCK_PUSH, SOCK_PULL };
 	const char *text = argc > 4 ? argv[4] : "";
 	struct addr addr;
 	size_t i;
 	int s;
 
-	for (i = 0; argc > 3 && i < 4 && strcmp(argv[1], names[i]); i++)
+	for (i = 0; argc > 3 && i < 6 && strcmp(argv[1], names[i]); i++)
 		;
-	if (argc < 4 || i == 4) {
-		fprintf(stderr, "usage: sppeer req|rep|pub|sub bind|connect PORT [TEXT]\n");
+	if (argc < 4 || i == 6) {
+		fprintf(stderr, "usage: sppeer req|rep|pub|sub|push|pull bind|connect PORT [TEXT]\n");
 		return 2;
 	}
 	s = sp_open(types[i]);
@@ -61,6 +64,12 @@ int main(int argc, char **argv)
 		break;
 	case SOCK_SUB:
 		subscribe(s, "", 0);
+		print_message(s);
+		break;
+	case SOCK_PUSH:
+		sp_send(s, text, strlen(text));
+		break;
+	case SOCK_PULL:
 		print_message(s);
 		break;
 	}

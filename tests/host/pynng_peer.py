@@ -19,7 +19,14 @@ import threading
 import pynng
 
 PATIENCE_MS = 30000
-TYPES = {b"req": pynng.Req0, b"rep": pynng.Rep0, b"pub": pynng.Pub0, b"sub": pynng.Sub0}
+TYPES = {
+    b"req": pynng.Req0,
+    b"rep": pynng.Rep0,
+    b"pub": pynng.Pub0,
+    b"sub": pynng.Sub0,
+    b"push": pynng.Push0,
+    b"pull": pynng.Pull0,
+}
 
 
 def url(port):

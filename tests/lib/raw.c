@@ -39,6 +39,8 @@ int peer_type(int sock_type)
 	case SOCK_SUB: return SOCK_PUB;
 	case SOCK_REQ: return SOCK_REP;
 	case SOCK_REP: return SOCK_REQ;
+	case SOCK_PUSH: return SOCK_PULL;
+	case SOCK_PULL: return SOCK_PUSH;
 	}
 	die("no peer known for socket type %d", sock_type);
 }

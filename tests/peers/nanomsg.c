@@ -9,6 +9,7 @@
 #undef AF_SP
 #include <errno.h>
 #include <nanomsg/nn.h>
+#include <nanomsg/pipeline.h>
 #include <nanomsg/pubsub.h>
 #include <nanomsg/reqrep.h>
 #include <stdlib.h>
@@ -29,11 +30,12 @@ static void set_int(int s, int option, int value)
 
 static int open_in(int domain, int type)
 {
-	int s = nn_must(nn_socket(domain, type == SOCK_REQ ? NN_REQ :
-					  type == SOCK_REP ? NN_REP :
-					  type == SOCK_PUB ? NN_PUB :
-							     NN_SUB),
-			"nn_socket");
+	static const int protocols[] = {
+		[SOCK_REQ] = NN_REQ, [SOCK_REP] = NN_REP,
+		[SOCK_PUB] = NN_PUB, [SOCK_SUB] = NN_SUB,
+		[SOCK_PUSH] = NN_PUSH, [SOCK_PULL] = NN_PULL,
+	};
+	int s = nn_must(nn_socket(domain, protocols[type]), "nn_socket");
 
 	set_int(s, NN_RECONNECT_IVL, 20);
 	return s;

@@ -7,6 +7,8 @@
 #include "clock.h"
 
 #include <nng/nng.h>
+#include <nng/protocol/pipeline0/pull.h>
+#include <nng/protocol/pipeline0/push.h>
 #include <nng/protocol/pubsub0/pub.h>
 #include <nng/protocol/pubsub0/sub.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -37,17 +39,18 @@ static int opened(nng_socket s, int err)
 
 static int nng_open(int type)
 {
+	static int (*const opens[])(nng_socket *) = {
+		[SOCK_REQ] = nng_req0_open, [SOCK_REP] = nng_rep0_open,
+		[SOCK_PUB] = nng_pub0_open, [SOCK_SUB] = nng_sub0_open,
+		[SOCK_PUSH] = nng_push0_open, [SOCK_PULL] = nng_pull0_open,
+	};
 	nng_socket s;
-	int err = type == SOCK_REQ ? nng_req0_open(&s) :
-		  type == SOCK_REP ? nng_rep0_open(&s) :
-		  type == SOCK_PUB ? nng_pub0_open(&s) :
-				     nng_sub0_open(&s);
-	int id = opened(s, err);
+	int err = opens[type](&s), id = opened(s, err);
 
 	nng_must(nng_socket_set_ms(s, NNG_OPT_RECVTIMEO, PATIENCE_MS),
 		 "NNG_OPT_RECVTIMEO");
-	/* A SUB has no such option. */
-	if (type != SOCK_SUB)
+	/* Who only receives has no such option. */
+	if (type != SOCK_SUB && type != SOCK_PULL)
 		nng_must(nng_socket_set_ms(s, NNG_OPT_SENDTIMEO, PATIENCE_MS),
 			 "NNG_OPT_SENDTIMEO");
 	return id;
@@ -120,13 +123,16 @@ static unsigned char *nng_recv_(int id, size_t *len, bool wait)
 
 static int nng_open_raw(int type)
 {
+	static int (*const opens[])(nng_socket *) = {
+		[SOCK_REQ] = nng_req0_open_raw,
+		[SOCK_REP] = nng_rep0_open_raw,
+		[SOCK_PUB] = nng_pub0_open_raw,
+		[SOCK_SUB] = nng_sub0_open_raw,
+		[SOCK_PUSH] = nng_push0_open_raw,
+		[SOCK_PULL] = nng_pull0_open_raw,
+	};
 	nng_socket s;
-	int err = type == SOCK_REQ ? nng_req0_open_raw(&s) :
-		  type == SOCK_REP ? nng_rep0_open_raw(&s) :
-		  type == SOCK_PUB ? nng_pub0_open_raw(&s) :
-				     nng_sub0_open_raw(&s);
-
-	int id = opened(s, err);
+	int err = opens[type](&s), id = opened(s, err);
 
 	/* A raw SUB drops what its device does not take at once. */
 	if (type == SOCK_SUB)

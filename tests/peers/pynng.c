@@ -135,10 +135,12 @@ static int ask_number(char what, const char *body)
 
 static int pynng_open(int type)
 {
-	return ask_number('o', type == SOCK_REQ ? "req" :
-			       type == SOCK_REP ? "rep" :
-			       type == SOCK_PUB ? "pub" :
-						  "sub");
+	static const char *const names[] = {
+		[SOCK_REQ] = "req", [SOCK_REP] = "rep", [SOCK_PUB] = "pub",
+		[SOCK_SUB] = "sub", [SOCK_PUSH] = "push", [SOCK_PULL] = "pull",
+	};
+
+	return ask_number('o', names[type]);
 }
 
 static void pynng_close(int id)

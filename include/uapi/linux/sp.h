@@ -196,7 +196,7 @@
 
 /**
  * define SP_SNDPRIO - Priority for sending of the endpoints added after it;
- *                     SOCK_REQ
+ *                     SOCK_REQ, SOCK_PUSH
  *
  * Default: 8. Range: 1 (first) to 16 (last). A peer of a lower rank is used
  * only while none of a higher rank can take a message.
@@ -205,7 +205,7 @@
 
 /**
  * define SP_RCVPRIO - Priority for receiving of the endpoints added after it;
- *                     SOCK_REP, SOCK_SUB
+ *                     SOCK_REP, SOCK_SUB, SOCK_PULL
  *
  * Default: 8. Range: 1 (first) to 16 (last).
  */
