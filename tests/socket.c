@@ -69,7 +69,8 @@ TEST(flags)
 
 TEST(domain_and_type_read_back)
 {
-	static const int types[] = { SOCK_REQ, SOCK_REP, SOCK_PUB, SOCK_SUB };
+	static const int types[] = { SOCK_REQ, SOCK_REP,  SOCK_PUB,
+				     SOCK_SUB, SOCK_PUSH, SOCK_PULL };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(types); i++) {

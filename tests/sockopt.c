@@ -73,15 +73,16 @@ TEST(int_options)
 /* What would do nothing is a mistake, and is told. */
 TEST(options_of_other_types)
 {
-	static const int types[] = { SOCK_REQ, SOCK_REP, SOCK_PUB, SOCK_SUB };
+	static const int types[] = { SOCK_REQ, SOCK_REP,  SOCK_PUB,
+				     SOCK_SUB, SOCK_PUSH, SOCK_PULL };
 	static const struct {
 		const char *name;
-		int option, has[2];
+		int option, has[3];
 	} rows[] = {
 		{ "SP_REQ_RESEND_IVL", SP_REQ_RESEND_IVL, { SOCK_REQ } },
 		{ "SP_MAXTTL", SP_MAXTTL, { SOCK_REP } },
-		{ "SP_SNDPRIO", SP_SNDPRIO, { SOCK_REQ } },
-		{ "SP_RCVPRIO", SP_RCVPRIO, { SOCK_REP, SOCK_SUB } },
+		{ "SP_SNDPRIO", SP_SNDPRIO, { SOCK_REQ, SOCK_PUSH } },
+		{ "SP_RCVPRIO", SP_RCVPRIO, { SOCK_REP, SOCK_SUB, SOCK_PULL } },
 	};
 	size_t i, j;
 
@@ -90,7 +91,8 @@ TEST(options_of_other_types)
 			int s = sp_open(types[j]), value = 9;
 			socklen_t len = sizeof(value);
 			int err = types[j] == rows[i].has[0] ||
-				  types[j] == rows[i].has[1] ? 0 : ENOPROTOOPT;
+				  types[j] == rows[i].has[1] ||
+				  types[j] == rows[i].has[2] ? 0 : ENOPROTOOPT;
 
 			EXPECT_EQ(err, set_raw(s, rows[i].option, &value, len) ?
 				       errno : 0)

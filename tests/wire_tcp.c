@@ -13,7 +13,8 @@
 #define CH "\0\0\0\7"
 #define ZMTP "\xff\0\0\0\0\0\0\0\1\x7f"
 
-static const int types[] = { SOCK_REQ, SOCK_REP, SOCK_PUB, SOCK_SUB };
+static const int types[] = { SOCK_REQ, SOCK_REP,  SOCK_PUB,
+			     SOCK_SUB, SOCK_PUSH, SOCK_PULL };
 
 /* A listening SUB that takes every message. */
 static int sub_to_all(struct addr *addr)
