@@ -41,7 +41,7 @@ for kernel in "${kernels[@]}"; do
 		"$scripts/vm.sh" --kernel "$kernel" --file "$top/build/userspace:/root/bin" \
 			--file "$scripts/guest-demo.sh" -- /root/guest-demo.sh >&2 && result=hello || result=FAILED
 		if [[ $result == hello ]]; then
-			result=$("$scripts/test.sh" "$kernel" "$quick" | tee /dev/stderr | tail -n 1) || result="FAILED $result"
+			result=$("$scripts/test.sh" "$kernel" "$quick" | tee >(cat >&2) | tail -n 1) || result="FAILED $result"
 		fi
 	fi
 	[[ $result != FAILED* ]] || failed=$((failed + 1))

@@ -126,10 +126,15 @@ impl<H: Host> Dialer<H> {
     }
 
     /// Lets the pipe, if there is one, deliver what it has.
-    pub(crate) fn close(self) -> Option<Arc<Pipe<H>>> {
-        let pipe = self.pipe?;
-        pipe.close(Some(self.tcp));
-        Some(pipe)
+    pub(crate) fn close(self) {
+        if let Some((pipe, tcp)) = self.into_pipe() {
+            pipe.close(Some(tcp));
+        }
+    }
+
+    /// The pipe, if there is one, and its connection, for the caller to close.
+    pub(crate) fn into_pipe(self) -> Option<(Arc<Pipe<H>>, TcpSocket)> {
+        Some((self.pipe?, self.tcp))
     }
 
     /// Whether the pipe is over and [`Self::ended`] is due.

@@ -5,6 +5,7 @@
 
 use super::{
     Socket,
+    SocketPipe,
     State, //
 };
 use crate::address::Address;
@@ -12,6 +13,7 @@ use crate::endpoint::dialer::Dialer;
 use crate::endpoint::listener::Listener;
 use crate::endpoint::Endpoint;
 use crate::ids::PipeId;
+use crate::net::stream::TcpSocket;
 use crate::pattern::Pattern;
 use crate::pipe::End;
 use crate::time::{
@@ -85,8 +87,7 @@ impl Socket {
             if wanted {
                 again = Some(now.after(LEAVE_INTERVAL));
             } else {
-                pipe.close(None);
-                self.send_no_more(&pipe);
+                self.close_alone(&pipe, None);
             }
             from = id.next();
         }
@@ -114,9 +115,23 @@ impl Socket {
         }
     }
 
+    /// Closes a pipe while the socket goes on. It has to be nobody's turn before: what a closing pipe is given
+    /// is lost, though another one might have it.
+    fn close_alone(self: &Arc<Self>, pipe: &SocketPipe, tcp: Option<TcpSocket>) {
+        {
+            let mut state = self.state.lock();
+            if state.find(pipe.name).is_some() {
+                state.peers.set_writable(pipe.name.id, false);
+            }
+        }
+        pipe.close(tcp);
+        // It may have been up, or full, only since then.
+        self.send_no_more(pipe);
+    }
+
     fn remove_dialer(self: &Arc<Self>, dialer: Dialer<Self>) {
-        if let Some(pipe) = dialer.close() {
-            self.send_no_more(&pipe);
+        if let Some((pipe, tcp)) = dialer.into_pipe() {
+            self.close_alone(&pipe, Some(tcp));
         }
     }
 
@@ -125,8 +140,7 @@ impl Socket {
         listener.close();
         self.each_pipe(|pipe| {
             if pipe.endpoint == endpoint {
-                pipe.close(None);
-                self.send_no_more(pipe);
+                self.close_alone(pipe, None);
             }
         });
     }
