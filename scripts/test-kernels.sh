@@ -27,8 +27,9 @@ for suite; do
 	done
 done
 if [[ -n $build ]]; then
-	tested=$("$scripts/setup-stock.sh" && "$scripts/setup-stock.sh" trixie-backports oldest) || exit
-	mapfile -t kernels < <(printf '%s\n' "${kernels[@]}" | grep '[0-9]-amd64$' | grep -vFf <(sed 's,.*/,/,' <<<"$tested"))
+	stock=$("$scripts/setup-stock.sh") && oldest=$("$scripts/setup-stock.sh" trixie-backports oldest) || exit
+	mapfile -t kernels < <(printf '%s\n' "${kernels[@]}" | grep '[0-9]-amd64$' |
+		grep -vF -e "/${stock##*/}" -e "/${oldest##*/}")
 else
 	kernels+=(norust)
 fi
