@@ -130,8 +130,8 @@ expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+coun
 	echo "$unit"
 	echo '#> suites end'
 	((!${#plain[@]})) || in_guest '' "${plain[@]}"
+	((!${#warned[@]})) || warning
 	((!${#counted[@]})) || tail --pid="$counting" -f /dev/null
 	cat "$said"
-	((!${#warned[@]})) || warning
 	[[ $flavour != debug ]] || kunit "$top/build/test-debug.log"
 } | awk -v expected="$expected" -f "$scripts/ktap.awk"
