@@ -215,6 +215,9 @@ impl<H: Handle> World<'_, H> {
 /// One role of one pattern. Every method is called with the socket's lock held. A role that says nothing
 /// else receives from its peers in turn, and sends nothing.
 pub(crate) trait Pattern {
+    /// Whether the role receives at all. Where it does not, that is refused.
+    const RECEIVES: bool = true;
+
     /// An option may have changed.
     fn settings<H: Handle>(&mut self, _w: &mut World<'_, H>, _settings: &Settings) -> Effects {
         Effects::NONE
@@ -238,6 +241,9 @@ pub(crate) trait Pattern {
         w: &mut World<'_, H>,
         _ticket: &mut Ticket,
     ) -> Result<(Msg, Effects), Refusal> {
+        if !Self::RECEIVES {
+            return Err(Refusal::Direction);
+        }
         let (_, msg, _) = w.peers.dequeue().ok_or(Refusal::Again)?;
         Ok((msg, Effects::NONE))
     }
@@ -252,6 +258,9 @@ pub(crate) trait Pattern {
         &'a mut self,
         peers: &'a mut Peers<H>,
     ) -> Result<&'a mut Message, Refusal> {
+        if !Self::RECEIVES {
+            return Err(Refusal::Direction);
+        }
         peers.front().ok_or(Refusal::Again)
     }
 

@@ -35,6 +35,8 @@ use crate::stats::Reason;
 pub(crate) struct Push;
 
 impl Pattern for Push {
+    const RECEIVES: bool = false;
+
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused> {
         let Some(to) = w.peers.next_writable() else {
             let why = Refusal::Again;
@@ -46,21 +48,6 @@ impl Pattern for Push {
 
     fn can_send<H: Handle>(&self, peers: &Peers<H>, _caller: &H::Caller) -> bool {
         peers.some_writable()
-    }
-
-    fn recv<H: Handle>(
-        &mut self,
-        _w: &mut World<'_, H>,
-        _ticket: &mut Ticket,
-    ) -> Result<(Msg, Effects), Refusal> {
-        Err(Refusal::Direction)
-    }
-
-    fn front<'a, H: Handle>(
-        &'a mut self,
-        _peers: &'a mut Peers<H>,
-    ) -> Result<&'a mut Message, Refusal> {
-        Err(Refusal::Direction)
     }
 
     fn received<H: Handle>(&mut self, _w: &mut World<'_, H>, _from: PipeId, msg: Msg) -> Received {

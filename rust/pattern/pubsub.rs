@@ -54,6 +54,8 @@ impl Pub {
 }
 
 impl Pattern for Pub {
+    const RECEIVES: bool = false;
+
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, mut msg: Msg) -> Result<Effects, Refused> {
         let Ok(body) = msg.share(NO_SLEEP) else {
             let why = Refusal::NoMemory;
@@ -79,21 +81,6 @@ impl Pattern for Pub {
 
     fn can_send<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {
         true
-    }
-
-    fn recv<H: Handle>(
-        &mut self,
-        _w: &mut World<'_, H>,
-        _ticket: &mut Ticket,
-    ) -> Result<(Msg, Effects), Refusal> {
-        Err(Refusal::Direction)
-    }
-
-    fn front<'a, H: Handle>(
-        &'a mut self,
-        _peers: &'a mut Peers<H>,
-    ) -> Result<&'a mut Message, Refusal> {
-        Err(Refusal::Direction)
     }
 }
 
