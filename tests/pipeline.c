@@ -59,8 +59,7 @@ TEST(reader_that_stops_holds_the_writer_back)
 		while (fill(body, len, sent), send(p.bound, body, len, MSG_DONTWAIT) == (ssize_t)len)
 			ASSERT_GT(10000, ++sent);
 		ASSERT_EQ(EAGAIN, errno);
-		usleep(1000 * (useconds_t)quiet_ms());
-	} while (ready(p.bound, POLLOUT) & POLLOUT);
+	} while (becomes_ready(p.bound, POLLOUT));
 	for (i = 0; i < sent; i++)
 		sp_expect_filled(p.connected, len, i);
 	sp_expect_nothing(p.connected);

@@ -53,6 +53,11 @@ void expect_events_(short events, int fd)
 		die("poll says 0x%x, expected exactly 0x%x", seen, events);
 }
 
+bool becomes_ready(int fd, short event)
+{
+	return ready_within(fd, event, quiet_ms()) & event;
+}
+
 void expect_stays_not_(int fd, short event)
 {
 	short seen = ready_within(fd, event, quiet_ms());

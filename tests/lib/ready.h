@@ -33,6 +33,9 @@ void expect_ready_(int fd, short event, bool expected);
 #define expect_events(events, fd) AT(expect_events_((events), (fd)))
 void expect_events_(short events, int fd);
 
+/* Whether it becomes so within quiet_ms(), or something is stuck. */
+bool becomes_ready(int fd, short event);
+
 /* Not ready during quiet_ms(): for what no other event could announce. */
 #define expect_stays_not_in(fd) AT(expect_stays_not_((fd), POLLIN))
 #define expect_stays_not_out(fd) AT(expect_stays_not_((fd), POLLOUT))
