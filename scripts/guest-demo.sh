@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# In the guest: a conversation and a broadcast, each line marked with the
+# In the guest: a conversation, a broadcast and some work, each line marked with the
 # program that printed it.
 # shellcheck disable=SC3040 # busybox has it
 set -eu -o pipefail
@@ -50,3 +50,11 @@ start publisher weather_pub --peers 2 --count 4 --interval 0.1 :: 5578 \
 wait $!
 wait "$paris"
 wait "$all"
+
+echo
+echo 'PUSH/PULL: whoever has room takes the next job.'
+start worker jobs_pull --count 4 ::1 5579
+worker=$!
+start foreman jobs_push --count 4 :: 5579
+wait $!
+wait "$worker"

@@ -20,7 +20,7 @@ static const char usage[] =
 	"\n"
 	"  --bind             listen on HOST and PORT (default)\n"
 	"  --connect          connect to HOST and PORT, where a worker listens\n"
-	"  --count N          hand out N jobs, beginning again after the last; 0: for ever\n"
+	"  --count N          hand out N jobs, beginning again after the last; default each once\n"
 	"  --interval SECONDS pause between two jobs; default 0\n"
 	"  --timeout SECONDS  fail when no worker takes a job for so long\n"
 	"  -h, --help         show this text\n";
@@ -29,29 +29,30 @@ static char *chores[] = { "sweep the floor", "wash the dishes", "feed the cat", 
 
 int main(int argc, char **argv)
 {
-	struct options options = { .bind = true, .count = -1, .rest_max = 1000 };
+	struct options options = { .bind = true, .rest_max = 1000 };
 	char **jobs, **next;
-	long i;
 	int s;
 
 	options_parse(&options, argc, argv, usage);
 	jobs = *options.rest ? options.rest : chores;
+	if (!options.count)
+		for (next = jobs; *next; next++)
+			options.count++;
 
 	s = socket(PF_SP, SOCK_PUSH, IPPROTO_TCP);
 	if (s < 0)
 		fail("socket");
 	endpoint_add(s, &options);
 
-	for (i = 0, next = jobs; i != options.count || !options.count; i++, next++) {
-		if (!*next && options.count < 0)
-			break;
-		if (!*next)
-			next = jobs;
+	next = jobs;
+	for (long i = 0; i < options.count; i++) {
 		if (i)
 			wait_seconds(options.interval);
 		if (send(s, *next, strlen(*next), 0) < 0)
 			fail("send");
 		printf("handed out %s\n", *next);
+		if (!*++next)
+			next = jobs;
 	}
 
 	/* What the workers' connections hold is still delivered. */
