@@ -46,7 +46,7 @@ hello() {
 
 held() {
 	timeout 60 ./hello_rep 127.0.0.1 5588 &
-	until grep -q 5588 /proc/net/sp; do sleep 0.1; done
+	until grep -q 5588 /proc/net/sp; do kill -0 $! || return; sleep 0.1; done
 	not rmmod sp || return
 	kill $!
 	wait $!

@@ -6,7 +6,7 @@
 # Installs what deb.sh makes in a fresh Debian 13 with the older of its kernels that
 # will do, then the newer kernel: both from backports. Then boots that as it is in a
 # guest, where guest-deb.sh uses, upgrades and removes the packages. Takes half an hour
-# and 8 GB of disk, and root, for the new system's sake.
+# or more, 12 GB of disk, and root, for the new system's sake.
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -17,7 +17,7 @@ top=$(dirname "$scripts")
 ((!EUID)) || die 'this is for root'
 
 "$scripts/setup-packages.sh" guest deb system
-need_space 8000
+need_space 12000
 work=$(mktemp -d -p "$cache" test-deb.XXXXXX)
 root=$work/root
 trap 'rm -rf --one-file-system "$work"' EXIT
