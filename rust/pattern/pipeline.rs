@@ -20,16 +20,12 @@ use super::{
     Pattern,
     Received,
     Refused,
-    Ticket,
     Wake,
     World, //
 };
 use crate::error::Refusal;
 use crate::ids::PipeId;
-use crate::message::{
-    Message,
-    Msg, //
-};
+use crate::message::Msg;
 use crate::stats::Reason;
 
 pub(crate) struct Push;

@@ -22,7 +22,6 @@ use super::{
     Pattern,
     Received,
     Refused,
-    Ticket,
     Wake,
     World,
     STEP, //
