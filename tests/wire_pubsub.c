@@ -21,30 +21,9 @@ TEST(case_41_sub_fair_queue)
 {
 	struct addr addr;
 	int sub = sp_listener(SOCK_SUB, &addr);
-	int peer[2], i, p;
-	char body[] = "R0";
 
 	subscribe(sub, LIT(""));
-	for (p = 0; p < 2; p++) {
-		peer[p] = raw_peer(SOCK_PUB, &addr);
-		await_peers(sub, p + 1);
-	}
-	for (p = 0; p < 2; p++) {
-		body[0] = "RQ"[p];
-		for (i = 0; i < 4; i++) {
-			body[1] = (char)('0' + i);
-			raw_frame(peer[p], body, 2);
-		}
-		raw_await_acked(peer[p]);
-	}
-	for (i = 0; i < 4; i++) {
-		body[1] = (char)('0' + i);
-		for (p = 0; p < 2; p++) {
-			body[0] = "RQ"[p];
-			sp_expect(sub, body, 2);
-		}
-	}
-	sp_expect_nothing(sub);
+	raw_expect_turns(sub, SOCK_PUB, &addr);
 }
 
 /* SP_RCVPRIO is strict, and that of the endpoint as it was when added. */

@@ -418,3 +418,30 @@ void raw_flood_held_back_(int type, size_t len, int most, int s,
 		sp_expect_filled_(s, len, (uint32_t)i);
 	sp_expect_nothing_(s);
 }
+
+void raw_expect_turns_(int s, int type, const struct addr *to)
+{
+	char body[] = "R0";
+	int peer[2], i, p;
+
+	for (p = 0; p < 2; p++) {
+		peer[p] = raw_peer_(type, to);
+		await_peers_(s, p + 1);
+	}
+	for (p = 0; p < 2; p++) {
+		body[0] = "RQ"[p];
+		for (i = 0; i < 4; i++) {
+			body[1] = (char)('0' + i);
+			raw_frame_(peer[p], body, 2);
+		}
+		raw_await_acked_(peer[p]);
+	}
+	for (i = 0; i < 4; i++) {
+		body[1] = (char)('0' + i);
+		for (p = 0; p < 2; p++) {
+			body[0] = "RQ"[p];
+			sp_expect_(s, body, 2);
+		}
+	}
+	sp_expect_nothing_(s);
+}

@@ -139,6 +139,13 @@ void raw_flood_finish_(struct raw_flood *f);
 void raw_flood_held_back_(int type, size_t len, int most, int s,
 			  const struct addr *to);
 
+/*
+ * Four messages on one pipe of @s, bound at @to, and then four on another are
+ * received in turn.
+ */
+#define raw_expect_turns(s, type, to) AT(raw_expect_turns_((s), (type), (to)))
+void raw_expect_turns_(int s, int type, const struct addr *to);
+
 /* Bytes collected to be written in one piece. */
 struct bytes {
 	size_t len;
