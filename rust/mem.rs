@@ -32,6 +32,12 @@ pub(crate) fn accounted(flags: Flags) -> Flags {
     flags | (GFP_KERNEL_ACCOUNT & !kernel::alloc::flags::GFP_KERNEL)
 }
 
+/// Like [`NO_SLEEP`], but also beyond the limit of the control group that is charged. For that a part of the
+/// emergency reserves comes with it, so it is for one at a time; see `pipe/overdraft.rs`.
+pub(crate) fn beyond_limit() -> Flags {
+    kernel::alloc::flags::GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN
+}
+
 /// An allocation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoMemory;

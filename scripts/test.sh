@@ -46,8 +46,8 @@ done
 
 # Where which runs. What is about time, cost or very many peers, the checkers stretch
 # beyond sense: elsewhere it runs in a guest whose clock counts instructions.
-costly='budget|buffers|dialing|gone|lapses|turns'
-stretched="$costly|fanout|memcg|policy|shared_many"
+costly='budget|buffers|dialing|gone|lapses|memcg|turns'
+stretched="$costly|fanout|policy|shared_many"
 # What would find no more there than other tests do runs there only if it is asked for.
 alike='interop_.*'
 # A module that warns needs a guest of its own: where a warning ends it, in none.

@@ -17,10 +17,7 @@ use crate::bytes::{
     Empty,
     Input, //
 };
-use crate::mem::{
-    Flags,
-    NO_SLEEP, //
-};
+use crate::mem::Flags;
 use crate::message::tags::Tags;
 use crate::message::Msg;
 use crate::net::stream::{
@@ -96,7 +93,8 @@ impl<U: Upper> Pipe<U> {
         if tcp.has_urgent() {
             return self.end(End::Violated(Violation(Reason::Malformed)));
         }
-        let stop = self.upper.sk().charged(NO_SLEEP, |flags| {
+        let flags = self.rx.lock().flags();
+        let stop = self.upper.sk().charged(flags, |flags| {
             let mut stop = Stop::Hungry;
             if self.rx.lock().is_held() {
                 // What holds the decoder may need no bytes to go on.

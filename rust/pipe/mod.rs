@@ -31,6 +31,7 @@
 //! (deadlines, `/proc/net/sp`, asking again) or close; it is what lets safe code change the decoder.
 
 mod flow;
+mod overdraft;
 mod rx;
 mod tx;
 mod upper;
@@ -341,11 +342,14 @@ impl<U: Upper> Pipe<U> {
         self.tx.lock().has_room(sndbuf)
     }
 
-    /// Enforces the deadlines and retries what failed for want of memory. Returns when to be called again;
-    /// `None` if there is no reason to.
-    pub(crate) fn check(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+    /// Enforces the deadlines and retries what failed for want of memory; `idle` tells that the program has
+    /// nothing to receive. Returns when to be called again; `None` if there is no reason to.
+    pub(crate) fn check(self: &Arc<Self>, now: Instant, idle: bool) -> Option<Instant> {
         let (short, said, message) = {
-            let rx = self.rx.lock();
+            let mut rx = self.rx.lock();
+            if idle {
+                rx.resort();
+            }
             let said = rx.session.to_say().is_none();
             (rx.is_short(), said, rx.deadline(now))
         };

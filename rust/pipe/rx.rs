@@ -5,6 +5,7 @@
 //!
 //! Pure: the clock is an argument, and what is to be done comes back.
 
+use super::overdraft::Overdraft;
 use crate::bytes::Input;
 use crate::mem::Flags;
 use crate::message::tags::Tags;
@@ -60,6 +61,8 @@ pub(super) struct Rx {
     mark: Option<Mark>,
     /// There is room that the peer is to be told of.
     tell: bool,
+    /// The message under way may go beyond the limit of its control group.
+    overdraft: Option<Overdraft>,
 }
 
 /// What had arrived of the message under way, at the first of some looks.
@@ -85,6 +88,7 @@ impl Rx {
             since: None,
             mark: None,
             tell: false,
+            overdraft: None,
         }
     }
 
@@ -107,6 +111,19 @@ impl Rx {
         self.stop == Stop::NoMemory
     }
 
+    /// Nothing is there for the program to receive, which would make room: a message that is begun, and
+    /// that memory is short for, may take more than there is, if it is the only one.
+    pub(super) fn resort(&mut self) {
+        if self.is_short() && self.session.have() > 0 && self.overdraft.is_none() {
+            self.overdraft = Overdraft::take();
+        }
+    }
+
+    /// How to allocate what arrives.
+    pub(super) fn flags(&self) -> Flags {
+        Overdraft::flags(self.overdraft.as_ref())
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
@@ -125,6 +142,7 @@ impl Rx {
     /// Nobody wants what arrives any more. Returns what is to be dropped.
     pub(super) fn abandon(&mut self) -> Option<Msg> {
         self.since = None;
+        self.overdraft = None;
         self.session.abandon()
     }
 
@@ -160,6 +178,9 @@ impl Rx {
         self.stop = stop;
         self.tell = false;
         let begun = self.session.begun();
+        if begun.is_none() {
+            self.overdraft = None;
+        }
         let mut new = None;
         match (self.stop, begun) {
             (Stop::Hungry, Some(len)) if self.since.is_none() => {
@@ -395,6 +416,29 @@ mod tests {
         assert!(rx.set_gone() && !rx.set_gone() && rx.is_gone());
         assert_eq!(feed(&mut rx, &mut Empty, true), Stop::Hungry);
         assert!(stopped(&mut rx, 200).1.is_some() && !rx.is_held());
+    }
+
+    #[test]
+    fn short_goes_beyond_the_limit_one_at_a_time_until_it_is_whole() {
+        let (mut first, mut second) = (begun(1), begun(1));
+        first.resort();
+        assert!(first.overdraft.is_none());
+        for rx in [&mut first, &mut second] {
+            rx.stop = Stop::NoMemory;
+            // Also who asks again.
+            rx.resort();
+            rx.resort();
+        }
+        assert!(first.overdraft.is_some() && second.overdraft.is_none());
+        more(&mut first, LONG - 1);
+        stopped(&mut first, 100);
+        second.resort();
+        assert!(first.overdraft.is_none() && second.overdraft.is_some());
+        assert!(second.abandon().is_some() && second.overdraft.is_none());
+        let mut nothing_begun = begun(0);
+        nothing_begun.stop = Stop::NoMemory;
+        nothing_begun.resort();
+        assert!(nothing_begun.overdraft.is_none());
     }
 
     #[test]

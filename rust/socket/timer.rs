@@ -125,7 +125,7 @@ impl Socket {
 
     fn tick(self: &Arc<Self>) {
         let now = work::now();
-        let (todo, check, aborted, mut next) = {
+        let (todo, check, aborted, idle, mut next) = {
             let mut state = self.state.lock();
             state.timer = None;
             let effects = state.with(now, |machine, world| machine.expired(world));
@@ -133,7 +133,8 @@ impl Socket {
             let due = state.with(now, |machine, _| machine.deadline());
             let check = state.check.take_if(|check| *check <= now).is_some();
             let next = earlier(due.flatten(), state.check);
-            (todo, check, state.aborted, next)
+            let idle = !state.peers.some_readable();
+            (todo, check, state.aborted, idle, next)
         };
         self.perform(todo, Origin::Task);
         if aborted {
@@ -141,7 +142,7 @@ impl Socket {
         }
         if check {
             let mut first = None;
-            self.each_pipe(|pipe| first = earlier(first, pipe.check(now)));
+            self.each_pipe(|pipe| first = earlier(first, pipe.check(now, idle)));
             if let Some(time) = first {
                 // Late rather than often: see `SLACK`.
                 self.check_pipes_in(time.since(now).and(SLACK));

@@ -29,6 +29,10 @@ pub(crate) fn accounted(flags: Flags) -> Flags {
     flags
 }
 
+pub(crate) fn beyond_limit() -> Flags {
+    NO_SLEEP
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AllocError;
 
@@ -268,6 +272,10 @@ impl<T: Copy> Atomic<T> {
 
     pub(crate) fn store(&self, value: T, _: Relaxed) {
         self.change(|_| value);
+    }
+
+    pub(crate) fn xchg(&self, value: T, _: Relaxed) -> T {
+        self.change(|_| value)
     }
 }
 

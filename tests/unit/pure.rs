@@ -31,6 +31,7 @@ mod options;
 mod pattern;
 #[path = "../../rust/pipe"]
 mod pipe {
+    mod overdraft;
     mod rx;
     mod tx;
 }

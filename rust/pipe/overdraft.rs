@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The last resort where unfinished messages fill a control group.
+//!
+//! What has arrived of a message is charged as it arrives. Where many have begun, and none is whole, they may
+//! come to fill the group together; then there is nothing that a program could receive, so that room would
+//! be made for the rest, and none of them would ever be whole. One message at a time, of all there are,
+//! may therefore go beyond its group's limit: whole, it is received, and makes more room than it took. That
+//! bounds what all programs together have beyond their limits by the longest message.
+//!
+//! Pure.
+
+use crate::mem::{
+    beyond_limit,
+    Atomic,
+    Flags,
+    Relaxed,
+    NO_SLEEP, //
+};
+
+/// Not zero while somebody has it.
+static TAKEN: Atomic<u32> = Atomic::new(0);
+
+/// The right to go beyond the limit, which goes back when it is dropped.
+pub(super) struct Overdraft(());
+
+impl Overdraft {
+    /// The right, unless somebody has it.
+    pub(super) fn take() -> Option<Self> {
+        (TAKEN.xchg(1, Relaxed) == 0).then(|| Overdraft(()))
+    }
+
+    /// How memory is to be allocated by who may have the right.
+    pub(super) fn flags(held: Option<&Self>) -> Flags {
+        held.map_or(NO_SLEEP, |_| beyond_limit())
+    }
+}
+
+impl Drop for Overdraft {
+    fn drop(&mut self) {
+        TAKEN.store(0, Relaxed);
+    }
+}
