@@ -423,30 +423,31 @@ TEST(dialer_meets_resets)
 /* Replies that nobody wants any more are none the dearer for being large. */
 TEST(large_replies_to_requests_that_are_over)
 {
-	enum { LEN = 16 << 20, TIMES = 3 };
-	unsigned char *body = filler(LEN, 1);
+	enum { TIMES = 3 };
+	const int len = many(16 << 20);
+	unsigned char *body = filler((size_t)len, 1);
 	struct addr addr;
 	int req = sp_listener(SOCK_REQ, &addr), peer, i;
 	uint32_t id[2], be;
 
-	sp_set(req, SP_RCVMAXSIZE, LEN);
+	sp_set(req, SP_RCVMAXSIZE, len);
 	peer = raw_peer(SOCK_REP, &addr);
 	await_peers(req, 1);
 	for (i = 0; i < TIMES; i++) {
 		sp_send(req, LIT("first"));
 		id[0] = raw_expect_request(peer, LIT("first"));
 		be = htonl(id[0]);
-		raw_header(peer, LEN + 4);
+		raw_header(peer, (size_t)len + 4);
 		raw_write(peer, &be, 4);
-		raw_write(peer, body, LEN);
+		raw_write(peer, body, (size_t)len);
 		await_in(req);
 		/* Not taken, and replaced; then it comes once more. */
 		sp_send(req, LIT("second"));
 		expect_not_in(req);
 		id[1] = raw_expect_request(peer, LIT("second"));
-		raw_header(peer, LEN + 4);
+		raw_header(peer, (size_t)len + 4);
 		raw_write(peer, &be, 4);
-		raw_write(peer, body, LEN);
+		raw_write(peer, body, (size_t)len);
 		raw_reply(peer, id[1], LIT("R"));
 		sp_expect(req, LIT("R"));
 		EXPECT_EQ(i + 1, counter(req, sp_rx_stale));

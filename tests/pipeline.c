@@ -7,12 +7,13 @@
 /* Each worker gets its share, and the sink all results, once each. */
 TEST(ventilator_workers_sink)
 {
-	enum { WORKERS = 3, TASKS = 300 };
+	enum { WORKERS = 3, MOST = 300 };
+	const int tasks_each = many(MOST) / WORKERS, n = tasks_each * WORKERS;
 	struct addr tasks, results;
 	int ventilator = sp_listener(SOCK_PUSH, &tasks);
 	int sink = sp_listener(SOCK_PULL, &results);
 	int in[WORKERS], out[WORKERS], i, w;
-	bool done[TASKS] = { false };
+	bool done[MOST] = { false };
 
 	for (w = 0; w < WORKERS; w++) {
 		in[w] = sp_dialer(SOCK_PULL, &tasks);
@@ -20,25 +21,25 @@ TEST(ventilator_workers_sink)
 	}
 	await_peers(ventilator, WORKERS);
 	await_peers(sink, WORKERS);
-	for (i = 0; i < TASKS; i++)
+	for (i = 0; i < n; i++)
 		sp_send(ventilator, &i, sizeof(i));
-	for (i = 0; i < TASKS / WORKERS; i++)
+	for (i = 0; i < tasks_each; i++)
 		for (w = 0; w < WORKERS; w++) {
 			int task;
 
 			must_eq(sizeof(task), recv(in[w], &task, sizeof(task), 0));
 			sp_send(out[w], &task, sizeof(task));
 		}
-	for (i = 0; i < TASKS; i++) {
+	for (i = 0; i < n; i++) {
 		int task;
 
 		must_eq(sizeof(task), recv(sink, &task, sizeof(task), 0));
-		must_be(task >= 0 && task < TASKS && !done[task]);
+		must_be(task >= 0 && task < n && !done[task]);
 		done[task] = true;
 	}
 	for (w = 0; w < WORKERS; w++) {
 		sp_expect_nothing(in[w]);
-		EXPECT_EQ(TASKS / WORKERS, counter(in[w], sp_rx_msgs));
+		EXPECT_EQ(tasks_each, counter(in[w], sp_rx_msgs));
 	}
 	sp_expect_nothing(sink);
 }

@@ -221,6 +221,7 @@ TEST(unsent_bytes_are_the_pipe_s)
 	char *lines, *pipe;
 	unsigned long tx;
 
+	sol_set(pub, SO_SNDBUF, 32768);
 	raw_peer_narrow(SOCK_SUB, &addr);
 	await_peers(pub, 1);
 	while (counter(pub, sp_tx_dropped) == 0)
@@ -279,6 +280,7 @@ TEST(dropped_publications_are_those_of_slow_pipes)
 	int pub = sp_listener(SOCK_PUB, &addr), fast, i, sends[2] = { 0 };
 	struct pipe_line slow, other;
 
+	sol_set(pub, SO_SNDBUF, 32768);
 	fast = raw_peer(SOCK_SUB, &addr);
 	await_peers(pub, 1);
 	where[2].len = sizeof(where[2].storage);
@@ -623,6 +625,7 @@ TEST(closed_sockets_are_listed_until_they_have_delivered)
 	EXPECT_NE(NULL, strstr(line, " closing 0 5242880 0 "));
 	free(text);
 
+	raw_widen(peer);
 	must_eq(5 << 20, raw_read_frame(peer, body, 5 << 20));
 	must_be_filled(body, 5 << 20, 1);
 	raw_expect_closed(peer);

@@ -231,6 +231,7 @@ static void expect_reset(int peer)
 	static char buf[1 << 16];
 	ssize_t n;
 
+	raw_widen(peer);
 	do
 		n = recv(peer, buf, sizeof(buf), 0);
 	while (n > 0);
@@ -242,6 +243,7 @@ static void expect_rest(int peer)
 	unsigned char *body = malloc(REST_LEN);
 
 	must_be(body);
+	raw_widen(peer);
 	must_eq(REST_LEN, raw_read_frame(peer, body, REST_LEN));
 	must_be_filled(body, REST_LEN, 1);
 	raw_expect_closed(peer);

@@ -67,6 +67,15 @@ int raw_connect_with_(const struct addr *to, int rcvbuf)
 	return bounded(fd);
 }
 
+void raw_widen_(int fd)
+{
+	const int most = 65535;
+
+	sol_set_(fd, SO_RCVBUF, 4 * most);
+	must_(setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &most, sizeof(most)),
+	      "setsockopt(TCP_WINDOW_CLAMP)");
+}
+
 int raw_connect_(const struct addr *to)
 {
 	return raw_connect_with_(to, 0);

@@ -42,6 +42,9 @@ int raw_accept_(int l);
 #define raw_connect_narrow(to) AT(raw_connect_with_((to), RAW_NARROW))
 #define raw_connect_small(to) AT(raw_connect_with_((to), RAW_SMALL))
 int raw_connect_with_(const struct addr *to, int rcvbuf);
+/* Ends that: what comes from now on comes in large segments. */
+#define raw_widen(fd) AT(raw_widen_((fd)))
+void raw_widen_(int fd);
 
 /*
  * Plays a socket of @type: connects or accepts, exchanges greetings, checks

@@ -5,6 +5,7 @@
 #include "ready.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,18 +43,14 @@ void task_start_(struct task *task, void (*run)(void *arg), void *arg)
 		tick_(deadline, "a thread to start");
 }
 
-static char task_state(pid_t tid)
+/* From /proc/self/task/TID/stat, which stays open: to open it is what is slow. */
+static char task_state(int stat)
 {
-	char path[64], text[256], *after_name;
-	size_t n;
-	FILE *f;
+	char text[256], *after_name;
+	ssize_t n = pread(stat, text, sizeof(text) - 1, 0);
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	f = fopen(path, "r");
-	if (!f)
+	if (n < 0)
 		return 0;
-	n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
 	text[n] = 0;
 	after_name = strrchr(text, ')');
 	return after_name ? after_name[2] : 0;
@@ -62,13 +59,17 @@ static char task_state(pid_t tid)
 void task_await_asleep_(struct task *task)
 {
 	int64_t deadline = patience();
-	int asleep = 0;
+	int asleep = 0, stat;
+	char path[64];
 
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid_of(task));
+	stat = open(path, O_RDONLY | O_CLOEXEC);
 	/* Several looks: it may nap in a page fault on its way there. */
 	while (asleep < 5) {
-		asleep = task_state(tid_of(task)) == 'S' ? asleep + 1 : 0;
+		asleep = task_state(stat) == 'S' ? asleep + 1 : 0;
 		tick_(deadline, "a thread to block");
 	}
+	close(stat);
 }
 
 long task_sleeps_(struct task *task)
