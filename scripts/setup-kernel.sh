@@ -57,11 +57,16 @@ stock | oldest | */*)
 esac
 
 # Ours.
-fragments=("$tests/config.base")
+fragments=("$tests/config.base") kasan=()
 case $flavour in
 debug)
 	objects=1100
 	fragments+=("$tests/config.debug")
+	# Whatever is called for each step of each stack trace, and those are taken of each
+	# allocation, is not checked itself: that were half of what a message costs.
+	kasan=(unwind_frame stacktrace extable tree_lookup smp_processor_id debugobjects)
+	kasan=("${kasan[@]/#/KASAN_SANITIZE_}")
+	kasan=("${kasan[@]/%/.o=n}")
 	;;
 norust) objects=1050 ;;
 *) die "no kernel '$flavour': stock, oldest, debug, norust or SUITE/RELEASE" ;;
@@ -71,7 +76,7 @@ esac
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 source=$("$scripts/setup-source.sh")
-build=$cache/kernel-$flavour-$({ basename "$source"; grep -h '^CONFIG_' "${fragments[@]}"; } | key -)
+build=$cache/kernel-$flavour-$({ basename "$source"; grep -h '^CONFIG_' "${fragments[@]}"; echo "${kasan[@]}"; } | key -)
 tree=$build
 [[ $flavour != norust ]] || tree=$build/prepared
 [[ ! -f $build/complete ]] || { echo "$tree"; exit; }
@@ -81,7 +86,7 @@ lock "kernel-$flavour"
 need_space 2500
 
 kmake() {
-	make -C "$source" O="$build" "${toolchain[@]}" "$@"
+	make -C "$source" O="$build" "${toolchain[@]}" "${kasan[@]}" "$@"
 }
 
 # Built in place, because kbuild notes its directory's path; an interrupted
@@ -100,7 +105,7 @@ compiled() {
 	grep -cE '^  (CC|AS|RUSTC)' "$1"
 }
 watch compiled "$objects objects" "kernel $flavour" \
-	make -C "$source" O="$build" "${toolchain[@]}" -j"$(nproc)" bzImage modules ||
+	make -C "$source" O="$build" "${toolchain[@]}" "${kasan[@]}" -j"$(nproc)" bzImage modules ||
 	die "the kernel does not build; if the disk is full or it was interrupted, run this again"
 
 # As for any kernel that was built without.
