@@ -6,6 +6,7 @@ make test     run all tests; T="req*" runs some
 make test-debug   the same on a kernel that checks all it does; builds it first
 make test-kernels the quick ones on each kernel that Debian 13 has
 make test-deb the packages, in a Debian 13 made for that; as root
+make bench    measure it beside TCP, AF_UNIX, libzmq, nanomsg and nng; QUICK=1
 make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
@@ -19,7 +20,7 @@ What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test test-debug test-kernels build-kernels test-deb unit shell modules modules_install lint clean \
+.PHONY: help demo test test-debug test-kernels build-kernels test-deb bench unit shell modules modules_install lint clean \
 	install uninstall install-dev uninstall-dev deb
 
 help:
@@ -43,6 +44,9 @@ build-kernels:
 
 test-deb:
 	@scripts/test-deb.sh
+
+bench:
+	@scripts/bench.sh
 
 unit:
 	@scripts/unit.sh '$(T)'

@@ -9,7 +9,7 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 . "$scripts/lib.sh"
 cd "$scripts/.." || exit
 
-"$scripts/setup-packages.sh" build rust tests lint || exit
+"$scripts/setup-packages.sh" build rust tests bench lint || exit
 kernel=$("$scripts/setup-kernel.sh" stock) || exit
 "$scripts/setup-kernel.sh" oldest >/dev/null || exit
 tools=$("$scripts/setup-toolchain.sh") || exit
@@ -78,6 +78,7 @@ c_warnings() {
 	local cc
 	for cc in gcc clang; do
 		make -s -C userspace O="$PWD/build/lint-$cc/userspace" CC="$cc" CFLAGS='-O2 -Werror' &&
+			make -s -C userspace/perf O="$PWD/build/lint-$cc/perf" CC="$cc" CFLAGS='-O2 -Werror' &&
 			make -s -C tests O="$PWD/build/lint-$cc/tests" CC="$cc" CFLAGS='-Werror -Wno-sign-compare' \
 				KSELFTEST="$kernel/source/tools/testing/selftests" || return
 	done

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Answers each message with itself. */
+#include "perf.h"
+#include "transport.h"
+
+int main(int argc, char **argv)
+{
+	enum { PORT, SIZE, COUNT, ARGS };
+	long arg[ARGS];
+	struct end *end;
+	void *body;
+
+	arguments(argc, argv, ARGS, arg, "PORT SIZE COUNT");
+	body = room_for((size_t)arg[SIZE]);
+	end = end_bind(ANSWERS, (int)arg[PORT], 0);
+	for (long i = 0; i < arg[COUNT]; i++) {
+		if (end_recv(end, body, (size_t)arg[SIZE]) != arg[SIZE])
+			fail_with("local_lat", "a message of another length");
+		end_send(end, body, (size_t)arg[SIZE]);
+	}
+	end_close(end);
+	return 0;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* PF_SP; compiled with BATCH=N, N messages a call. */
+#define _GNU_SOURCE
+#include "transport.h"
+
+#include <netinet/in.h>
+#include <netinet/sp.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#ifndef BATCH
+#define BATCH 1
+#endif
+
+struct end {
+	int fd;
+	bool sends;
+	/* What is gathered, or handed out: messages FIRST to COUNT, each in its SIZE bytes of ROOM. */
+	unsigned int first, count;
+	size_t size;
+	unsigned char *room;
+	struct mmsghdr msg[BATCH];
+	struct iovec vec[BATCH];
+};
+
+static const int types[] = {
+	[ASKS] = SOCK_REQ,	[ANSWERS] = SOCK_REP,	[PUSHES] = SOCK_PUSH,
+	[PULLS] = SOCK_PULL,	[PUBLISHES] = SOCK_PUB, [SUBSCRIBES] = SOCK_SUB,
+};
+
+static struct end *open_end(enum role role, int port, int timeout_ms, bool binds)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET,
+		.sin_port = htons((unsigned short)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	struct timeval timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
+	struct end *end = calloc(1, sizeof(*end));
+	const int buffer = 8 << 20;
+
+	if (!end)
+		fail("calloc");
+	end->sends = role == PUSHES || role == PUBLISHES;
+	end->fd = socket(PF_SP, types[role], IPPROTO_TCP);
+	if (end->fd < 0)
+		fail("socket");
+	/* It must not drop what it publishes. */
+	if (role == PUBLISHES &&
+	    setsockopt(end->fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)))
+		fail("setsockopt(SO_SNDBUFFORCE)");
+	if (role == SUBSCRIBES && setsockopt(end->fd, SOL_SP, SP_SUBSCRIBE, "", 0))
+		fail("setsockopt(SP_SUBSCRIBE)");
+	if (setsockopt(end->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)))
+		fail("setsockopt(SO_RCVTIMEO)");
+	if (binds ? bind(end->fd, (struct sockaddr *)&addr, sizeof(addr)) :
+		    connect(end->fd, (struct sockaddr *)&addr, sizeof(addr)))
+		fail(binds ? "bind" : "connect");
+	return end;
+}
+
+struct end *end_bind(enum role role, int port, int timeout_ms)
+{
+	return open_end(role, port, timeout_ms, true);
+}
+
+struct end *end_connect(enum role role, int port, int timeout_ms)
+{
+	return open_end(role, port, timeout_ms, false);
+}
+
+void end_await(struct end *end, int others)
+{
+	socklen_t len = sizeof(int);
+	int peers;
+
+	for (;;) {
+		if (getsockopt(end->fd, SOL_SP, SP_PEERS, &peers, &len))
+			fail("getsockopt(SP_PEERS)");
+		if (peers >= others)
+			return;
+		usleep(1000);
+	}
+}
+
+static void make_room(struct end *end, size_t size)
+{
+	if (end->room)
+		return;
+	end->size = size;
+	end->room = calloc(BATCH, size);
+	if (!end->room)
+		fail("calloc");
+	for (int i = 0; i < BATCH; i++) {
+		end->vec[i] = (struct iovec){ end->room + (size_t)i * size, size };
+		end->msg[i].msg_hdr = (struct msghdr){ .msg_iov = &end->vec[i], .msg_iovlen = 1 };
+	}
+}
+
+static void flush(struct end *end)
+{
+	while (end->first < end->count) {
+		int n = sendmmsg(end->fd, end->msg + end->first, end->count - end->first, 0);
+
+		if (n < 0)
+			fail("sendmmsg");
+		end->first += (unsigned int)n;
+	}
+	end->first = end->count = 0;
+}
+
+void end_send(struct end *end, const void *body, size_t len)
+{
+	if (BATCH == 1) {
+		if (send(end->fd, body, len, 0) < 0)
+			fail("send");
+		return;
+	}
+	make_room(end, len);
+	memcpy(end->vec[end->count++].iov_base, body, len);
+	if (end->count == BATCH)
+		flush(end);
+}
+
+ssize_t end_recv(struct end *end, void *body, size_t size)
+{
+	if (BATCH == 1) {
+		ssize_t n = recv(end->fd, body, size, 0);
+
+		if (n < 0 && errno != EAGAIN)
+			fail("recv");
+		return n;
+	}
+	make_room(end, size);
+	if (end->first == end->count) {
+		int n = recvmmsg(end->fd, end->msg, BATCH, MSG_WAITFORONE, NULL);
+
+		if (n < 0 && errno != EAGAIN)
+			fail("recvmmsg");
+		if (n < 0)
+			return -1;
+		end->first = 0;
+		end->count = (unsigned int)n;
+	}
+	memcpy(body, end->vec[end->first].iov_base, end->msg[end->first].msg_len);
+	return end->msg[end->first++].msg_len;
+}
+
+void end_close(struct end *end)
+{
+	if (end->sends)
+		flush(end);
+	close(end->fd);
+	free(end->room);
+	free(end);
+}
