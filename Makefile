@@ -7,6 +7,7 @@ make test-debug   the same on a kernel that checks all it does; builds it first
 make test-kernels the quick ones on each kernel that Debian 13 has
 make test-deb the packages, in a Debian 13 made for that; as root
 make bench    measure it beside TCP, AF_UNIX, libzmq, nanomsg and nng; QUICK=1
+make profile  what a message costs, by function; P="sp flood 64"
 make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
@@ -20,7 +21,7 @@ What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test test-debug test-kernels build-kernels test-deb bench unit shell modules modules_install lint clean \
+.PHONY: help demo test test-debug test-kernels build-kernels test-deb bench profile unit shell modules modules_install lint clean \
 	install uninstall install-dev uninstall-dev deb
 
 help:
@@ -47,6 +48,9 @@ test-deb:
 
 bench:
 	@scripts/bench.sh
+
+profile:
+	@scripts/profile.sh $(P)
 
 unit:
 	@scripts/unit.sh '$(T)'

@@ -15,6 +15,7 @@ usage() {
 	  --no-module                   bring sp.ko along, but do not load it
 	  --smp N, --mem MB             CPUs (2) and memory (1024; debug: 2048)
 	  --icount                      one CPU whose clock counts instructions
+	  --profile FILE                note what code is executed, see profile.c
 	  --modules                     bring modules of the kernel's own that tests need
 	  --forward HOSTPORT:GUESTPORT  127.0.0.1:HOSTPORT reaches the guest
 	  --file SRC[:DST]              put a file or folder at DST (/root/NAME)
@@ -29,7 +30,7 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$scripts/lib.sh"
 
-kernel=stock module='' modules='' load=y smp=2 mem='' icount='' tty='' timeout=300 keep=''
+kernel=stock module='' modules='' load=y smp=2 mem='' icount='' profile='' tty='' timeout=300 keep=''
 forwards='' files=()
 while (($#)); do
 	case $1 in
@@ -39,6 +40,7 @@ while (($#)); do
 	--smp) smp=${2?}; shift ;;
 	--mem) mem=${2?}; shift ;;
 	--icount) icount=y ;;
+	--profile) profile=${2?}; shift ;;
 	--modules) modules=y ;;
 	--forward)
 		[[ ${2?} == *:* ]] || die "--forward wants HOSTPORT:GUESTPORT, not '$2'"
@@ -137,6 +139,13 @@ if [[ -z $icount ]]; then
 	khz=$("$work/tsc-khz")
 fi
 append+=" tsc_early_khz=$khz"
+
+if [[ -n $profile ]]; then
+	gcc -O2 -shared -fPIC -o "$work/profile.so" "$scripts/profile.c"
+	machine+=(-plugin "$work/profile.so")
+	export PROFILE=$profile
+	append+=' nokaslr'
+fi
 
 machine+=(-M q35 -bios qboot.rom -m "${mem:-1024}" -no-reboot
 	-nodefaults -no-user-config -display none
