@@ -33,7 +33,7 @@ pub(crate) fn accounted(flags: Flags) -> Flags {
 }
 
 /// Like [`NO_SLEEP`], but also beyond the limit of the control group that is charged. For that a part of the
-/// emergency reserves comes with it, so it is for one at a time; see `pipe/overdraft.rs`.
+/// emergency reserves comes with it, so it is for one at a time; see `message/overdraft.rs`.
 pub(crate) fn beyond_limit() -> Flags {
     kernel::alloc::flags::GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN
 }

@@ -329,6 +329,58 @@ FIXTURE_TEARDOWN(charged)
 	cgroup_end(&self->group);
 }
 
+/*
+ * One of them may go beyond the limit, until it is received; nobody receives any. On
+ * a socket each, so that none of these has another message to wait for.
+ */
+TEST_F_TIMEOUT(charged, one_unfinished_message_beyond_the_limit, 90)
+{
+	enum { N = 48, LEN = MIB, LIMIT = 16 * MIB, STEP = 1 << 16 };
+	struct addr *addr = mmap(NULL, N * sizeof(*addr), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct sender senders[N];
+	int64_t until;
+	long used;
+	pid_t pid;
+	int i;
+
+	must_be(addr != MAP_FAILED);
+	cgroup_set(&self->group, "memory.max", LIMIT);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		enter(&self->group);
+		for (i = 0; i < N; i++) {
+			int sub = sp_open(SOCK_SUB);
+
+			addr[i] = sp_bind(sub, AF_INET);
+			subscribe(sub, LIT(""));
+		}
+		meet_tell(&self->told);
+		await_word(&self->go);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	body = filler(LEN, 1);
+	for (i = 0; i < N; i++)
+		senders[i] = (struct sender){ raw_peer(SOCK_PUB, &addr[i]),
+					      (uint32_t)i, LEN, 0 };
+	for (size_t some = STEP; some < LEN; some += STEP)
+		if (!push_until(senders, N, some, quiet_ms()))
+			break;
+	/* TCP is slow to notice that there is room again. */
+	for (until = now_ms() + 5000; now_ms() < until;)
+		push_all(senders, N, quiet_ms());
+	used = cgroup_get(&self->group, "memory.current") -
+	       cgroup_stat(&self->group, "memory.stat", "sock");
+	printf("# %ld kB of %d kB\n", used / 1024, LIMIT / 1024);
+	fflush(stdout);
+	EXPECT_GE(LIMIT + LEN + LIMIT / 4, used);
+	must_not_have_run_out(&self->group);
+	meet_tell(&self->go);
+	child_join(pid);
+	senders_leave(senders, N);
+}
+
 /* Waits until the group is charged with so much more than it was. */
 #define await_charged(g, from, least, what)                                   \
 	AT(await_charged_((g), (from), (least), (what)))

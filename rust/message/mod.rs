@@ -10,6 +10,7 @@
 //! node plus its chunks; a body that several pipes send, or that a REQ keeps for a resend, is shared
 //! behind a reference count and is memory once.
 
+pub(crate) mod overdraft;
 pub(crate) mod queue;
 pub(crate) mod tags;
 
@@ -28,6 +29,7 @@ use crate::mem::{
     NoMemory,
     UniqueArc, //
 };
+use overdraft::Overdraft;
 use tags::Tags;
 
 /// The largest contiguous piece of a body, in bytes: the largest size that the page allocator serves
@@ -196,6 +198,8 @@ pub(crate) struct Message {
     body: Body,
     /// Received: if it does not count for SO_RCVBUF, what it counts for instead.
     pub(crate) reserved: Option<Reserved>,
+    /// Received: it was allowed beyond the limit of its control group.
+    pub(crate) overdraft: Option<Overdraft>,
     /// Who sent it; `Address::Unspec` on the way out.
     pub(crate) from: Address,
 }
@@ -250,6 +254,7 @@ impl Message {
             tags,
             body,
             reserved: None,
+            overdraft: None,
             from: Address::Unspec,
         };
         if let Some(ledger) = &msg.bytes().ledger {

@@ -31,7 +31,6 @@
 //! (deadlines, `/proc/net/sp`, asking again) or close; it is what lets safe code change the decoder.
 
 mod flow;
-mod overdraft;
 mod rx;
 mod tx;
 mod upper;

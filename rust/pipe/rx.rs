@@ -5,9 +5,9 @@
 //!
 //! Pure: the clock is an argument, and what is to be done comes back.
 
-use super::overdraft::Overdraft;
 use crate::bytes::Input;
 use crate::mem::Flags;
+use crate::message::overdraft::Overdraft;
 use crate::message::tags::Tags;
 use crate::message::Msg;
 use crate::stats::{
@@ -163,6 +163,7 @@ impl Rx {
             sink,
             messages: &mut self.messages,
             since: &mut self.since,
+            overdraft: &mut self.overdraft,
         };
         self.stop = self.session.feed(input, &mut noting, limits, budget, flags);
         self.stop
@@ -278,6 +279,7 @@ struct Noting<'a, S> {
     sink: &'a mut S,
     messages: &'a mut u64,
     since: &'a mut Option<Instant>,
+    overdraft: &'a mut Option<Overdraft>,
 }
 
 impl<S: Sink> Sink for Noting<'_, S> {
@@ -289,7 +291,10 @@ impl<S: Sink> Sink for Noting<'_, S> {
         self.sink.admit(len, whole)
     }
 
-    fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
+    fn message(&mut self, mut msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
+        if self.overdraft.is_some() {
+            msg.overdraft = self.overdraft.take();
+        }
         let taken = self.sink.message(msg, admitted);
         if !matches!(taken, Err(Unwelcome::NoRoom(_))) {
             *self.since = None;

@@ -31,7 +31,6 @@ mod options;
 mod pattern;
 #[path = "../../rust/pipe"]
 mod pipe {
-    mod overdraft;
     mod rx;
     mod tx;
 }

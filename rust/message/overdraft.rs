@@ -4,9 +4,12 @@
 //!
 //! What has arrived of a message is charged as it arrives. Where many have begun, and none is whole, they may
 //! come to fill the group together; then there is nothing that a program could receive, so that room would
-//! be made for the rest, and none of them would ever be whole. One message at a time, of all there are,
-//! may therefore go beyond its group's limit: whole, it is received, and makes more room than it took. That
-//! bounds what all programs together have beyond their limits by the longest message.
+//! be made for the rest, and none of them would ever be whole. One message at a time, of all on the machine,
+//! may therefore go beyond its group's limit: whole, it is received, and makes more room than it took.
+//!
+//! The right goes with the message until that is received or dropped, so all programs together have no more
+//! beyond their limits than one message, whatever they do. A program that does not go on keeps the right from
+//! others; they are then where they would be if there were none.
 //!
 //! Pure.
 
@@ -22,16 +25,16 @@ use crate::mem::{
 static TAKEN: Atomic<u32> = Atomic::new(0);
 
 /// The right to go beyond the limit, which goes back when it is dropped.
-pub(super) struct Overdraft(());
+pub(crate) struct Overdraft(());
 
 impl Overdraft {
     /// The right, unless somebody has it.
-    pub(super) fn take() -> Option<Self> {
+    pub(crate) fn take() -> Option<Self> {
         (TAKEN.xchg(1, Relaxed) == 0).then(|| Overdraft(()))
     }
 
     /// How memory is to be allocated by who may have the right.
-    pub(super) fn flags(held: Option<&Self>) -> Flags {
+    pub(crate) fn flags(held: Option<&Self>) -> Flags {
         held.map_or(NO_SLEEP, |_| beyond_limit())
     }
 }
