@@ -14,11 +14,8 @@
 //! Pure.
 
 use crate::mem::{
-    beyond_limit,
     Atomic,
-    Flags,
-    Relaxed,
-    NO_SLEEP, //
+    Relaxed, //
 };
 
 /// Not zero while somebody has it.
@@ -31,11 +28,6 @@ impl Overdraft {
     /// The right, unless somebody has it.
     pub(crate) fn take() -> Option<Self> {
         (TAKEN.xchg(1, Relaxed) == 0).then(|| Overdraft(()))
-    }
-
-    /// How memory is to be allocated by who may have the right.
-    pub(crate) fn flags(held: Option<&Self>) -> Flags {
-        held.map_or(NO_SLEEP, |_| beyond_limit())
     }
 }
 

@@ -341,8 +341,8 @@ impl<U: Upper> Pipe<U> {
         self.tx.lock().has_room(sndbuf)
     }
 
-    /// Enforces the deadlines and retries what failed for want of memory; `idle` tells that the program has
-    /// nothing to receive. Returns when to be called again; `None` if there is no reason to.
+    /// Enforces the deadlines and retries what failed for want of memory; `idle` tells that no
+    /// peer's message waits for the program. Returns when to be called again; `None` if there is no reason to.
     pub(crate) fn check(self: &Arc<Self>, now: Instant, idle: bool) -> Option<Instant> {
         let (short, said, message) = {
             let mut rx = self.rx.lock();

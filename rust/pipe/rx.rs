@@ -6,7 +6,11 @@
 //! Pure: the clock is an argument, and what is to be done comes back.
 
 use crate::bytes::Input;
-use crate::mem::Flags;
+use crate::mem::{
+    beyond_limit,
+    Flags,
+    NO_SLEEP, //
+};
 use crate::message::overdraft::Overdraft;
 use crate::message::tags::Tags;
 use crate::message::Msg;
@@ -111,17 +115,20 @@ impl Rx {
         self.stop == Stop::NoMemory
     }
 
-    /// Nothing is there for the program to receive, which would make room: a message that is begun, and
-    /// that memory is short for, may take more than there is, if it is the only one.
+    /// No peer's message is there for the program, that would make room: one that is begun, and that memory
+    /// is short for, may take more than there is, if it is the only one.
     pub(super) fn resort(&mut self) {
         if self.is_short() && self.session.have() > 0 && self.overdraft.is_none() {
             self.overdraft = Overdraft::take();
         }
     }
 
-    /// How to allocate what arrives.
+    /// How to allocate what arrives, until reading stops.
     pub(super) fn flags(&self) -> Flags {
-        Overdraft::flags(self.overdraft.as_ref())
+        match self.overdraft {
+            Some(_) => beyond_limit(),
+            None => NO_SLEEP,
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -159,6 +166,10 @@ impl Rx {
         budget: &mut Budget,
         flags: Flags,
     ) -> Stop {
+        if self.overdraft.is_some() {
+            // What comes behind this one has no right to these flags.
+            budget.frames = budget.frames.min(1);
+        }
         let mut noting = Noting {
             sink,
             messages: &mut self.messages,
@@ -435,8 +446,11 @@ mod tests {
             rx.resort();
         }
         assert!(first.overdraft.is_some() && second.overdraft.is_none());
-        more(&mut first, LONG - 1);
-        stopped(&mut first, 100);
+        more(&mut first, LONG - 2);
+        // Its last byte, and another one.
+        let rest = &mut Slice::new(b"\x07\0\0\0\0\0\0\0\0");
+        assert_eq!(feed(&mut first, rest, true), Stop::Spent);
+        assert_eq!((first.messages(), rest.remaining()), (1, 8));
         second.resort();
         assert!(first.overdraft.is_none() && second.overdraft.is_some());
         assert!(second.abandon().is_some() && second.overdraft.is_none());
