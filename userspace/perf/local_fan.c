@@ -12,7 +12,7 @@ int main(int argc, char **argv)
 
 	arguments(argc, argv, ARGS, arg, "PORT SIZE COUNT SUBSCRIBERS");
 	body = room_for((size_t)arg[SIZE]);
-	end = end_bind(PUBLISHES, (int)arg[PORT], 0);
+	end = end_open(PUBLISHES, true, (int)arg[PORT], 0);
 	end_await(end, (int)arg[SUBSCRIBERS]);
 	for (long i = 0; i < arg[COUNT]; i++)
 		end_send(end, body, (size_t)arg[SIZE]);

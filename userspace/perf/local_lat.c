@@ -12,7 +12,7 @@ int main(int argc, char **argv)
 
 	arguments(argc, argv, ARGS, arg, "PORT SIZE COUNT");
 	body = room_for((size_t)arg[SIZE]);
-	end = end_bind(ANSWERS, (int)arg[PORT], 0);
+	end = end_open(ANSWERS, true, (int)arg[PORT], 0);
 	for (long i = 0; i < arg[COUNT]; i++) {
 		if (end_recv(end, body, (size_t)arg[SIZE]) != arg[SIZE])
 			fail_with("local_lat", "a message of another length");

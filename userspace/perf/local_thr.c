@@ -13,7 +13,7 @@ int main(int argc, char **argv)
 
 	arguments(argc, argv, ARGS, arg, "PORT SIZE COUNT");
 	body = room_for((size_t)arg[SIZE]);
-	end = end_bind(PULLS, (int)arg[PORT], 0);
+	end = end_open(PULLS, true, (int)arg[PORT], 0);
 	for (long i = 0; i <= arg[COUNT]; i++) {
 		if (end_recv(end, body, (size_t)arg[SIZE]) != arg[SIZE])
 			fail_with("local_thr", "a message of another length");

@@ -7,12 +7,14 @@
 #include <nanomsg/pubsub.h>
 #include <nanomsg/reqrep.h>
 #include <nanomsg/tcp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 struct end {
 	int socket;
+	bool sends_last;
 };
 
 static void check(int err, const char *what)
@@ -21,7 +23,7 @@ static void check(int err, const char *what)
 		fail_with(what, nn_strerror(nn_errno()));
 }
 
-static struct end *open_end(enum role role, int port, int timeout_ms, bool binds)
+struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
 {
 	static const int types[] = {
 		[ASKS] = NN_REQ,   [ANSWERS] = NN_REP,	 [PUSHES] = NN_PUSH,
@@ -33,6 +35,7 @@ static struct end *open_end(enum role role, int port, int timeout_ms, bool binds
 
 	if (!end)
 		fail("malloc");
+	end->sends_last = role == ANSWERS || role == PUSHES || role == PUBLISHES;
 	end->socket = nn_socket(AF_SP, types[role]);
 	check(end->socket, "nn_socket");
 	check(nn_setsockopt(end->socket, NN_TCP, NN_TCP_NODELAY, &on, sizeof(on)), "NN_TCP_NODELAY");
@@ -48,19 +51,14 @@ static struct end *open_end(enum role role, int port, int timeout_ms, bool binds
 	return end;
 }
 
-struct end *end_bind(enum role role, int port, int timeout_ms)
+static uint64_t connections(const struct end *end)
 {
-	return open_end(role, port, timeout_ms, true);
-}
-
-struct end *end_connect(enum role role, int port, int timeout_ms)
-{
-	return open_end(role, port, timeout_ms, false);
+	return nn_get_statistic(end->socket, NN_STAT_CURRENT_CONNECTIONS);
 }
 
 void end_await(struct end *end, int others)
 {
-	while (nn_get_statistic(end->socket, NN_STAT_CURRENT_CONNECTIONS) < (unsigned long)others)
+	while (connections(end) < (uint64_t)others)
 		usleep(1000);
 }
 
@@ -80,8 +78,9 @@ ssize_t end_recv(struct end *end, void *body, size_t size)
 
 void end_close(struct end *end)
 {
-	/* It throws away what is not sent yet. */
-	usleep(500000);
+	/* nn_close() throws away what is not sent yet; who has received all leaves. */
+	while (end->sends_last && connections(end))
+		usleep(1000);
 	nn_close(end->socket);
 	free(end);
 }

@@ -15,7 +15,9 @@
 
 struct end {
 	nng_socket socket;
+	/* How many are connected now. */
 	atomic_int others;
+	bool sends_last;
 };
 
 static void check(int err, const char *what)
@@ -24,16 +26,15 @@ static void check(int err, const char *what)
 		fail_with(what, nng_strerror(err));
 }
 
-static void another(nng_pipe pipe, nng_pipe_ev event, void *arg)
+static void changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	struct end *end = arg;
 
 	(void)pipe;
-	(void)event;
-	atomic_fetch_add(&end->others, 1);
+	atomic_fetch_add(&end->others, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
-static struct end *open_end(enum role role, int port, int timeout_ms, bool binds)
+struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
 {
 	static int (*const open[])(nng_socket *) = {
 		[ASKS] = nng_req0_open,	     [ANSWERS] = nng_rep0_open,
@@ -45,6 +46,7 @@ static struct end *open_end(enum role role, int port, int timeout_ms, bool binds
 
 	if (!end)
 		fail("calloc");
+	end->sends_last = role == ANSWERS || role == PUSHES || role == PUBLISHES;
 	check(open[role](&end->socket), "nng_open");
 	check(nng_socket_set_size(end->socket, NNG_OPT_RECVMAXSZ, 0), "NNG_OPT_RECVMAXSZ");
 	check(nng_socket_set_ms(end->socket, NNG_OPT_RECVTIMEO, timeout_ms ? timeout_ms : NNG_DURATION_INFINITE),
@@ -56,23 +58,14 @@ static struct end *open_end(enum role role, int port, int timeout_ms, bool binds
 		check(nng_socket_set_int(end->socket, NNG_OPT_SENDBUF, 8192), "NNG_OPT_SENDBUF");
 	if (role == SUBSCRIBES)
 		check(nng_socket_set_int(end->socket, NNG_OPT_RECVBUF, 8192), "NNG_OPT_RECVBUF");
-	check(nng_pipe_notify(end->socket, NNG_PIPE_EV_ADD_POST, another, end), "nng_pipe_notify");
+	check(nng_pipe_notify(end->socket, NNG_PIPE_EV_ADD_POST, changed, end), "nng_pipe_notify");
+	check(nng_pipe_notify(end->socket, NNG_PIPE_EV_REM_POST, changed, end), "nng_pipe_notify");
 	snprintf(addr, sizeof(addr), "tcp://127.0.0.1:%d", port);
 	if (binds)
 		check(nng_listen(end->socket, addr, NULL, 0), "nng_listen");
 	else
 		check(nng_dial(end->socket, addr, NULL, NNG_FLAG_NONBLOCK), "nng_dial");
 	return end;
-}
-
-struct end *end_bind(enum role role, int port, int timeout_ms)
-{
-	return open_end(role, port, timeout_ms, true);
-}
-
-struct end *end_connect(enum role role, int port, int timeout_ms)
-{
-	return open_end(role, port, timeout_ms, false);
 }
 
 void end_await(struct end *end, int others)
@@ -98,8 +91,9 @@ ssize_t end_recv(struct end *end, void *body, size_t size)
 
 void end_close(struct end *end)
 {
-	/* It throws away what is not sent yet. */
-	usleep(500000);
+	/* nng_close() throws away what is not sent yet; who has received all leaves. */
+	while (end->sends_last && atomic_load(&end->others) > 0)
+		usleep(1000);
 	nng_close(end->socket);
 	free(end);
 }

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-enum { LONG_MS = 2000 };
+enum { LONG_MS = 1000 };
 
 int main(int argc, char **argv)
 {
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
 	end = room_for((size_t)arg[SUBSCRIBERS] * sizeof(struct end *));
 	over = room_for((size_t)arg[SUBSCRIBERS] * sizeof(*over));
 	for (long i = 0; i < arg[SUBSCRIBERS]; i++)
-		end[i] = end_connect(SUBSCRIBES, (int)arg[PORT], LONG_MS);
+		end[i] = end_open(SUBSCRIBES, false, (int)arg[PORT], LONG_MS);
 	from = to = reading_now();
 	for (long n = 0; n < arg[COUNT] && some; n++) {
 		some = false;

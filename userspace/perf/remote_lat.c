@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 	took = room_for((size_t)arg[COUNT] * sizeof(*took));
 	before = arg[COUNT] / 10;
 	count = arg[COUNT] - before;
-	end = end_connect(ASKS, (int)arg[PORT], 0);
+	end = end_open(ASKS, false, (int)arg[PORT], 0);
 	for (long i = 0; i < arg[COUNT]; i++) {
 		if (i == before)
 			from = reading_now();

@@ -12,7 +12,7 @@ int main(int argc, char **argv)
 
 	arguments(argc, argv, ARGS, arg, "PORT SIZE COUNT");
 	body = room_for((size_t)arg[SIZE]);
-	end = end_connect(PUSHES, (int)arg[PORT], 0);
+	end = end_open(PUSHES, false, (int)arg[PORT], 0);
 	for (long i = 0; i <= arg[COUNT]; i++)
 		end_send(end, body, (size_t)arg[SIZE]);
 	end_close(end);

@@ -32,7 +32,7 @@ static const int types[] = {
 	[PULLS] = SOCK_PULL,	[PUBLISHES] = SOCK_PUB, [SUBSCRIBES] = SOCK_SUB,
 };
 
-static struct end *open_end(enum role role, int port, int timeout_ms, bool binds)
+struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
 {
 	struct sockaddr_in addr = {
 		.sin_family = AF_INET,
@@ -61,16 +61,6 @@ static struct end *open_end(enum role role, int port, int timeout_ms, bool binds
 		    connect(end->fd, (struct sockaddr *)&addr, sizeof(addr)))
 		fail(binds ? "bind" : "connect");
 	return end;
-}
-
-struct end *end_bind(enum role role, int port, int timeout_ms)
-{
-	return open_end(role, port, timeout_ms, true);
-}
-
-struct end *end_connect(enum role role, int port, int timeout_ms)
-{
-	return open_end(role, port, timeout_ms, false);
 }
 
 void end_await(struct end *end, int others)

@@ -87,33 +87,24 @@ static void add(struct end *end, int fd)
 	end->fd[end->count++] = fd;
 }
 
-struct end *end_bind(enum role role, int port, int timeout_ms)
-{
-	struct end *end = new_end(timeout_ms);
-	union addr addr;
-	socklen_t len = address(&addr, port);
-	const int on = 1;
-
-	(void)role;
-	end->listener = socket(addr.sa.sa_family, TYPE, 0);
-	if (end->listener < 0)
-		fail("socket");
-	setsockopt(end->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(end->listener, &addr.sa, len) || listen(end->listener, MOST))
-		fail("bind");
-	return end;
-}
-
-struct end *end_connect(enum role role, int port, int timeout_ms)
+struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
 {
 	struct end *end = new_end(timeout_ms);
 	union addr addr;
 	socklen_t len = address(&addr, port);
 	int fd = socket(addr.sa.sa_family, TYPE, 0);
+	const int on = 1;
 
 	(void)role;
 	if (fd < 0)
 		fail("socket");
+	if (binds) {
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		if (bind(fd, &addr.sa, len) || listen(fd, MOST))
+			fail("bind");
+		end->listener = fd;
+		return end;
+	}
 	while (connect(fd, &addr.sa, len)) {
 		if (errno != ECONNREFUSED)
 			fail("connect");

@@ -15,18 +15,20 @@ enum role { ASKS, ANSWERS, PUSHES, PULLS, PUBLISHES, SUBSCRIBES };
 
 struct end;
 
-/* One end of 127.0.0.1:@port. Receiving waits for @timeout_ms, or for ever if that is 0. */
-struct end *end_bind(enum role role, int port, int timeout_ms);
-struct end *end_connect(enum role role, int port, int timeout_ms);
+/*
+ * One end: listens at 127.0.0.1:@port, or connects to it, also where nobody listens yet. Receiving
+ * waits for @timeout_ms, or for ever if that is 0.
+ */
+struct end *end_open(enum role role, bool binds, int port, int timeout_ms);
 
-/* Waits until so many others have connected to an end that is bound. */
+/* Waits until so many others will get what this end sends. */
 void end_await(struct end *end, int others);
 
 void end_send(struct end *end, const void *body, size_t len);
 /* The length of the message; -1 if none came in time. */
 ssize_t end_recv(struct end *end, void *body, size_t size);
 
-/* Sends what may still wait for more to send. */
+/* Closes it once all that was sent has left. */
 void end_close(struct end *end);
 
 /* Ends the program. */
