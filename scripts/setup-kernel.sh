@@ -62,8 +62,8 @@ case $flavour in
 debug)
 	objects=1100
 	fragments+=("$tests/config.debug")
-	# Whatever is called for each step of each stack trace, and those are taken of each
-	# allocation, is not checked itself: that were half of what a message costs.
+	# A stack trace is taken of each allocation. What that calls at each of its steps is
+	# not checked itself, which would be a third of what a message costs.
 	kasan=(unwind_frame stacktrace extable tree_lookup smp_processor_id debugobjects)
 	kasan=("${kasan[@]/#/KASAN_SANITIZE_}")
 	kasan=("${kasan[@]/%/.o=n}")
