@@ -162,6 +162,116 @@ TEST(bind_and_close_in_a_loop)
 	}
 }
 
+/* Of a PUSH whose endpoints come and go. */
+struct giver {
+	struct task task;
+	int push;
+	bool stop;
+	long sent;
+};
+
+static void give(void *arg)
+{
+	struct giver *g = arg;
+	unsigned char body[3000] = { 0 };
+
+	while (!is_set(&g->stop)) {
+		size_t len = 8 + (g->sent % 7 ? 0 : 600) +
+			     (g->sent % 29 ? 0 : 2000);
+
+		sp_send(g->push, body, len);
+		if (++g->sent % 1000 == 0)
+			pass_ms(1);
+	}
+}
+
+struct changer {
+	struct task task;
+	int push;
+	struct addr addr;
+	bool stop;
+};
+
+static void change_endpoints(void *arg)
+{
+	static const int sizes[] = { 2304, 100000, 5000, 1 << 19 };
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	struct changer *c = arg;
+	int k;
+
+	for (k = 1; !is_set(&c->stop); k++) {
+		sol_set(c->push, SO_SNDBUF, sizes[k % 4]);
+		if (k % 2)
+			sp_connect(c->push, &c->addr);
+		pass_ms(2);
+		if (k % 7 == 0)
+			must(connect(c->push, &none, sizeof(none)));
+		else if (k % 5 == 0 &&
+			 setsockopt(c->push, SOL_SP, SP_REMOVE, &c->addr.sa,
+				    c->addr.len) != 0)
+			must_eq(ENOENT, errno);
+	}
+}
+
+static int receive_what_there_is(int s)
+{
+	unsigned char body[3000];
+	int n = 0;
+
+	while (n < 200 && recv(s, body, sizeof(body), MSG_DONTWAIT) >= 0)
+		n++;
+	return n;
+}
+
+/* A pipe that is removed delivers what it has, and is given nothing more. */
+TEST(nothing_is_lost_while_endpoints_come_and_go)
+{
+	enum { GIVERS = 2 };
+	struct giver g[GIVERS] = { 0 };
+	struct changer c = { 0 };
+	struct pollfd in[2] = { { .events = POLLIN }, { .events = POLLIN } };
+	long sent = 0, got = 0;
+	struct addr own;
+	int64_t end;
+	int i, push;
+
+	in[0].fd = sp_listener(SOCK_PULL, &c.addr);
+	push = sp_open(SOCK_PUSH);
+	own = sp_bind(push, AF_INET);
+	in[1].fd = sp_dialer(SOCK_PULL, &own);
+	await_peers(push, 1);
+	for (i = 0; i < GIVERS; i++) {
+		g[i].push = push;
+		task_start(&g[i].task, give, &g[i]);
+	}
+	c.push = push;
+	task_start(&c.task, change_endpoints, &c);
+	for (end = now_ms() + many(4000); now_ms() < end;) {
+		poll(in, 2, 100);
+		got += receive_what_there_is(in[0].fd);
+		got += receive_what_there_is(in[1].fd);
+	}
+	set(&c.stop);
+	for (i = 0; i < GIVERS; i++)
+		set(&g[i].stop);
+	while (poll(in, 2, 5 * quiet_ms())) {
+		got += receive_what_there_is(in[0].fd);
+		got += receive_what_there_is(in[1].fd);
+	}
+	task_join(&c.task);
+	for (i = 0; i < GIVERS; i++) {
+		task_join(&g[i].task);
+		sent += g[i].sent;
+	}
+	while (poll(in, 2, 5 * quiet_ms())) {
+		got += receive_what_there_is(in[0].fd);
+		got += receive_what_there_is(in[1].fd);
+	}
+	printf("# %ld messages\n", sent);
+	fflush(stdout);
+	EXPECT_EQ(sent, got);
+}
+
 TEST(many_pipes)
 {
 	enum { MOST = 200 };

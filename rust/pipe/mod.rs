@@ -294,6 +294,12 @@ impl<U: Upper> Pipe<U> {
         self.end(end);
     }
 
+    /// Delivers what was pushed, and drops what is pushed from now on; [`Self::close`] is to follow. For an
+    /// owner that sees to it, under its lock, that nothing more is.
+    pub(crate) fn take_no_more(&self) {
+        let _ = self.tx.lock().close(work::now());
+    }
+
     /// Ends the pipe when everything that was pushed is delivered, or soon if the greetings are not
     /// exchanged yet. `tcp` is its connection if a dialer had it. In task context.
     pub(crate) fn close(self: &Arc<Self>, tcp: Option<TcpSocket>) {

@@ -143,10 +143,10 @@ impl Tx {
         self.has_room(sndbuf)
     }
 
-    /// Compares what is held unsent with SO_SNDBUF again.
+    /// Compares what is held unsent with SO_SNDBUF again. No pipe has room that is not up.
     pub(super) fn has_room(&mut self, sndbuf: usize) -> bool {
         self.full = self.charge >= sndbuf;
-        !self.full
+        !self.full && self.life == Life::Up
     }
 
     fn sends(&self) -> bool {
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn greeting_pushed_is_dropped_and_up_pushed_is_sent() -> Result<(), NoMemory> {
         let mut tx = Tx::new();
-        assert!(tx.push(msg(b"a")?, 1000));
+        assert!(!tx.push(msg(b"a")?, 1000));
         assert!(tx.is_empty() && !tx.begin_flush());
         assert!(tx.greeted(NOW));
         assert!(!tx.greeted(Instant(2000)));
@@ -391,7 +391,7 @@ mod tests {
         let mut tx = up();
         tx.push(msg(b"a")?, 1000);
         assert!(tx.close(NOW));
-        tx.push(msg(b"late")?, 1000);
+        assert!(!tx.has_room(1000) && !tx.push(msg(b"late")?, 1000));
         assert_eq!((tx.fin(), tx.last_word()), (None, End::Aborted));
         let deadline = Some((Instant(1030), End::Aborted));
         assert_eq!(tx.deadline(NOW, true, TIMEOUT), deadline);

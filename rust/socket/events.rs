@@ -223,6 +223,10 @@ impl Upper for Socket {
         let now = work::now();
         let mut state = this.state.lock();
         state.peers.opened(id);
+        // It may be closing already.
+        if state.peers.handle(id).is_some_and(|pipe| !pipe.has_room()) {
+            state.peers.set_writable(id, false);
+        }
         state.stats.count(Counter::PipeUps);
         let opened = state.with(now, |machine, world| machine.opened(world, id));
         // A socket that is closing has its pipes end, this one too.

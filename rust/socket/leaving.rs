@@ -115,17 +115,20 @@ impl Socket {
         }
     }
 
-    /// Closes a pipe while the socket goes on. It has to be nobody's turn before: what a closing pipe is given
-    /// is lost, though another one might have it.
+    /// Closes a pipe while the socket goes on. From when it takes no more it is nobody's turn: what a closing
+    /// pipe is given is lost, though another one might have it.
     fn close_alone(self: &Arc<Self>, pipe: &SocketPipe, tcp: Option<TcpSocket>) {
+        if let Some(tcp) = tcp {
+            pipe.adopt(tcp);
+        }
         {
             let mut state = self.state.lock();
+            pipe.take_no_more();
             if state.find(pipe.name).is_some() {
                 state.peers.set_writable(pipe.name.id, false);
             }
         }
-        pipe.close(tcp);
-        // It may have been up, or full, only since then.
+        pipe.close(None);
         self.send_no_more(pipe);
     }
 
