@@ -7,6 +7,7 @@ make test-debug   the same on a kernel that checks all it does; builds it first
 make test-kernels the quick ones on each kernel that Debian 13 has
 make test-deb the packages, in a Debian 13 made for that; as root
 make bench    measure it beside TCP, AF_UNIX, libzmq, nanomsg and nng; QUICK=1
+make bench-check  whether a message has become dearer; RENEW=1
 make profile  what a message costs, by function; P="sp flood 64"
 make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
@@ -21,7 +22,7 @@ What is downloaded and the test kernels are in $${SP_CACHE:-~/.cache/pf-sp}.
 KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
-.PHONY: help demo test test-debug test-kernels build-kernels test-deb bench profile unit shell modules modules_install lint clean \
+.PHONY: help demo test test-debug test-kernels build-kernels test-deb bench bench-check profile unit shell modules modules_install lint clean \
 	install uninstall install-dev uninstall-dev deb
 
 help:
@@ -48,6 +49,9 @@ test-deb:
 
 bench:
 	@scripts/bench.sh
+
+bench-check:
+	@scripts/bench.sh check
 
 profile:
 	@scripts/profile.sh $(P)

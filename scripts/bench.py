@@ -46,7 +46,7 @@ def table(rows, unit):
         f"{'':10} {'size':>8} {'':18} {'p50':>10} {'p99':>10} {unit:>12} {'rate':>10}"
         f" {'switches':>9} {'segments':>9} {'to TCP':>7} {'to best library':>15}"
     )
-    for row in rows:
+    for row in (row for row in rows if row["what"] != "idle"):
         head = f"{row['what']:10} {row['size']:8} {NAMES[row['transport']]:18}"
         if "failed" in row:
             print(f"{head} failed: {row['failed']}")
@@ -57,6 +57,25 @@ def table(rows, unit):
         print(
             f"{head} {row.get('p50', '-'):>10} {row.get('p99', '-'):>10} {row['each']:12.0f} {1e9 / row['each']:10.0f}"
             f" {row['switches'] / row['messages']:9.2f} {row['segments'] / row['messages']:9.2f} {tcp:>7} {library:>15}"
+        )
+
+
+def idle_table(rows, unit):
+    """What one peer costs among others that are only there, and what those cost."""
+    alone = {row["transport"]: row["p50"] for row in rows if (row["what"], row["size"]) == ("latency", 64) and "p50" in row}
+    print(
+        f"\n{'one peer, 64 bytes':20} {'others':>8} {unit + ', p50':>18} {'to alone':>10} {'bytes each':>12}"
+        f" {'to connect':>12} {'to close':>10}"
+    )
+    for row in (row for row in rows if row["what"] == "idle"):
+        name = f"{NAMES[row['transport']]:20}"
+        if "failed" in row:
+            print(f"{name} failed: {row['failed']}")
+            continue
+        ratio_to_alone = row["p50"] / alone[row["transport"]] if row["transport"] in alone else float("nan")
+        print(
+            f"{name} {row['idle']:8} {row['p50']:18} {ratio_to_alone:10.2f} {row['memory']:12}"
+            f" {row['connect']:12} {row['close']:10}"
         )
 
 
@@ -75,6 +94,7 @@ def main():
         rows.sort(key=lambda row: (order[row["what"]], row["size"]))
         print(f"\n{title}.\n")
         table(rows, unit)
+        idle_table(rows, unit)
         everything += rows
     with open(kept, "w", encoding="utf-8") as out:
         json.dump(everything, out, indent=1)

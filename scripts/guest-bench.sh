@@ -1,24 +1,27 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# guest-bench.sh PART TRANSPORT...
+# guest-bench.sh WHATS PART TRANSPORT...
 #
 # In the guest: measures each way to send, with so many PARTs of a hundred of the
-# messages. A line each: TRANSPORT WHAT SIZE, and JSON, or "failed" and why.
+# messages; of latency, flood, fan-out and idle what is in WHATS. A line each: TRANSPORT WHAT SIZE, and JSON, or "failed" and why.
 
-part=$1
-shift
+whats=$1 part=$2
+shift 2
 perf=/root/perf
 port=7000
 
 # Long for whom is slow; one that hangs is to be seen as that.
 limit=60
+# shellcheck disable=SC3045 # busybox can
+ulimit -n 20000
 
-# measure TRANSPORT WHAT SIZE LOCAL REMOTE TELLS COUNT [SUBSCRIBERS]: runs both programs; TELLS, one
+# measure TRANSPORT WHAT SIZE LOCAL REMOTE TELLS COUNT [OTHERS]: runs both programs; TELLS, one
 # of them, prints the result.
 measure() {
 	transport=$1 what=$2 size=$3 local=$4 remote=$5 tells=$6 count=$(($7 * part / 100))
 	shift 7
+	case " $whats " in *" $what "*) ;; *) return ;; esac
 	port=$((port + 1))
 	echo "$transport $what $size" >/dev/kmsg
 	timeout $limit "$perf/$transport/$local" $port "$size" "$count" "$@" >/tmp/local 2>/tmp/local.err &
@@ -37,7 +40,7 @@ measure() {
 for transport; do
 	# One at a time is no batch.
 	[ "$transport" = sp_mmsg ] || while read -r size count; do
-		measure "$transport" latency "$size" local_lat remote_lat remote "$count"
+		measure "$transport" latency "$size" local_lat remote_lat remote "$count" 0
 	done <<-END
 		1 1000
 		64 1000
@@ -61,4 +64,9 @@ for transport; do
 		64 1000
 		1024 500
 	END
+	# Who has but one peer at an end has no idle ones.
+	case $transport in
+	sp | zmq | nanomsg | nng) measure "$transport" idle 64 local_lat remote_lat remote 1000 1000 ;;
+	esac
+	[ "$transport" != sp ] || measure "$transport" idle 64 local_lat remote_lat remote 1000 5000
 done

@@ -15,7 +15,7 @@ top=$(dirname "$scripts")
 transport=${1:-sp} what=${2:-flood} size=${3:-64} messages=${4:-2000}
 more=()
 case $what in
-latency) local=local_lat remote=remote_lat ;;
+latency) local=local_lat remote=remote_lat more=(0) ;;
 flood) local=local_thr remote=remote_thr ;;
 fan-out) local=local_fan remote=remote_fan more=(32) ;;
 *) die "latency, flood or fan-out, not '$what'" ;;

@@ -64,6 +64,11 @@ struct reading reading_now(void)
 	return r;
 }
 
+int64_t free_memory(void)
+{
+	return (int64_t)word_of("/proc/meminfo", "MemFree:", 1) * 1024;
+}
+
 void arguments(int argc, char **argv, int count, long *numbers, const char *usage)
 {
 	char *end;

@@ -15,6 +15,9 @@ struct reading {
 int64_t now_ns(void);
 struct reading reading_now(void);
 
+/* In bytes. */
+int64_t free_memory(void);
+
 /* The numbers that the program was called with, COUNT of them; USAGE names them. */
 void arguments(int argc, char **argv, int count, long *numbers, const char *usage);
 

@@ -11,6 +11,7 @@ struct end {
 };
 
 static void *context;
+static int ends;
 
 static void check(int err, const char *what)
 {
@@ -48,6 +49,7 @@ struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
 		check(zmq_setsockopt(end->socket, ZMQ_SUBSCRIBE, "", 0), "ZMQ_SUBSCRIBE");
 	}
 	check(zmq_setsockopt(end->socket, ZMQ_RCVTIMEO, &timeout, sizeof(timeout)), "ZMQ_RCVTIMEO");
+	ends++;
 	snprintf(addr, sizeof(addr), "tcp://127.0.0.1:%d", port);
 	check(binds ? zmq_bind(end->socket, addr) : zmq_connect(end->socket, addr),
 	      binds ? "zmq_bind" : "zmq_connect");
@@ -80,6 +82,7 @@ void end_close(struct end *end)
 {
 	zmq_close(end->socket);
 	/* Waits until all is sent. */
-	zmq_ctx_term(context);
+	if (--ends == 0)
+		zmq_ctx_term(context);
 	free(end);
 }
