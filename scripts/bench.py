@@ -10,6 +10,7 @@ LIBRARIES = ("zmq", "nanomsg", "nng")
 NAMES = {
     "sp": "PF_SP",
     "sp_mmsg": "PF_SP, 32 a call",
+    "sp_uring": "PF_SP, io_uring",
     "tcp": "raw TCP",
     "unix": "AF_UNIX",
     "zmq": "libzmq",

@@ -23,7 +23,7 @@ make -s -C "$top/userspace/perf" O="$out" >&2
 module=$("$scripts/build-module.sh" stock stock)
 
 # measure WHATS PART OPTION...: in a guest with these options.
-transports=(sp sp_mmsg tcp unix zmq nanomsg nng)
+transports=(sp sp_mmsg sp_uring tcp unix zmq nanomsg nng)
 measure() {
 	local whats=$1 part=$2
 	shift 2

@@ -39,7 +39,7 @@ measure() {
 
 for transport; do
 	# One at a time is no batch.
-	[ "$transport" = sp_mmsg ] || while read -r size count; do
+	[ "${transport#sp_}" != "$transport" ] || while read -r size count; do
 		measure "$transport" latency "$size" local_lat remote_lat remote "$count" 0
 	done <<-END
 		1 1000

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* PF_SP; compiled with BATCH=N, N messages a call. */
 #define _GNU_SOURCE
-#include "transport.h"
-
-#include <netinet/in.h>
-#include <netinet/sp.h>
+#include "sp_open.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #ifndef BATCH
 #define BATCH 1
@@ -27,54 +22,20 @@ struct end {
 	struct iovec vec[BATCH];
 };
 
-static const int types[] = {
-	[ASKS] = SOCK_REQ,	[ANSWERS] = SOCK_REP,	[PUSHES] = SOCK_PUSH,
-	[PULLS] = SOCK_PULL,	[PUBLISHES] = SOCK_PUB, [SUBSCRIBES] = SOCK_SUB,
-};
-
 struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
 {
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET,
-		.sin_port = htons((unsigned short)port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	struct timeval timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
 	struct end *end = calloc(1, sizeof(*end));
-	const int buffer = 8 << 20;
 
 	if (!end)
 		fail("calloc");
 	end->sends = role == PUSHES || role == PUBLISHES;
-	end->fd = socket(PF_SP, types[role], IPPROTO_TCP);
-	if (end->fd < 0)
-		fail("socket");
-	/* It must not drop what it publishes. */
-	if (role == PUBLISHES &&
-	    setsockopt(end->fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)))
-		fail("setsockopt(SO_SNDBUFFORCE)");
-	if (role == SUBSCRIBES && setsockopt(end->fd, SOL_SP, SP_SUBSCRIBE, "", 0))
-		fail("setsockopt(SP_SUBSCRIBE)");
-	if (setsockopt(end->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)))
-		fail("setsockopt(SO_RCVTIMEO)");
-	if (binds ? bind(end->fd, (struct sockaddr *)&addr, sizeof(addr)) :
-		    connect(end->fd, (struct sockaddr *)&addr, sizeof(addr)))
-		fail(binds ? "bind" : "connect");
+	end->fd = sp_open(role, binds, port, timeout_ms);
 	return end;
 }
 
 void end_await(struct end *end, int others)
 {
-	socklen_t len = sizeof(int);
-	int peers;
-
-	for (;;) {
-		if (getsockopt(end->fd, SOL_SP, SP_PEERS, &peers, &len))
-			fail("getsockopt(SP_PEERS)");
-		if (peers >= others)
-			return;
-		usleep(1000);
-	}
+	sp_await(end->fd, others);
 }
 
 static void make_room(struct end *end, size_t size)

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PF_SP by io_uring: messages are sent BATCH at a time, and one request receives all that
+ * come, into buffers that the kernel picks.
+ */
+#define _GNU_SOURCE
+#include "sp_open.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Buffers are given a power of two. */
+enum { BATCH = 32, BUFFERS = 64, GROUP = 1 };
+
+struct end {
+	int fd, timeout_ms;
+	bool sends, armed;
+	struct io_uring ring;
+	/* What is gathered, or received into. */
+	unsigned int count;
+	size_t size;
+	unsigned char *room;
+	struct io_uring_buf_ring *buffers;
+};
+
+struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
+{
+	struct end *end = calloc(1, sizeof(*end));
+	int err;
+
+	if (!end)
+		fail("calloc");
+	end->sends = role == PUSHES || role == PUBLISHES;
+	end->timeout_ms = timeout_ms;
+	end->fd = sp_open(role, binds, port, 0);
+	err = io_uring_queue_init(BUFFERS, &end->ring, 0);
+	if (err)
+		fail_with("io_uring_queue_init", strerror(-err));
+	return end;
+}
+
+void end_await(struct end *end, int others)
+{
+	sp_await(end->fd, others);
+}
+
+static void make_room(struct end *end, unsigned int count, size_t size)
+{
+	if (end->room)
+		return;
+	end->size = size;
+	end->room = calloc(count, size);
+	if (!end->room)
+		fail("calloc");
+}
+
+static void flush(struct end *end)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, n = 0;
+
+	if (!end->count)
+		return;
+	if (io_uring_submit_and_wait(&end->ring, end->count) < 0)
+		fail("io_uring_submit_and_wait");
+	io_uring_for_each_cqe(&end->ring, head, cqe)
+	{
+		if (cqe->res < 0)
+			fail_with("send", strerror(-cqe->res));
+		n++;
+	}
+	io_uring_cq_advance(&end->ring, n);
+	if (n != end->count)
+		fail_with("send", "fewer were sent");
+	end->count = 0;
+}
+
+void end_send(struct end *end, const void *body, size_t len)
+{
+	unsigned char *copy;
+
+	make_room(end, BATCH, len);
+	copy = end->room + end->count++ * len;
+	memcpy(copy, body, len);
+	io_uring_prep_send(io_uring_get_sqe(&end->ring), end->fd, copy, len, 0);
+	if (end->count == BATCH)
+		flush(end);
+}
+
+static void give(struct end *end, int id)
+{
+	int mask = io_uring_buf_ring_mask(BUFFERS);
+
+	io_uring_buf_ring_add(end->buffers, end->room + (size_t)id * end->size, (unsigned int)end->size,
+			      (unsigned short)id, mask, 0);
+	io_uring_buf_ring_advance(end->buffers, 1);
+}
+
+static void arm(struct end *end)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&end->ring);
+
+	if (!end->buffers) {
+		struct io_uring_buf_reg reg = { .ring_entries = BUFFERS, .bgid = GROUP };
+		void *ring;
+
+		if (posix_memalign(&ring, 4096, BUFFERS * sizeof(struct io_uring_buf)))
+			fail("posix_memalign");
+		reg.ring_addr = (unsigned long)ring;
+		if (io_uring_register_buf_ring(&end->ring, &reg, 0))
+			fail("io_uring_register_buf_ring");
+		end->buffers = ring;
+		io_uring_buf_ring_init(end->buffers);
+		for (int i = 0; i < BUFFERS; i++)
+			give(end, i);
+	}
+	io_uring_prep_recv_multishot(sqe, end->fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = GROUP;
+	end->armed = true;
+}
+
+ssize_t end_recv(struct end *end, void *body, size_t size)
+{
+	struct __kernel_timespec timeout = { end->timeout_ms / 1000, end->timeout_ms % 1000 * 1000000L };
+	struct io_uring_cqe *cqe;
+	int err, res, id;
+
+	make_room(end, BUFFERS, size);
+	for (;;) {
+		if (!end->armed)
+			arm(end);
+		err = io_uring_peek_cqe(&end->ring, &cqe);
+		if (err)
+			err = io_uring_submit_and_wait_timeout(&end->ring, &cqe, 1,
+							       end->timeout_ms ? &timeout : NULL, NULL);
+		if (err == -ETIME)
+			return -1;
+		if (err < 0 && err != -EINTR)
+			fail_with("io_uring_submit_and_wait_timeout", strerror(-err));
+		if (err < 0)
+			continue;
+		res = cqe->res;
+		end->armed = cqe->flags & IORING_CQE_F_MORE;
+		id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+		if (res >= 0) {
+			memcpy(body, end->room + (size_t)id * end->size, (size_t)res);
+			give(end, id);
+		}
+		io_uring_cqe_seen(&end->ring, cqe);
+		/* All buffers were in use: some are free by now. */
+		if (res == -ENOBUFS)
+			continue;
+		if (res < 0)
+			fail_with("recv", strerror(-res));
+		return res;
+	}
+}
+
+void end_close(struct end *end)
+{
+	flush(end);
+	io_uring_queue_exit(&end->ring);
+	close(end->fd);
+	free(end->room);
+	free(end->buffers);
+	free(end);
+}
