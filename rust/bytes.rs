@@ -5,7 +5,10 @@
 //!
 //! On the ground floor, so that `net` can have what others read from without knowing them.
 
-use crate::mem::KVec;
+use crate::mem::{
+    KVec,
+    NO_SLEEP, //
+};
 
 /// Why bytes could not be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,34 +83,36 @@ impl Input for Empty {
     fn put_back(&mut self, _n: usize) {}
 }
 
-/// A slice that arrives, for the suites.
-#[cfg(any(test, SP_KUNIT))]
+/// The bytes of a slice.
 pub(crate) struct Slice<'a> {
     all: &'a [u8],
     at: usize,
     /// So many bytes find room behind these where they come from.
+    #[cfg(any(test, SP_KUNIT))]
     pub(crate) room: usize,
 }
 
-#[cfg(any(test, SP_KUNIT))]
 impl<'a> Slice<'a> {
     pub(crate) fn new(all: &'a [u8]) -> Self {
-        let (at, room) = (0, 0);
-        Slice { all, at, room }
+        Slice {
+            all,
+            at: 0,
+            #[cfg(any(test, SP_KUNIT))]
+            room: 0,
+        }
     }
 
     fn rest(&self) -> &'a [u8] {
-        self.all.split_at(self.at).1
+        self.all.get(self.at..).unwrap_or(&[])
     }
 }
 
-#[cfg(any(test, SP_KUNIT))]
 impl Source for Slice<'_> {
     fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-        let (now, _) = self.rest().split_at_checked(n).ok_or(AppendError::Fault)?;
-        to.extend_from_slice(now, crate::mem::GFP_KERNEL)
+        let now = self.rest().get(..n).ok_or(AppendError::Fault)?;
+        to.extend_from_slice(now, NO_SLEEP)
             .map_err(|_| AppendError::NoMemory)?;
-        self.at += n;
+        self.at = self.at.saturating_add(n);
         Ok(())
     }
 }

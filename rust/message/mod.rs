@@ -17,6 +17,7 @@ pub(crate) mod tags;
 use crate::address::Address;
 use crate::bytes::{
     AppendError,
+    Slice,
     Source, //
 };
 use crate::ledger::Ledger;
@@ -79,6 +80,22 @@ impl Bytes {
             len: 0,
             ledger: None,
         }
+    }
+
+    /// A copy of a body.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`].
+    pub(crate) fn of(body: &[u8], flags: Flags) -> Result<Self, NoMemory> {
+        let mut source = Slice::new(body);
+        let mut bytes = Bytes::new();
+        while bytes.len() < body.len() {
+            let rest = body.len().saturating_sub(bytes.len());
+            let appended = bytes.append(&mut source, rest, body.len(), flags);
+            appended.map_err(|_| NoMemory)?;
+        }
+        Ok(bytes)
     }
 
     /// Enters a body, that is whole and in no message yet, in a ledger.
@@ -238,14 +255,7 @@ impl Message {
     /// A message with this body, for the suites.
     #[cfg(any(test, SP_KUNIT))]
     pub(crate) fn of(body: &[u8], flags: Flags) -> Result<Msg, NoMemory> {
-        let mut source = crate::bytes::Slice::new(body);
-        let mut bytes = Bytes::new();
-        while bytes.len() < body.len() {
-            let rest = body.len() - bytes.len();
-            let appended = bytes.append(&mut source, rest, body.len(), flags);
-            appended.map_err(|_| NoMemory)?;
-        }
-        Self::new(bytes, flags)
+        Self::new(Bytes::of(body, flags)?, flags)
     }
 
     fn with(body: Body, tags: Tags, flags: Flags) -> Result<Msg, NoMemory> {

@@ -132,3 +132,15 @@ impl Caller for Current {
         u64::try_from(unsafe { bindings::ktime_get() }).unwrap_or(0)
     }
 }
+
+/// Whether nobody of ordinary priority runs on this CPU before the task sleeps.
+pub(crate) fn is_urgent() -> bool {
+    // SAFETY: No requirements.
+    unsafe { bindings::sp_helper_is_urgent() }
+}
+
+/// Lets whoever is to run once this task is back in user space run now. In task context, with no lock held.
+pub(crate) fn give_way() {
+    // SAFETY: The caller may sleep.
+    unsafe { bindings::sp_helper_give_way() };
+}

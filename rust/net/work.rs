@@ -32,7 +32,7 @@ use kernel::workqueue::{
 /// One of the module's workqueues.
 #[derive(Clone, Copy)]
 pub(crate) enum Lane {
-    /// For what waits for nothing but the lock of one connection: accepting, greeting, sending on.
+    /// For what waits for nothing but the locks of connections: accepting, greeting, sending on.
     Quick,
     /// For what may have to wait: for a mutex that a program's own calls keep busy, for RCU. So many
     /// works of one user can wait here that others come late.
@@ -176,9 +176,14 @@ pub(crate) fn now() -> Instant {
 
 /// Microseconds of the monotonic clock.
 pub(crate) fn now_us() -> u64 {
+    now_ns() / 1000
+}
+
+/// Nanoseconds of the monotonic clock.
+pub(crate) fn now_ns() -> u64 {
     // SAFETY: No requirements.
     let ns = unsafe { bindings::ktime_get() };
-    u64::try_from(ns).unwrap_or(0) / 1000
+    u64::try_from(ns).unwrap_or(0)
 }
 
 /// The memory of the machine, in bytes.

@@ -178,6 +178,8 @@ pub(crate) struct Mock {
     id: PipeId,
     /// How many messages it still takes.
     room: Cell<u32>,
+    /// What it has to send is nothing to copy behind.
+    busy: Cell<bool>,
     log: Arc<Cell<KVec<Frame>>>,
 }
 
@@ -197,6 +199,17 @@ impl Handle for Mock {
             _ => Room::More,
         }
     }
+
+    fn takes_copy(&self, _len: usize) -> bool {
+        !self.busy.get()
+    }
+
+    fn copy(&self, body: &[u8]) -> Option<Room> {
+        if self.busy.get() {
+            return None;
+        }
+        Some(self.push(message(b"", body).ok()?))
+    }
 }
 
 /// A machine with its peers, counters and clock.
@@ -215,6 +228,8 @@ pub(crate) struct Bench<P> {
     pub(crate) priorities: Priorities,
     /// The number of the last pipe.
     serial: u64,
+    /// The last message was sent as a short one, if the machine takes such: every other is.
+    short: bool,
     log: Arc<Cell<KVec<Frame>>>,
 }
 
@@ -244,6 +259,7 @@ impl<P: Pattern> Bench<P> {
                 receive: 8,
             },
             serial: 0,
+            short: false,
             log: Arc::new(Cell::new(KVec::new()), GFP_KERNEL).map_err(NoMemory::from)?,
         })
     }
@@ -279,6 +295,7 @@ impl<P: Pattern> Bench<P> {
         let mock = Mock {
             id,
             room: Cell::new(room),
+            busy: Cell::new(false),
             log: self.log.clone(),
         };
         self.peers.attach(id, mock);
@@ -293,6 +310,13 @@ impl<P: Pattern> Bench<P> {
         let effects = self.with(|machine, world| machine.opened(world, id));
         self.room(effects.ok_or(Fault::Readiness)?)?;
         Ok(id)
+    }
+
+    /// What the pipe has to send is nothing that a short message could be copied behind.
+    pub(crate) fn busy(&mut self, id: PipeId) {
+        if let Some(mock) = self.peers.handle(id) {
+            mock.busy.set(true);
+        }
     }
 
     /// Gives a full pipe room for so many messages.
@@ -343,7 +367,15 @@ impl<P: Pattern> Bench<P> {
     pub(crate) fn send(&mut self, body: &[u8]) -> Result<(), Fault> {
         let msg = message(b"", body)?;
         let told = self.machine.can_send(&self.peers, &self.caller);
-        let sent = self.call(|machine, world| machine.send(world, msg));
+        self.short = !self.short;
+        let short = self
+            .short
+            .then(|| self.call(|machine, world| machine.send_short(world, body)))
+            .flatten();
+        let sent = match short {
+            Some(effects) => Ok(effects),
+            None => self.call(|machine, world| machine.send(world, msg)),
+        };
         while self.with(|machine, world| machine.go_on(world)).is_some() {
             self.sound()?;
         }

@@ -77,6 +77,13 @@ pub(crate) trait Handle {
     /// Appends a message to what the pipe has to send. Never fails: a pipe that is not up drops it, and the
     /// pattern is told by [`Pattern::gone`].
     fn push(&self, msg: Msg) -> Room;
+
+    /// Makes room for a copy of a short body behind what the pipe has to send; false if such a body is to be
+    /// pushed instead.
+    fn takes_copy(&self, len: usize) -> bool;
+
+    /// Copies a short body behind what the pipe has to send; `None` if it is to be pushed instead.
+    fn copy(&self, body: &[u8]) -> Option<Room>;
 }
 
 /// Which pipes have been given something to send.
@@ -227,6 +234,12 @@ pub(crate) trait Pattern {
     fn send<H: Handle>(&mut self, _w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused> {
         let why = Refusal::Direction;
         Err(Refused { why, msg })
+    }
+
+    /// Sends a short message that is still elsewhere; `None` if nobody was given it, and it is to be a message
+    /// of its own, which `send` takes. Only called where the role gathers.
+    fn send_short<H: Handle>(&mut self, _w: &mut World<'_, H>, _body: &[u8]) -> Option<Effects> {
+        None
     }
 
     /// Goes on with a send that has not reached everybody yet; `None` once it has, and always where a

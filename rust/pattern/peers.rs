@@ -3,6 +3,8 @@
 //! The peers of one socket: who can take a message, who holds one, whose turn it is; and the requests of
 //! theirs in hand.
 
+mod giving;
+
 use super::hands::Hands;
 use super::intake::{
     Intake,
@@ -18,10 +20,7 @@ use super::rota::{
     Rota, //
 };
 use super::slab::Slab;
-use super::{
-    Handle,
-    Room, //
-};
+use super::Handle;
 use crate::ids::{
     PipeId,
     PipeName, //
@@ -414,18 +413,6 @@ impl<H: Handle> Peers<H> {
     pub(crate) fn holder_from(&self, from: u32) -> Option<(PipeId, &H)> {
         let id = PipeId(self.intake.holder_from(from)?);
         Some((id, self.handle(id)?))
-    }
-
-    /// Appends to the pipe's queue, and notes when it is full.
-    pub(super) fn push(&mut self, id: PipeId, msg: Msg) {
-        if self.handle(id).map(|pipe| pipe.push(msg)) == Some(Room::Full) {
-            self.writable.remove(id.0);
-        }
-    }
-
-    /// The pipe whose turn it is to be given a message.
-    pub(super) fn next_writable(&mut self) -> Option<PipeId> {
-        self.writable.serve().map(PipeId)
     }
 
     pub(super) fn enqueue(&mut self, id: PipeId, mut msg: Msg) {

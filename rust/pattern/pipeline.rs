@@ -42,6 +42,11 @@ impl Pattern for Push {
         Ok(Effects::flush(Flush::One(to)))
     }
 
+    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
+        let to = w.peers.copy_to_next(body)?;
+        Some(Effects::flush(Flush::One(to)))
+    }
+
     fn can_send<H: Handle>(&self, peers: &Peers<H>, _caller: &H::Caller) -> bool {
         peers.some_writable()
     }

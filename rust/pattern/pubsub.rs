@@ -68,6 +68,29 @@ impl Pattern for Pub {
         Ok(self.go_on(w).unwrap_or(Effects::NONE))
     }
 
+    /// Where they are so many that it takes more than one step, the body has to be kept; and where one of them
+    /// takes no copy now, nobody is given one: the memory of a message can be waited for, before it.
+    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
+        let count = usize::try_from(w.peers.count_up()).unwrap_or(usize::MAX);
+        if count == 0 {
+            w.stats.discarded(Reason::NoPeer);
+            return Some(Effects::NONE);
+        }
+        if count > STEP || !w.peers.all_take_copies(body.len()) {
+            return None;
+        }
+        let mut next = 0;
+        while let Some((to, _)) = w.peers.up_from(next) {
+            next = to.next();
+            // What was made room in may have been sent meanwhile, and there be no memory.
+            if !w.peers.is_writable(to) || !w.peers.copy_to(to, body) {
+                w.drop_for(to);
+            }
+        }
+        let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
+        Some(Effects::flush(all))
+    }
+
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {
         let (body, from) = self.walk.take()?;
         let next = w.push_to_all(&body, from, STEP);
@@ -201,6 +224,23 @@ mod pub_tests {
             ),
             (0, 0)
         );
+        Ok(())
+    }
+
+    #[test]
+    fn one_that_takes_no_copy_is_pushed_one() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub::new())?;
+        let (first, busy, third) = (bench.open(9)?, bench.open(9)?, bench.open(9)?);
+        bench.busy(busy);
+        // One of them short, the other not.
+        for body in [b"1", b"2"] {
+            bench.send(body)?;
+            assert!(bench.sent(&[(first, b"", body), (busy, b"", body), (third, b"", body),]));
+        }
+        bench.busy(first);
+        bench.send(b"3")?;
+        assert!(bench.sent(&[(first, b"", b"3"), (busy, b"", b"3"), (third, b"", b"3"),]));
+        assert_eq!(bench.stats.get(Counter::TxDropped), 0);
         Ok(())
     }
 

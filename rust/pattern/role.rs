@@ -45,6 +45,9 @@ pub(crate) struct Role {
     pub(crate) receives: bool,
     /// A message goes to all peers.
     pub(crate) sends_to_all: bool,
+    /// Of messages that follow each other closely several are sent in one piece: nobody waits for the
+    /// first to send the next. They have no tags.
+    pub(crate) gathers: bool,
     /// Bodies are kept or sent to several peers, so that sharing them is prepared for.
     pub(crate) shares: bool,
     /// Of the messages that arrive.
@@ -104,6 +107,7 @@ roles! {
         sends: true,
         receives: true,
         sends_to_all: false,
+        gathers: false,
         shares: true,
         tagged: Tagged::Once,
         options: &[uapi::SP_REQ_RESEND_IVL, uapi::SP_SNDPRIO],
@@ -117,6 +121,7 @@ roles! {
         sends: true,
         receives: true,
         sends_to_all: false,
+        gathers: false,
         shares: false,
         tagged: Tagged::Stack,
         options: &[uapi::SP_MAXTTL, uapi::SP_RCVPRIO],
@@ -130,6 +135,7 @@ roles! {
         sends: true,
         receives: false,
         sends_to_all: true,
+        gathers: true,
         shares: true,
         tagged: Tagged::Nothing,
         options: &[],
@@ -143,6 +149,7 @@ roles! {
         sends: false,
         receives: true,
         sends_to_all: false,
+        gathers: false,
         shares: false,
         tagged: Tagged::Nothing,
         options: &[uapi::SP_SUBSCRIBE, uapi::SP_UNSUBSCRIBE, uapi::SP_RCVPRIO],
@@ -156,6 +163,7 @@ roles! {
         sends: true,
         receives: false,
         sends_to_all: false,
+        gathers: true,
         shares: false,
         tagged: Tagged::Nothing,
         options: &[uapi::SP_SNDPRIO],
@@ -169,6 +177,7 @@ roles! {
         sends: false,
         receives: true,
         sends_to_all: false,
+        gathers: false,
         shares: false,
         tagged: Tagged::Nothing,
         options: &[uapi::SP_RCVPRIO],
@@ -183,6 +192,10 @@ impl Pattern for Machine {
 
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, msg: Msg) -> Result<Effects, Refused> {
         each!(self, m => m.send(w, msg))
+    }
+
+    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
+        each!(self, m => m.send_short(w, body))
     }
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {

@@ -5,7 +5,8 @@
 use super::tx::{
     End,
     Life,
-    Next, //
+    Next,
+    Parcel, //
 };
 use super::{
     Event,
@@ -140,20 +141,34 @@ impl<U: Upper> Pipe<U> {
 
     /// Hands what was pushed to TCP, as far as there is room. In task context.
     ///
-    /// One flush at a time: another caller's message is taken along by the one under way.
+    /// One flush at a time: another caller's message is taken along by the one under way. Where messages
+    /// are gathered that may be a work which has lost its CPU: there this waits for it, so that a sender is
+    /// never faster than its pipe is emptied.
     pub(crate) fn flush(self: &Arc<Self>) {
+        let mut waiting = None;
+        if self.upper.gathers().is_some() {
+            if !self.tx.lock().moves() {
+                return;
+            }
+            waiting = Some(self.stream.lock());
+        }
         if !self.tx.lock().begin_flush() {
             return;
         }
-        let mut tcp = self.stream.lock();
+        let mut tcp = waiting.unwrap_or_else(|| self.stream.lock());
         let mut notify = false;
-        let mut sent = None;
+        let mut sent: Option<Parcel> = None;
         let broken = loop {
             let mut tx = self.tx.lock();
-            if let Some(charge) = sent.take() {
-                notify |= tx.sent(charge, self.sndbuf());
+            if let Some(parcel) = &mut sent {
+                notify |= tx.sent(parcel, self.sndbuf());
             }
-            let Some(Next { msg, offset, more }) = tx.next() else {
+            let Some(Next {
+                parcel,
+                offset,
+                more,
+            }) = tx.next()
+            else {
                 // The work may have found this flush under way and left the rest to it.
                 if matches!(tx.life(), Life::Closing { .. }) {
                     self.kick();
@@ -162,18 +177,27 @@ impl<U: Upper> Pipe<U> {
             };
             drop(tx);
 
-            let frame = Frame::new(&msg);
-            let (done, error) = match tcp.send(frame.parts(offset), more) {
+            let (len, taken) = match &parcel {
+                Parcel::One(msg) => {
+                    let frame = Frame::new(msg);
+                    (frame.len(), tcp.send(frame.parts(offset), more))
+                }
+                Parcel::Many(batch) => {
+                    let rest = batch.bytes().get(offset..).unwrap_or(&[]);
+                    (batch.bytes().len(), tcp.send(core::iter::once(rest), more))
+                }
+            };
+            let (done, error) = match taken {
                 Ok(n) => (offset.saturating_add(n), None),
                 Err(e) => (offset, Some(e)),
             };
-            if done == frame.len() {
-                sent = Some(msg.charge());
+            if done == len {
+                sent = Some(parcel);
                 continue;
             }
             let starved = tcp.starved();
             // The TCP lock is held, so `writable` cannot come before it is asked for.
-            self.tx.lock().stuck(msg, done, starved);
+            self.tx.lock().stuck(parcel, done, starved);
             if starved {
                 U::check_in(&self.upper, MEMORY_DELAY);
             }

@@ -3,7 +3,8 @@
 //! One peer: a TCP connection, the codec in both directions, and what waits to be sent.
 //!
 //! A pipe knows no pattern. What it decodes goes up through [`Upper`], whole messages only, and the tags of one
-//! that is too long; what it is to send is pushed into a queue and flushed from the sender's own context.
+//! that is too long; what it is to send is pushed into a queue, or copied behind other short messages, and flushed
+//! when the owner says so.
 //!
 //! # Life
 //!
@@ -264,7 +265,32 @@ impl<U: Upper> Pipe<U> {
     #[inline]
     pub(crate) fn push(&self, msg: Msg) -> bool {
         let sndbuf = self.sndbuf();
-        self.tx.lock().push(msg, sndbuf)
+        let mut tx = self.tx.lock();
+        if let Some((ledger, longest)) = self.upper.gathers() {
+            let copied = msg.len() <= longest
+                && tx.copy(msg.len(), msg.bytes().chunks_from(0), ledger, sndbuf);
+            if copied {
+                return tx.has_room(sndbuf);
+            }
+        }
+        tx.push(msg, sndbuf)
+    }
+
+    /// Makes room for a copy of a short body. False if it is to be pushed instead, see [`Tx::copy`].
+    pub(crate) fn takes_copy(&self, len: usize) -> bool {
+        let sndbuf = self.sndbuf();
+        self.tx.lock().takes_copy(len, sndbuf)
+    }
+
+    /// Copies a short body behind what is to be sent. `None` if it is to be pushed instead, see [`Tx::copy`];
+    /// else as [`Self::push`].
+    #[inline]
+    pub(crate) fn copy(&self, body: &[u8]) -> Option<bool> {
+        let (ledger, _) = self.upper.gathers()?;
+        let sndbuf = self.sndbuf();
+        let mut tx = self.tx.lock();
+        tx.copy(body.len(), core::iter::once(body), ledger, sndbuf)
+            .then(|| tx.has_room(sndbuf))
     }
 
     fn sndbuf(&self) -> usize {

@@ -4,13 +4,19 @@
 //!
 //! Pure: the clock and the limits are arguments, and what is to be done comes back.
 
+use crate::ledger::Ledger;
+use crate::mem::{
+    accounted,
+    Arc,
+    NO_SLEEP, //
+};
 use crate::message::queue::Queue;
 use crate::message::Msg;
-use crate::stats::count;
 use crate::time::{
     Instant,
     Millis, //
 };
+use crate::wire::sp::Batch;
 use crate::wire::Violation;
 
 /// How long a peer may take to connect and greet.
@@ -60,10 +66,41 @@ enum Flow {
     Starved,
 }
 
-/// A message to be sent, or the rest of one.
+/// What TCP is given at a time.
+pub(super) enum Parcel {
+    One(Msg),
+    Many(Batch),
+}
+
+impl Parcel {
+    /// What it counts for, in bytes.
+    pub(super) fn charge(&self) -> usize {
+        match self {
+            Parcel::One(msg) => msg.charge(),
+            Parcel::Many(batch) => batch.charge(),
+        }
+    }
+
+    /// What the programs see of it, in bytes.
+    fn bodies(&self) -> usize {
+        match self {
+            Parcel::One(msg) => msg.len(),
+            Parcel::Many(batch) => batch.bodies(),
+        }
+    }
+
+    fn messages(&self) -> u64 {
+        match self {
+            Parcel::One(_) => 1,
+            Parcel::Many(batch) => batch.messages().into(),
+        }
+    }
+}
+
+/// Something to be sent, or the rest of it.
 pub(super) struct Next {
-    pub(super) msg: Msg,
-    /// How many bytes of its frame TCP has.
+    pub(super) parcel: Parcel,
+    /// How many of its bytes TCP has.
     pub(super) offset: usize,
     /// There is another one behind it.
     pub(super) more: bool,
@@ -73,11 +110,13 @@ pub(super) struct Tx {
     life: Life,
     /// When both greetings were exchanged.
     up_since: Option<Instant>,
+    /// What TCP has taken the first bytes of, and how many. A flush takes it out while it sends.
+    current: Option<(Parcel, usize)>,
+    /// Short messages, behind `current`. None is added while `queue` has some.
+    batch: Batch,
+    /// Behind `batch`.
     queue: Queue,
-    /// The message that TCP has taken the first bytes of, and how many. A flush takes it out while it
-    /// sends.
-    current: Option<(Msg, usize)>,
-    /// What `queue` and the message being sent count for, in bytes.
+    /// What all of that, and what is being sent, counts for, in bytes.
     charge: usize,
     /// The owner was told that there is no room.
     full: bool,
@@ -91,8 +130,9 @@ impl Tx {
         Tx {
             life: Life::Greeting,
             up_since: None,
-            queue: Queue::new(),
             current: None,
+            batch: Batch::new(),
+            queue: Queue::new(),
             charge: 0,
             full: false,
             flow: Flow::Idle,
@@ -114,13 +154,24 @@ impl Tx {
 
     /// What waits to be sent, in bytes of the programs' messages.
     pub(super) fn unsent(&self) -> usize {
-        let current = self.current.as_ref().map_or(0, |(msg, _)| msg.len());
-        self.queue.bytes().saturating_add(current)
+        let current = self.current.as_ref();
+        let current = current.map_or(0, |(parcel, _)| parcel.bodies());
+        let behind = self.batch.bodies().saturating_add(self.queue.bytes());
+        current.saturating_add(behind)
+    }
+
+    /// Whether TCP is being given something, or can be.
+    pub(super) fn moves(&self) -> bool {
+        let moves = matches!(self.flow, Flow::Idle | Flow::Flushing);
+        moves && self.sends() && !self.is_empty()
     }
 
     /// Whether TCP has everything.
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.current.is_none() && self.flow != Flow::Flushing
+        self.current.is_none()
+            && self.batch.is_empty()
+            && self.queue.is_empty()
+            && self.flow != Flow::Flushing
     }
 
     /// Both greetings are exchanged. Tells whether the pipe is up by this.
@@ -143,6 +194,33 @@ impl Tx {
         self.has_room(sndbuf)
     }
 
+    /// Copies a message without tags behind those that go out in one piece, which take no more memory than
+    /// SO_SNDBUF for more that may come. False if it is to be pushed
+    /// instead: it would overtake others, or there is no room or no memory, or the pipe is not up.
+    #[inline]
+    pub(super) fn copy<'a>(
+        &mut self,
+        len: usize,
+        body: impl Iterator<Item = &'a [u8]>,
+        ledger: &Arc<Ledger>,
+        sndbuf: usize,
+    ) -> bool {
+        if !self.takes_copy(len, sndbuf) {
+            return false;
+        }
+        let charge = self.batch.append(len, body, ledger);
+        self.charge = self.charge.saturating_add(charge);
+        true
+    }
+
+    /// Makes room for such a copy. False if the message is to be pushed instead.
+    #[inline]
+    pub(super) fn takes_copy(&mut self, len: usize, sndbuf: usize) -> bool {
+        self.life == Life::Up
+            && self.queue.is_empty()
+            && self.batch.reserve(len, sndbuf, accounted(NO_SLEEP))
+    }
+
     /// Compares what is held unsent with SO_SNDBUF again. No pipe has room that is not up.
     pub(super) fn has_room(&mut self, sndbuf: usize) -> bool {
         self.full = self.charge >= sndbuf;
@@ -157,7 +235,7 @@ impl Tx {
     /// [`Self::stuck`].
     #[inline]
     pub(super) fn begin_flush(&mut self) -> bool {
-        let begins = self.sends() && self.flow == Flow::Idle && !self.is_empty();
+        let begins = self.flow == Flow::Idle && self.moves();
         if begins {
             self.flow = Flow::Flushing;
         }
@@ -168,30 +246,48 @@ impl Tx {
     #[inline]
     pub(super) fn next(&mut self) -> Option<Next> {
         let next = if self.sends() {
-            self.current.take().or_else(|| Some((self.queue.pop()?, 0)))
+            self.current.take().or_else(|| Some((self.first()?, 0)))
         } else {
             None
         };
-        let Some((msg, offset)) = next else {
+        let Some((parcel, offset)) = next else {
             self.flow = Flow::Idle;
             return None;
         };
-        let more = !self.queue.is_empty();
-        Some(Next { msg, offset, more })
+        let more = !(self.batch.is_empty() && self.queue.is_empty());
+        Some(Next {
+            parcel,
+            offset,
+            more,
+        })
     }
 
-    /// TCP has all of a message that counted so much. Tells whether the owner waits for the room.
+    fn first(&mut self) -> Option<Parcel> {
+        if self.batch.is_empty() {
+            return self.queue.pop().map(Parcel::One);
+        }
+        let batch = core::mem::replace(&mut self.batch, Batch::new());
+        Some(Parcel::Many(batch))
+    }
+
+    /// TCP has all of it, and the caller drops it. Tells whether the owner waits for the room.
     #[inline]
-    pub(super) fn sent(&mut self, charge: usize, sndbuf: usize) -> bool {
-        self.charge = self.charge.saturating_sub(charge);
-        count(&mut self.messages);
+    pub(super) fn sent(&mut self, parcel: &mut Parcel, sndbuf: usize) -> bool {
+        self.charge = self.charge.saturating_sub(parcel.charge());
+        self.messages = self.messages.wrapping_add(parcel.messages());
+        if let Parcel::Many(batch) = parcel {
+            batch.clear();
+            if !self.batch.has_memory() {
+                core::mem::swap(&mut self.batch, batch);
+            }
+        }
         self.full && self.charge < sndbuf
     }
 
-    /// TCP takes no more than `done` bytes of this one, for want of room, or of memory if it is `starved`.
-    /// The flush is over.
-    pub(super) fn stuck(&mut self, msg: Msg, done: usize, starved: bool) {
-        self.current = Some((msg, done));
+    /// TCP takes no more than `done` bytes of this, for want of room, or of memory if it is `starved`. The
+    /// flush is over.
+    pub(super) fn stuck(&mut self, parcel: Parcel, done: usize, starved: bool) {
+        self.current = Some((parcel, done));
         self.flow = if starved {
             Flow::Starved
         } else {
@@ -265,13 +361,14 @@ impl Tx {
     }
 
     /// No more of anything, for good. Returns what is to be dropped; `None` if it was called before.
-    pub(super) fn set_ended(&mut self) -> Option<(Queue, Option<(Msg, usize)>)> {
+    pub(super) fn set_ended(&mut self) -> Option<impl Sized> {
         if self.life == Life::Ended {
             return None;
         }
         self.life = Life::Ended;
+        let batch = core::mem::replace(&mut self.batch, Batch::new());
         let queue = core::mem::replace(&mut self.queue, Queue::new());
-        Some((queue, self.current.take()))
+        Some((self.current.take(), batch, queue))
     }
 
     /// When the greetings, or what is delivered while the pipe closes, have to be over, and how it ends
@@ -306,7 +403,10 @@ mod tests {
         NoMemory,
         GFP_KERNEL, //
     };
-    use crate::message::Message;
+    use crate::message::{
+        Message,
+        OVERHEAD, //
+    };
 
     const NOW: Instant = Instant(1000);
     const TIMEOUT: Millis = Millis(30);
@@ -323,8 +423,12 @@ mod tests {
 
     /// What the next message of a flush is.
     fn next(tx: &mut Tx) -> Option<(u8, usize, bool)> {
-        let Next { msg, offset, more } = tx.next()?;
-        Some((*msg.bytes().head().first()?, offset, more))
+        let next = tx.next()?;
+        let first = match &next.parcel {
+            Parcel::One(msg) => *msg.bytes().head().first()?,
+            Parcel::Many(batch) => *batch.bytes().get(8)?,
+        };
+        Some((first, next.offset, next.more))
     }
 
     #[test]
@@ -356,12 +460,13 @@ mod tests {
         assert!(tx.push(msg(b"a")?, sndbuf));
         assert!(!tx.push(msg(b"b")?, sndbuf));
         assert!(!tx.push(msg(b"c")?, sndbuf));
-        assert!(!tx.sent(charge, sndbuf));
-        assert!(tx.sent(charge, sndbuf));
+        let sent = || Ok::<_, NoMemory>(Parcel::One(msg(b"a")?));
+        assert!(!tx.sent(&mut sent()?, sndbuf));
+        assert!(tx.sent(&mut sent()?, sndbuf));
         assert!(tx.has_room(sndbuf) && !tx.has_room(charge));
         assert_eq!(tx.messages(), 2);
         // Nobody was told that there is none.
-        assert!(tx.has_room(sndbuf) && !tx.sent(charge, sndbuf));
+        assert!(tx.has_room(sndbuf) && !tx.sent(&mut sent()?, sndbuf));
         Ok(())
     }
 
@@ -371,10 +476,10 @@ mod tests {
             let mut tx = up();
             tx.push(msg(b"a")?, 1000);
             assert!(tx.begin_flush());
-            let Some(Next { msg, .. }) = tx.next() else {
+            let Some(Next { parcel, .. }) = tx.next() else {
                 return Err(NoMemory);
             };
-            tx.stuck(msg, 5, starved);
+            tx.stuck(parcel, 5, starved);
             assert!(!tx.begin_flush() && !tx.is_empty());
             assert_eq!(tx.unsent(), 1);
             assert_eq!(tx.retry(), starved);
@@ -383,6 +488,60 @@ mod tests {
             assert!(tx.begin_flush());
             assert_eq!(next(&mut tx), Some((b'a', 5, false)));
         }
+        Ok(())
+    }
+
+    /// Copies a body of one byte, repeated.
+    fn copy(tx: &mut Tx, byte: u8, len: usize) -> Result<bool, NoMemory> {
+        let total = || Arc::new(crate::ledger::Total::new(), GFP_KERNEL);
+        let ledger = Ledger::new([total()?, total()?, total()?]);
+        let ledger = Arc::new(ledger, GFP_KERNEL)?;
+        let body = core::iter::repeat_n(core::slice::from_ref(&byte), len);
+        Ok(tx.copy(len, body, &ledger, 1 << 16))
+    }
+
+    #[test]
+    fn copied_goes_out_together_and_before_what_is_pushed_behind_it() -> Result<(), NoMemory> {
+        let mut tx = Tx::new();
+        assert!(!copy(&mut tx, b'a', 1)?);
+        tx.greeted(NOW);
+        assert!(copy(&mut tx, b'a', 1)? && copy(&mut tx, b'b', 10)?);
+        let charge = 11 + 2 * OVERHEAD;
+        assert!(tx.has_room(charge + 1) && !tx.has_room(charge));
+        tx.push(msg(b"c")?, charge);
+        // It would overtake that.
+        assert!(!copy(&mut tx, b'd', 1)?);
+        assert_eq!(tx.unsent(), 12);
+        assert!(tx.begin_flush());
+        let Some(Next {
+            mut parcel,
+            offset: 0,
+            more: true,
+        }) = tx.next()
+        else {
+            return Err(NoMemory);
+        };
+        assert!(matches!(&parcel, Parcel::Many(batch) if batch.bytes().len() == 27));
+        assert!(tx.sent(&mut parcel, charge));
+        assert_eq!(tx.messages(), 2);
+        assert_eq!(next(&mut tx), Some((b'c', 0, false)));
+        assert_eq!(next(&mut tx), None);
+        Ok(())
+    }
+
+    #[test]
+    fn copied_in_a_flush_goes_out_with_it() -> Result<(), NoMemory> {
+        let mut tx = up();
+        assert!(copy(&mut tx, b'a', 1)?);
+        assert!(tx.begin_flush());
+        assert_eq!(next(&mut tx), Some((b'a', 0, false)));
+        assert!(copy(&mut tx, b'b', 1)? && !tx.is_empty());
+        assert_eq!(next(&mut tx), Some((b'b', 0, false)));
+        assert_eq!(next(&mut tx), None);
+        assert!(tx.is_empty());
+        assert!(copy(&mut tx, b'c', 1)?);
+        drop(tx.set_ended());
+        assert!(tx.is_empty() && tx.unsent() == 0);
         Ok(())
     }
 

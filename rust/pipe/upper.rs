@@ -7,6 +7,7 @@ use super::{
     Pipe, //
 };
 use crate::ids::PipeName;
+use crate::ledger::Ledger;
 use crate::message::tags::Tags;
 use crate::message::Msg;
 use crate::net::sock::SkRef;
@@ -55,6 +56,10 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
 
     /// Whose memory is charged, and who can have some reclaimed.
     fn sk(&self) -> &SkRef;
+
+    /// Where messages may follow each other so closely that several are to be sent in one piece: how long
+    /// one may be to be copied for that, in bytes, and what their memory is entered in. They have no tags.
+    fn gathers(&self) -> Option<(&Arc<Ledger>, usize)>;
 
     /// Whether a frame of so many bytes may be begun, which is `whole` there or in part. If not,
     /// [`Pipe::resume`] is called when it may. Under the TCP lock and `rx`, in a callback or the work.

@@ -5,18 +5,11 @@
 use super::namespace::Net;
 use super::timer::ATTEND;
 use super::users::Users;
-use super::{
-    Origin,
-    Socket,
-    SocketPipe,
-    State,
-    Todo, //
-};
+use super::Socket;
 use crate::address::{
     Address,
     AddressError, //
 };
-use crate::bytes::AppendError;
 use crate::endpoint::dialer::Dialer;
 use crate::endpoint::listener::{
     Acceptor,
@@ -34,12 +27,9 @@ use crate::errno::{
     ESOCKTNOSUPPORT, //
 };
 use crate::error::Refusal;
-use crate::ids::PipeId;
-use crate::ledger::Ledger;
 use crate::mem::GFP_KERNEL_ACCOUNT;
 use crate::message::{
     Bytes,
-    Message,
     Msg, //
 };
 use crate::net::family::{
@@ -62,8 +52,6 @@ use crate::net::task::Current;
 use crate::net::work;
 use crate::pattern::role::Role;
 use crate::pattern::{
-    Effects,
-    Flush,
     Pattern,
     Peeked,
     Ticket, //
@@ -95,78 +83,6 @@ impl From<Refusal> for Error {
 }
 
 impl Socket {
-    /// One try to send what is in `slot`. Those it was given to, if they are many, are added to `turn`.
-    fn try_send(
-        self: &Arc<Self>,
-        slot: &mut Option<Msg>,
-        turn: &mut KVec<SocketPipe>,
-    ) -> Poll<Result<Todo>> {
-        let now = work::now();
-        let mut state = self.state.lock();
-        if state.send_shut {
-            return Poll::Ready(Err(EPIPE));
-        }
-        let Some(msg) = slot.take() else {
-            return Poll::Pending;
-        };
-        let bytes = u64::try_from(msg.len()).unwrap_or(0);
-        match state.call(now, |machine, world| machine.send(world, msg)) {
-            // Nobody is in a call on a socket that is closing.
-            None => Poll::Pending,
-            Some(Ok(effects)) => {
-                state.stats.count(Counter::TxMsgs);
-                state.stats.add(Counter::TxBytes, bytes);
-                self.arm(&mut state);
-                // It may have replaced a reply, or a request that waits, which others waited for the end of.
-                self.let_go_on(&state);
-                self.see_off_soon(&mut state);
-                self.take_connections(&mut state);
-                state.add_span(effects, turn);
-                Poll::Ready(Ok(state.todo(effects)))
-            }
-            Some(Err(refused)) => {
-                *slot = Some(refused.msg);
-                match refused.why {
-                    Refusal::Again => Poll::Pending,
-                    why => Poll::Ready(Err(why.into())),
-                }
-            }
-        }
-    }
-
-    /// Gives some more peers the message that is on its way to all of them, and adds these to `turn`; false
-    /// once all have it.
-    fn send_on(&self, turn: &mut KVec<SocketPipe>) -> bool {
-        let mut state = self.state.lock();
-        let effects = state.with(work::NEVER, |machine, world| machine.go_on(world));
-        match effects.flatten() {
-            Some(effects) => {
-                state.add_span(effects, turn);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Sends to all peers, some at a time. Who does that never waits for one of them, so the order is kept
-    /// for as long as it takes TCP to take, or to refuse, a message each.
-    fn send_to_all(self: &Arc<Self>, mut slot: Option<Msg>) -> Result {
-        let mut turn = self.order.lock();
-        let todo = match self.try_send(&mut slot, &mut turn) {
-            Poll::Ready(sent) => sent?,
-            Poll::Pending => return Err(EAGAIN),
-        };
-        self.perform(todo, Origin::Task);
-        loop {
-            while let Some(pipe) = turn.pop() {
-                pipe.flush();
-            }
-            if !self.send_on(&mut turn) {
-                return Ok(());
-            }
-        }
-    }
-
     /// One try to receive.
     fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Poll<Result<Taken>> {
         let mut state = self.state.lock();
@@ -221,7 +137,7 @@ impl Socket {
 
     /// Tries, and sleeps and tries again for at most `timeout` jiffies. `exclusive` if a success is at
     /// the expense of others who wait.
-    fn patiently<T>(
+    pub(super) fn patiently<T>(
         &self,
         whom: Waiters,
         exclusive: bool,
@@ -446,17 +362,8 @@ impl Family for Socket {
         if len > this.options.sndmaxsize() {
             return Err(EMSGSIZE.into());
         }
-        let mut slot = Some(take_message(call, &this.ledger, this.role.shares)?);
-        if this.role.sends_to_all {
-            this.send_to_all(slot)?;
-            return Ok(len);
-        }
         let no_block = flags & family::MSG_DONTWAIT != 0;
-        let timeout = this.sk.timeout(Waiters::Writers, no_block);
-        let todo = this.patiently(Waiters::Writers, false, timeout, || {
-            this.try_send(&mut slot, &mut KVec::new())
-        })?;
-        this.perform(todo, Origin::Task);
+        this.send_message(call, this.sk.timeout(Waiters::Writers, no_block))?;
         Ok(len)
     }
 
@@ -511,42 +418,6 @@ impl Family for Socket {
     fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue> {
         this.get(level, name)
     }
-}
-
-impl State {
-    /// Adds those that were given a message, if they are some of many.
-    #[inline]
-    fn add_span(&self, effects: Effects, turn: &mut KVec<SocketPipe>) {
-        let Flush::Span(PipeId(mut from), PipeId(behind)) = effects.flush else {
-            return;
-        };
-        while let Some((id, pipe)) = self.peers.up_from(from).filter(|(id, _)| id.0 < behind) {
-            // There is room for all of them, see `STEP`.
-            let _ = turn.push_within_capacity(pipe.clone());
-            from = id.next();
-        }
-    }
-}
-
-/// Copies a message from the calling program, and enters it in the ledger.
-fn take_message(call: &mut SendCall<'_>, ledger: &Arc<Ledger>, share: bool) -> Result<Msg> {
-    let len = call.len();
-    let mut bytes = Bytes::new();
-    while bytes.len() < len {
-        let rest = len.saturating_sub(bytes.len());
-        match bytes.append(call, rest, len, GFP_KERNEL_ACCOUNT) {
-            Ok(_) => {}
-            Err(AppendError::NoMemory) => return Err(ENOMEM),
-            Err(AppendError::Fault) => return Err(EFAULT),
-        }
-    }
-    bytes.enter(ledger.clone());
-    let no_memory = |_| ENOMEM;
-    let mut msg = Message::new(bytes, GFP_KERNEL_ACCOUNT).map_err(no_memory)?;
-    if share {
-        msg.share(GFP_KERNEL_ACCOUNT).map_err(no_memory)?;
-    }
-    Ok(msg)
 }
 
 /// Copies a message to the calling program; returns what recv() does.

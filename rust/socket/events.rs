@@ -20,6 +20,7 @@ use crate::ids::{
     PipeId,
     PipeName, //
 };
+use crate::ledger::Ledger;
 use crate::mem::Flags;
 use crate::message::Msg;
 use crate::net::sock::{
@@ -52,6 +53,7 @@ use crate::wire::{
     Violation, //
 };
 use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::{
     Arc,
     Mutex, //
@@ -128,6 +130,11 @@ impl Upper for Socket {
 
     fn sk(&self) -> &SkRef {
         &self.sk
+    }
+
+    fn gathers(&self) -> Option<(&Arc<Ledger>, usize)> {
+        let longest = self.copied.load(Relaxed);
+        self.role.gathers.then_some((&self.ledger, longest))
     }
 
     fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool {

@@ -6,7 +6,7 @@
 //! do that. What it wants done is never done under the lock ([`Todo`]): waking sleepers, and flushing
 //! pipes, directly in a task that may take TCP locks, by the pipe's work in a TCP callback.
 //!
-//! What works on time is in `timer.rs`, who may read on in `reading.rs`, whom it parts with in `leaving.rs`.
+//! When what was sent goes out is in `gather.rs`, what works on time in `timer.rs`, who may read on in `reading.rs`, whom it parts with in `leaving.rs`.
 //!
 //! # Closing
 //!
@@ -19,10 +19,12 @@
 mod calls;
 mod closed;
 mod events;
+mod gather;
 mod info;
 mod leaving;
 pub(crate) mod namespace;
 mod reading;
+mod sending;
 mod sockopt;
 mod timer;
 mod users;
@@ -77,6 +79,10 @@ use crate::stats::{
     Reason, //
 };
 use crate::time::Instant;
+use gather::{
+    Gathered,
+    GATHER, //
+};
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::{
@@ -104,11 +110,23 @@ impl Handle for SocketPipe {
     type Caller = Current;
 
     fn push(&self, msg: Msg) -> Room {
-        if Pipe::push(self, msg) {
-            Room::More
-        } else {
-            Room::Full
-        }
+        room(Pipe::push(self, msg))
+    }
+
+    fn takes_copy(&self, len: usize) -> bool {
+        Pipe::takes_copy(self, len)
+    }
+
+    fn copy(&self, body: &[u8]) -> Option<Room> {
+        Pipe::copy(self, body).map(room)
+    }
+}
+
+fn room(more: bool) -> Room {
+    if more {
+        Room::More
+    } else {
+        Room::Full
     }
 }
 
@@ -129,6 +147,8 @@ struct State {
     timer: Option<Instant>,
     /// When the delayed work of the endpoints is going to run.
     attending: Option<Instant>,
+    /// What waits to be sent in one piece.
+    gathered: Option<Gathered>,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
     send_shut: bool,
@@ -144,6 +164,8 @@ struct State {
 #[must_use]
 struct Todo {
     flush: Option<SocketPipe>,
+    /// The same for several. Only where a task calls.
+    gathered: Option<Gathered>,
     readers: Wake,
     writers: bool,
     /// Dropped with the rest.
@@ -209,6 +231,7 @@ impl State {
         };
         Todo {
             flush,
+            gathered: None,
             readers: effects.readers,
             writers: effects.writers,
             _trash: core::mem::replace(&mut self.trash, Queue::new()),
@@ -245,6 +268,10 @@ pub(crate) struct Socket {
     options: Options,
     /// What the pipes are to know of these and of others.
     limits: Limits,
+    /// When the last send ended, in nanoseconds, and how long a message is that is copied to be sent with
+    /// others.
+    send_ended: Atomic<u64>,
+    copied: Atomic<usize>,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order. Holds
     /// those whose turn it is, [`STEP`] at most.
     #[pin]
@@ -260,6 +287,8 @@ pub(crate) struct Socket {
     /// Lets pipes go on reading, where a call had done enough.
     #[pin]
     reading: Work<Socket, READING>,
+    #[pin]
+    gathering: Work<Socket, GATHER>,
 }
 
 impl_has_delayed_work! {
@@ -269,6 +298,7 @@ impl_has_delayed_work! {
 
 impl_has_work! {
     impl HasWork<Self, READING> for Socket { self.reading }
+    impl HasWork<Self, GATHER> for Socket { self.gathering }
 }
 
 impl Socket {
@@ -299,6 +329,8 @@ impl Socket {
                 role,
                 options,
                 limits,
+                send_ended: Atomic::new(0),
+                copied: Atomic::new(0),
                 order <- new_mutex!(turn, "sp_order"),
                 endpoints <- new_mutex!(Endpoints::new(), "sp_endpoints"),
                 state <- new_bhlock!(State {
@@ -311,6 +343,7 @@ impl Socket {
                     check: None,
                     timer: None,
                     attending: None,
+                    gathered: None,
                     receive_shut: false,
                     send_shut: false,
                     closing: false,
@@ -319,6 +352,7 @@ impl Socket {
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
                 reading <- new_work!("sp_socket"),
+                gathering <- new_work!("sp_socket"),
                 attendance <- new_delayed_work!("sp_endpoints"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -375,6 +409,7 @@ impl Socket {
                 Origin::Callback => pipe.kick(),
             }
         }
+        self.send_gathered(todo.gathered);
     }
 
     /// Calls `f` with every pipe, the lock released.

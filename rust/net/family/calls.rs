@@ -8,6 +8,7 @@ use crate::bytes::{
 };
 use crate::net::bindings;
 use crate::net::stream::SockAddr;
+use core::mem::MaybeUninit;
 use kernel::iov::{
     IovIterDest,
     IovIterSource, //
@@ -45,6 +46,25 @@ impl<'a> SendCall<'a> {
     /// The length of the message, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Reads the next bytes of the message, as many as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Fault`] if they cannot be read.
+    pub(crate) fn read<'b>(
+        &mut self,
+        to: &'b mut [MaybeUninit<u8>],
+    ) -> Result<&'b [u8], AppendError> {
+        // SAFETY: By the type invariant the iterator is valid, and for sending.
+        let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
+        let len = to.len();
+        let read = iter.copy_from_iter_raw(to);
+        if read.len() < len {
+            return Err(AppendError::Fault);
+        }
+        Ok(read)
     }
 
     /// Takes back what was read.

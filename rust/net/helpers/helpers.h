@@ -138,6 +138,8 @@ u64 sp_helper_sock_inode(const struct sock *sk);
 unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk);
 
 /* For task.rs. */
+bool sp_helper_is_urgent(void);
+void sp_helper_give_way(void);
 void sp_helper_get_pid(struct pid *pid);
 bool sp_helper_process_ended(struct pid *pid);
 bool sp_helper_thread_ended(struct pid *pid);

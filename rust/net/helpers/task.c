@@ -83,3 +83,16 @@ bool sp_helper_has_children(void)
 {
 	return !list_empty(&current->children);
 }
+
+/* Nobody of ordinary priority runs on its CPU before it sleeps. */
+bool sp_helper_is_urgent(void)
+{
+	return current->prio < MAX_RT_PRIO;
+}
+
+/* Who is to run once this task is back in user space may run now. */
+void sp_helper_give_way(void)
+{
+	if (need_resched() || test_thread_flag(TIF_NEED_RESCHED_LAZY))
+		schedule();
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! When what was sent goes out: at once, or with what follows.
+//!
+//! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
+//! So a message that is sent within [`CLOSE`] of the end of the socket's last send only waits in its pipe, until
+//! [`ENOUGH`] has been gathered, or half of what a pipe may hold; or until a work runs that was queued with the
+//! first of them: on another CPU, if one is idle, at once; else when the sender sleeps, or its time slice is
+//! over. A message that follows nothing closely, or of a real-time task, goes at once, as if there were no
+//! gathering, and takes along what its pipe has.
+//!
+//! So no pipe is full for messages that TCP would have taken: what waits for more is less than its room, and
+//! who sends waits for a work that is just sending the rest.
+//!
+//! Only where nobody waits for one message to send the next, see [`Role::gathers`](super::Role). Whoever does
+//! something of use between two sends is not close.
+
+use super::{
+    Socket,
+    SocketPipe,
+    State,
+    Todo, //
+};
+use crate::ids::PipeId;
+use crate::message::OVERHEAD;
+use crate::net::task;
+use crate::net::work::{
+    self,
+    Lane, //
+};
+use crate::pattern::{
+    Effects,
+    Flush, //
+};
+use kernel::sync::atomic::Relaxed;
+use kernel::sync::Arc;
+use kernel::workqueue::WorkItem;
+
+/// How soon after the last one a send follows closely, in nanoseconds.
+const CLOSE: u64 = 2000;
+
+/// How much is gathered before it is sent without waiting for the work: what it counts for, in bytes.
+const ENOUGH: usize = 64 << 10;
+
+/// The longest body that is sent without a message of its own, in bytes. It is on the stack meanwhile.
+pub(super) const SHORT: usize = 512;
+
+/// The longest body that is worth another copy where messages follow each other closely, in bytes; and where
+/// each has many copies made under the socket's lock.
+const LONGEST: usize = 16 << 10;
+const LONGEST_TO_ALL: usize = 1 << 10;
+
+/// Tells the work that sends what was gathered from others of a socket.
+pub(super) const GATHER: u64 = 3;
+
+/// What was pushed to pipes and is not sent yet.
+#[derive(Clone, Copy)]
+pub(super) struct Gathered {
+    /// The pipes that have some of it are from this one on, before the other one.
+    from: PipeId,
+    behind: PipeId,
+    /// What it counts for, in bytes; the work is to find the pipes also once this was sent.
+    charge: usize,
+}
+
+impl Gathered {
+    fn and(self, other: Gathered) -> Gathered {
+        Gathered {
+            from: PipeId(self.from.0.min(other.from.0)),
+            behind: PipeId(self.behind.0.max(other.behind.0)),
+            charge: self.charge.saturating_add(other.charge),
+        }
+    }
+}
+
+impl WorkItem<GATHER> for Socket {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let gathered = this.state.lock().gathered.take();
+        this.send_gathered(gathered);
+    }
+}
+
+impl State {
+    /// Notes what a send gave to pipes, which counts so much; `None` if it gave nothing to any.
+    fn gather(&mut self, flush: Flush, charge: usize) -> Option<Gathered> {
+        let (from, behind) = match flush {
+            Flush::Nothing => return None,
+            Flush::One(id) => (id, PipeId(id.next())),
+            Flush::Span(from, behind) => (from, behind),
+        };
+        let this = Gathered {
+            from,
+            behind,
+            charge,
+        };
+        let all = self.gathered.map_or(this, |before| before.and(this));
+        Some(*self.gathered.insert(all))
+    }
+}
+
+impl Socket {
+    /// What is to be done of a send of a body of this length, `close` if it follows another one closely.
+    /// Under the socket's lock.
+    pub(super) fn todo_of_send(
+        self: &Arc<Self>,
+        state: &mut State,
+        effects: Effects,
+        len: usize,
+        close: bool,
+    ) -> Todo {
+        if !close && !matches!(effects.flush, Flush::Span(..)) {
+            return state.todo(effects);
+        }
+        let flush = effects.flush;
+        let mut todo = state.todo(Effects {
+            flush: Flush::Nothing,
+            ..effects
+        });
+        let first = state.gathered.is_none();
+        let Some(gathered) = state.gather(flush, len.saturating_add(OVERHEAD)) else {
+            return todo;
+        };
+        let enough = ENOUGH.min(self.limits.sndbuf.load(Relaxed) / 2);
+        if !close || gathered.charge >= enough {
+            todo.gathered = Some(gathered);
+        }
+        if first && todo.gathered.is_some() {
+            state.gathered = None;
+        } else if first {
+            // Under the lock: whatever is gathered, a work is going to look, whoever loses the CPU now.
+            work::enqueue::<_, GATHER>(Lane::Quick, self.clone());
+        }
+        if let (Some(_), Some(rest)) = (&todo.gathered, &mut state.gathered) {
+            // It is about to be sent; should that take long, the work helps.
+            rest.charge = 0;
+        }
+        todo
+    }
+
+    /// Begins a send: tells whether it follows another one closely, and how long a message is that is
+    /// copied then.
+    pub(super) fn begin_send(&self) -> bool {
+        if !self.role.gathers {
+            return false;
+        }
+        let ended = self.send_ended.load(Relaxed);
+        // The work would have to wait for a task that goes before it.
+        let close = work::now_ns().wrapping_sub(ended) < CLOSE && !task::is_urgent();
+        let longest = match (close, self.role.sends_to_all) {
+            (false, _) => SHORT,
+            (true, false) => LONGEST,
+            (true, true) => LONGEST_TO_ALL,
+        };
+        self.copied.store(longest, Relaxed);
+        close
+    }
+
+    /// A send has ended.
+    pub(super) fn end_send(&self) {
+        if self.role.gathers {
+            // Else the time of the one who was just woken would be taken for the sender's.
+            task::give_way();
+            self.send_ended.store(work::now_ns(), Relaxed);
+        }
+    }
+
+    /// In task context.
+    pub(super) fn send_gathered(&self, gathered: Option<Gathered>) {
+        let Some(Gathered { from, behind, .. }) = gathered else {
+            return;
+        };
+        let mut from = from.0;
+        loop {
+            let mut some: [Option<SocketPipe>; 8] = [const { None }; 8];
+            {
+                let state = self.state.lock();
+                for place in &mut some {
+                    let next = state.peers.up_from(from);
+                    let Some((id, pipe)) = next.filter(|(id, _)| id.0 < behind.0) else {
+                        break;
+                    };
+                    *place = Some(pipe.clone());
+                    from = id.next();
+                }
+            }
+            for place in &some {
+                match place {
+                    Some(pipe) => pipe.flush(),
+                    None => return,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending: a message from the calling program to the pipes that the machine chooses.
+//!
+//! A short one of a socket that gathers is copied from the stack to its pipes; any other is a message of its
+//! own. When it goes out is told in `gather.rs`.
+
+use super::gather::SHORT;
+use super::{
+    Origin,
+    Socket,
+    SocketPipe,
+    State,
+    Todo, //
+};
+use crate::bytes::AppendError;
+use crate::errno::EMSGSIZE;
+use crate::error::Refusal;
+use crate::ids::PipeId;
+use crate::mem::GFP_KERNEL_ACCOUNT;
+use crate::message::{
+    Bytes,
+    Message,
+    Msg, //
+};
+use crate::net::family::SendCall;
+use crate::net::sock::Waiters;
+use crate::net::work;
+use crate::pattern::{
+    Effects,
+    Flush,
+    Pattern,
+    STEP, //
+};
+use crate::stats::Counter;
+use core::mem::MaybeUninit;
+use core::task::Poll;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+impl From<AppendError> for Error {
+    fn from(e: AppendError) -> Error {
+        match e {
+            AppendError::NoMemory => ENOMEM,
+            AppendError::Fault => EFAULT,
+        }
+    }
+}
+
+impl Socket {
+    /// Sends what the program calls with; waits for room for at most `timeout` jiffies.
+    pub(super) fn send_message(
+        self: &Arc<Self>,
+        call: &mut SendCall<'_>,
+        timeout: isize,
+    ) -> Result {
+        let close = self.begin_send();
+        let bytes = if self.role.gathers && call.len() <= SHORT {
+            self.send_short(call, close)?
+        } else {
+            Some(take_bytes(call)?)
+        };
+        if let Some(bytes) = bytes {
+            let msg = self.make_message(bytes)?;
+            if self.role.sends_to_all {
+                self.send_to_all(Some(msg), close)?;
+            } else {
+                self.send_to_one(Some(msg), close, timeout)?;
+            }
+        }
+        self.end_send();
+        Ok(())
+    }
+
+    /// Sends a short message if copies of it can be made at once. Returns it if it is to be sent as others
+    /// are: nothing that is waited for is waited for here.
+    fn send_short(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<Option<Bytes>> {
+        let mut room = [MaybeUninit::uninit(); SHORT];
+        let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
+        let order = self.role.sends_to_all.then(|| self.order.lock());
+        let sent = self.try_send_short(body, close)?;
+        drop(order);
+        match sent {
+            Some(todo) => {
+                self.perform(todo, Origin::Task);
+                Ok(None)
+            }
+            None => {
+                let bytes = Bytes::of(body, GFP_KERNEL_ACCOUNT);
+                Ok(Some(bytes.map_err(|_| ENOMEM)?))
+            }
+        }
+    }
+
+    /// One try to send a short message; `None` if it is to be sent as others are.
+    fn try_send_short(self: &Arc<Self>, body: &[u8], close: bool) -> Result<Option<Todo>> {
+        let mut state = self.state.lock();
+        if state.send_shut {
+            return Err(EPIPE);
+        }
+        let sent = state.call(work::NEVER, |machine, world| {
+            machine.send_short(world, body)
+        });
+        // Nobody is in a call on a socket that is closing.
+        let Some(effects) = sent.flatten() else {
+            return Ok(None);
+        };
+        self.has_sent(&mut state, body.len());
+        let todo = self.todo_of_send(&mut state, effects, body.len(), close);
+        Ok(Some(todo))
+    }
+
+    /// One try to send what is in `slot`. `close` if it follows another one closely. Those it was given to at
+    /// first, of all, are added to `turn`.
+    fn try_send(
+        self: &Arc<Self>,
+        slot: &mut Option<Msg>,
+        close: bool,
+        turn: &mut KVec<SocketPipe>,
+    ) -> Poll<Result<Todo>> {
+        let now = work::now();
+        let mut state = self.state.lock();
+        if state.send_shut {
+            return Poll::Ready(Err(EPIPE));
+        }
+        let Some(msg) = slot.take() else {
+            return Poll::Pending;
+        };
+        let len = msg.len();
+        match state.call(now, |machine, world| machine.send(world, msg)) {
+            // Nobody is in a call on a socket that is closing.
+            None => Poll::Pending,
+            Some(Ok(effects)) => {
+                self.has_sent(&mut state, len);
+                let many = usize::try_from(state.peers.count_up()).unwrap_or(usize::MAX) > STEP;
+                if self.role.sends_to_all && (many || !close) {
+                    // A walk of several steps is not gathered.
+                    state.add_span(effects, turn);
+                    return Poll::Ready(Ok(state.todo(effects)));
+                }
+                Poll::Ready(Ok(self.todo_of_send(&mut state, effects, len, close)))
+            }
+            Some(Err(refused)) => {
+                *slot = Some(refused.msg);
+                match refused.why {
+                    Refusal::Again => Poll::Pending,
+                    why => Poll::Ready(Err(why.into())),
+                }
+            }
+        }
+    }
+
+    /// A message was given to the machine. Under the socket's lock.
+    fn has_sent(self: &Arc<Self>, state: &mut State, len: usize) {
+        state.stats.count(Counter::TxMsgs);
+        let bytes = u64::try_from(len).unwrap_or(0);
+        state.stats.add(Counter::TxBytes, bytes);
+        self.arm(state);
+        // It may have replaced a reply, or a request that waits, which others waited for the end of.
+        self.let_go_on(state);
+        self.see_off_soon(state);
+        self.take_connections(state);
+    }
+
+    /// Gives some more peers the message that is on its way to all of them, and adds these to `turn`; false
+    /// once all have it.
+    fn send_on(&self, turn: &mut KVec<SocketPipe>) -> bool {
+        let mut state = self.state.lock();
+        let effects = state.with(work::NEVER, |machine, world| machine.go_on(world));
+        match effects.flatten() {
+            Some(effects) => {
+                state.add_span(effects, turn);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Sends to the peer that the machine chooses; waits until there is one with room, and then follows nothing
+    /// closely.
+    fn send_to_one(
+        self: &Arc<Self>,
+        mut slot: Option<Msg>,
+        mut close: bool,
+        timeout: isize,
+    ) -> Result {
+        let todo = self.patiently(Waiters::Writers, false, timeout, || {
+            let close = core::mem::take(&mut close);
+            self.try_send(&mut slot, close, &mut KVec::new())
+        })?;
+        self.perform(todo, Origin::Task);
+        Ok(())
+    }
+
+    /// Sends to all peers, some at a time. Who does that never waits for one of them, so the order is kept
+    /// for as long as it takes TCP to take, or to refuse, a message each.
+    fn send_to_all(self: &Arc<Self>, mut slot: Option<Msg>, close: bool) -> Result {
+        let mut turn = self.order.lock();
+        let todo = match self.try_send(&mut slot, close, &mut turn) {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => return Err(EAGAIN),
+        };
+        self.perform(todo, Origin::Task);
+        loop {
+            while let Some(pipe) = turn.pop() {
+                pipe.flush();
+            }
+            if !self.send_on(&mut turn) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A message of what a program sends, entered in the ledger.
+    fn make_message(&self, mut bytes: Bytes) -> Result<Msg> {
+        bytes.enter(self.ledger.clone());
+        let no_memory = |_| ENOMEM;
+        let mut msg = Message::new(bytes, GFP_KERNEL_ACCOUNT).map_err(no_memory)?;
+        if self.role.shares {
+            msg.share(GFP_KERNEL_ACCOUNT).map_err(no_memory)?;
+        }
+        Ok(msg)
+    }
+}
+
+impl State {
+    /// Adds those that were given a message, if they are some of many.
+    #[inline]
+    fn add_span(&self, effects: Effects, turn: &mut KVec<SocketPipe>) {
+        let Flush::Span(PipeId(mut from), PipeId(behind)) = effects.flush else {
+            return;
+        };
+        while let Some((id, pipe)) = self.peers.up_from(from).filter(|(id, _)| id.0 < behind) {
+            // There is room for all of them, see `STEP`.
+            let _ = turn.push_within_capacity(pipe.clone());
+            from = id.next();
+        }
+    }
+}
+
+/// Copies a message from the calling program.
+fn take_bytes(call: &mut SendCall<'_>) -> Result<Bytes> {
+    let len = call.len();
+    let mut bytes = Bytes::new();
+    while bytes.len() < len {
+        let rest = len.saturating_sub(bytes.len());
+        bytes.append(call, rest, len, GFP_KERNEL_ACCOUNT)?;
+    }
+    Ok(bytes)
+}

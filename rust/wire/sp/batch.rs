@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Short messages as they go on the wire, one behind the other, to be given to TCP in one piece.
+//!
+//! A message of its own costs two allocations and a call of TCP's. Copied here it costs its bytes.
+
+use super::HEADER;
+use crate::ledger::Ledger;
+use crate::mem::{
+    Arc,
+    Flags,
+    KVec,
+    NO_SLEEP, //
+};
+use crate::message::OVERHEAD;
+
+/// What an idle pipe may keep for the next message, in bytes.
+const KEPT: usize = 1 << 10;
+
+/// What a second message makes room for, since there may be many, in bytes.
+const MANY: usize = 2 << 10;
+
+/// How much is gathered at most, in bytes: what the page allocator still serves without reclaim becoming
+/// costly.
+const MOST: usize = 32 << 10;
+
+/// Some messages that have no tags.
+///
+/// # Invariants
+///
+/// If there are messages there is a `ledger`, which has [`Self::charge`] for them.
+pub(crate) struct Batch {
+    bytes: KVec<u8>,
+    messages: u32,
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Batch {
+            bytes: KVec::new(),
+            messages: 0,
+            ledger: None,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    pub(crate) fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// What TCP is to be given.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The sum of the bodies, in bytes.
+    pub(crate) fn bodies(&self) -> usize {
+        let headers = self.count().saturating_mul(HEADER);
+        self.bytes.len().saturating_sub(headers)
+    }
+
+    /// What the messages count for in a buffer, in bytes: as they would outside.
+    pub(crate) fn charge(&self) -> usize {
+        let overhead = self.count().saturating_mul(OVERHEAD);
+        self.bodies().saturating_add(overhead)
+    }
+
+    fn count(&self) -> usize {
+        usize::try_from(self.messages).unwrap_or(0)
+    }
+
+    /// Whether it has memory of its own.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.bytes.capacity() > 0
+    }
+
+    /// Makes room for a message of this length, and for more of the kind, but not for more than a buffer of
+    /// `sndbuf` bytes can have. False if there is no memory, or too much is gathered.
+    pub(crate) fn reserve(&mut self, len: usize, sndbuf: usize, flags: Flags) -> bool {
+        let frame = HEADER.saturating_add(len);
+        let all = self.bytes.len().saturating_add(frame);
+        let capacity = self.bytes.capacity();
+        if all <= capacity || all > MOST {
+            return all <= MOST;
+        }
+        let mut want = all;
+        if !self.is_empty() {
+            let messages = sndbuf.checked_div(len.saturating_add(OVERHEAD));
+            let of_the_kind = frame.saturating_mul(messages.unwrap_or(0));
+            let more = MANY.max(capacity.saturating_mul(2));
+            want = all.max(more.min(of_the_kind).min(MOST));
+        }
+        // A vector that grows by itself would take up to twice of what is wanted.
+        let bigger = KVec::with_capacity(want, flags).or_else(|_| KVec::with_capacity(all, flags));
+        let Ok(mut bigger) = bigger else {
+            return false;
+        };
+        if bigger.extend_from_slice(&self.bytes, flags).is_err() {
+            return false;
+        }
+        self.bytes = bigger;
+        true
+    }
+
+    /// Appends a message that there is room for, and tells what it counts for.
+    pub(crate) fn append<'a>(
+        &mut self,
+        len: usize,
+        body: impl Iterator<Item = &'a [u8]>,
+        ledger: &Arc<Ledger>,
+    ) -> usize {
+        let header = u64::try_from(len).unwrap_or(u64::MAX).to_be_bytes();
+        // There is room, so nothing of this fails.
+        let _ = self.bytes.extend_from_slice(&header, NO_SLEEP);
+        for part in body {
+            let _ = self.bytes.extend_from_slice(part, NO_SLEEP);
+        }
+        let charge = len.saturating_add(OVERHEAD);
+        // INVARIANT: It has all of the messages before, and this one.
+        self.ledger
+            .get_or_insert_with(|| ledger.clone())
+            .add(charge);
+        self.messages = self.messages.saturating_add(1);
+        charge
+    }
+
+    /// Takes the messages out, and the memory too, unless that is little.
+    pub(crate) fn clear(&mut self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.sub(self.charge());
+        }
+        self.messages = 0;
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT {
+            self.bytes = KVec::new();
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_batch))]
+mod tests {
+    use super::*;
+    use crate::ledger::Total;
+    use crate::mem::{
+        NoMemory,
+        GFP_KERNEL, //
+    };
+
+    const SNDBUF: usize = 1 << 17;
+
+    fn ledger() -> Result<Arc<Ledger>, NoMemory> {
+        let total = || Arc::new(Total::new(), GFP_KERNEL);
+        let ledger = Ledger::new([total()?, total()?, total()?]);
+        Ok(Arc::new(ledger, GFP_KERNEL)?)
+    }
+
+    fn append(
+        batch: &mut Batch,
+        body: &[u8],
+        sndbuf: usize,
+        ledger: &Arc<Ledger>,
+    ) -> Result<usize, NoMemory> {
+        if !batch.reserve(body.len(), sndbuf, GFP_KERNEL) {
+            return Err(NoMemory);
+        }
+        Ok(batch.append(body.len(), core::iter::once(body), ledger))
+    }
+
+    #[test]
+    fn messages_are_frames_one_behind_the_other() -> Result<(), NoMemory> {
+        let ledger = ledger()?;
+        let mut batch = Batch::new();
+        assert!(batch.is_empty() && batch.charge() == 0);
+        assert_eq!(append(&mut batch, b"ab", SNDBUF, &ledger)?, 2 + OVERHEAD);
+        assert_eq!(append(&mut batch, b"", SNDBUF, &ledger)?, OVERHEAD);
+        let parts: [&[u8]; 2] = [b"c", b"de"];
+        assert!(batch.reserve(3, SNDBUF, GFP_KERNEL));
+        assert_eq!(batch.append(3, parts.into_iter(), &ledger), 3 + OVERHEAD);
+        let wire = b"\0\0\0\0\0\0\0\x02ab\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03cde";
+        assert_eq!(batch.bytes(), wire);
+        assert_eq!((batch.messages(), batch.bodies()), (3, 5));
+        assert_eq!(batch.charge(), 5 + 3 * OVERHEAD);
+        assert!(!ledger.is_empty());
+        drop(batch);
+        assert!(ledger.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn cleared_keeps_little_memory() -> Result<(), NoMemory> {
+        let parts: [&[u8]; 2] = [b"one", b"another"];
+        let ledger = ledger()?;
+        let mut batch = Batch::new();
+        append(&mut batch, b"alone", SNDBUF, &ledger)?;
+        let capacity = batch.bytes.capacity();
+        batch.clear();
+        assert!(batch.is_empty() && batch.bytes().is_empty() && ledger.is_empty());
+        assert_eq!(batch.bytes.capacity(), capacity);
+        append(&mut batch, b"one", SNDBUF, &ledger)?;
+        append(&mut batch, b"of many", SNDBUF, &ledger)?;
+        assert!(batch.bytes.capacity() >= MANY);
+        batch.clear();
+        assert!(!batch.has_memory() && ledger.is_empty());
+        for part in parts {
+            append(&mut batch, part, 1000, &ledger)?;
+        }
+        assert!(batch.bytes.capacity() < 5 * 20);
+        Ok(())
+    }
+    #[test]
+    fn room_is_no_more_than_is_gathered_at_most() -> Result<(), NoMemory> {
+        let ledger = ledger()?;
+        for len in [0, 100, MOST / 3 - HEADER, MOST / 2 - HEADER, MOST - HEADER] {
+            let mut batch = Batch::new();
+            // Too much for a stack.
+            static BODY: [u8; MOST] = [7; MOST];
+            let body = BODY.get(..len).unwrap_or(&BODY);
+            let mut n = 0;
+            while append(&mut batch, body, usize::MAX, &ledger).is_ok() {
+                n += 1;
+            }
+            assert_eq!(n, MOST / (len + HEADER));
+            assert!(batch.bytes.capacity() <= MOST);
+        }
+        Ok(())
+    }
+}
