@@ -626,7 +626,7 @@ TEST_F(uring, cancel_while_a_message_arrives)
 {
 	struct pair p = pub_and_sub();
 	struct ring *r = self->r;
-	struct racer racer = { .pub = p.bound, .rounds = at_speed(800) };
+	struct racer racer = { .pub = p.bound, .rounds = at_speed(2000) };
 	int i, seq, received = 0;
 
 	task_start(&racer.task, send_each_round, &racer);
@@ -765,7 +765,7 @@ TEST_F(uring, recv_while_a_request_is_replaced)
 
 TEST_F(uring, many_recvs_share_exactly)
 {
-	enum { MOST = 5000, AT_ONCE = 8 };
+	enum { MOST = 20000, AT_ONCE = 8 };
 	struct pair p = pub_and_sub();
 	struct ring *r = self->r;
 	static unsigned char got[MOST];

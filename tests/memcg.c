@@ -11,11 +11,15 @@
 #include "sptest.h"
 
 #include <endian.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 enum { MIB = 1 << 20, NOBODY = 65534, UNPRIVILEGED_MOST = 64 * MIB };
 
@@ -585,6 +589,221 @@ TEST_F_TIMEOUT(charged, endpoints, 90)
 {
 	/* Each has a TCP socket that it dials again with. */
 	measure(self, dial_many, SOCK_REQ, DIALERS * 2500L, "1,000 dialers");
+}
+
+/* Makes the kernel remember that these names do not exist, until it needs the memory. */
+static void fill_with_names(const struct cgroup *group, long limit)
+{
+	static long n;
+	char name[64];
+	struct stat st;
+	int i;
+
+	while (cgroup_get(group, "memory.current") < limit - (1 << 16)) {
+		for (i = 0; i < 100; i++) {
+			snprintf(name, sizeof(name), "/sys/kernel/none-%ld", n++);
+			stat(name, &st);
+		}
+	}
+}
+
+/* What fills the group gives way; so a publisher has little reason to drop. */
+TEST_F_TIMEOUT(charged, full_of_what_can_be_had_back, 90)
+{
+	enum { SUBS = 8, SENDS = 300, LIMIT = 24 * MIB };
+	static const unsigned char body[400];
+	pid_t pid;
+	int i;
+
+	cgroup_set(&self->group, "memory.max", LIMIT);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		int pub;
+
+		/* With the right to see what its group has. */
+		must(mlockall(MCL_CURRENT));
+		cgroup_enter(&self->group);
+		must(prctl(PR_SET_PDEATHSIG, SIGKILL));
+		pub = sp_open(SOCK_PUB);
+		sol_set(pub, SO_SNDBUF, 1 << 20);
+		must(bind(pub, &self->addr.sa, self->addr.len));
+		meet_tell(&self->told);
+		await_word(&self->go);
+		await_peers(pub, SUBS);
+		/* TCP takes no more. */
+		while (counter(pub, sp_tx_queued) < SUBS * sizeof(body) * 20)
+			sp_send(pub, body, sizeof(body));
+		fill_with_names(&self->group, LIMIT);
+		for (i = 0; i < SENDS; i++)
+			sp_send(pub, body, sizeof(body));
+		/* Under a lock memory cannot be waited for, only before it. */
+		printf("# %d of %d copies dropped\n",
+		       (int)counter(pub, sp_tx_dropped), SENDS * SUBS);
+		fflush(stdout);
+		must(counter(pub, sp_tx_dropped) < SENDS * SUBS / 20 ? 0 : -1);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	for (i = 0; i < SUBS; i++)
+		raw_peer(SOCK_SUB, &self->addr);
+	meet_tell(&self->go);
+	child_join(pid);
+	must_not_have_run_out(&self->group);
+}
+
+/* In the child: fills its group with what is not had back, though the OOM killer comes. */
+static void fill_for_good(void)
+{
+	static const char page[4096];
+	const struct rlimit files = { 100000, 100000 };
+	int fd = (int)must(open("/proc/self/oom_score_adj", O_WRONLY)), pipes[2];
+	bool full = false;
+
+	must_eq(5, write(fd, "-1000", 5));
+	must(setrlimit(RLIMIT_NOFILE, &files));
+	while (!full && pipe2(pipes, O_NONBLOCK) == 0)
+		for (full = true; write(pipes[1], page, sizeof(page)) > 0;)
+			full = false;
+	while (eventfd(0, 0) >= 0)
+		;
+}
+
+/* Sends that are to be messages of their own, since one of its peers is behind. */
+static int pub_with_one_behind(struct addr *addr, int *reader)
+{
+	static const char body[2000];
+	int pub = sp_open(SOCK_PUB);
+
+	sol_set(pub, SO_SNDBUFFORCE, 4 * MIB);
+	*addr = sp_bind(pub, AF_INET);
+	*reader = raw_peer(SOCK_SUB, addr);
+	await_peers(pub, 1);
+	raw_peer_narrow(SOCK_SUB, addr);
+	await_peers(pub, 2);
+	while (counter(pub, sp_tx_queued) < 10 * sizeof(body)) {
+		sp_send(pub, body, sizeof(body));
+		raw_expect_frame(*reader, body, sizeof(body));
+	}
+	return pub;
+}
+
+/*
+ * Who has no memory sends to nobody, not to some; and another process that sends
+ * on the same socket does not wait for that memory.
+ */
+TEST_F_TIMEOUT(charged, sends_without_memory, 90)
+{
+	enum { SENDS = 30 };
+	static const char body[400];
+	int pub, reader, i, failed = 0, seen = 0;
+	int64_t took, alone = 0, beside = 0;
+	struct {
+		bool full, over;
+		int taken;
+	} *other = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+
+	cgroup_set(&self->group, "memory.max", 16 * MIB);
+	pub = pub_with_one_behind(&self->addr, &reader);
+	for (i = 0; i < SENDS; i++) {
+		took = now_us();
+		must(send(pub, body, sizeof(body), MSG_DONTWAIT));
+		took = now_us() - took;
+		alone = took > alone ? took : alone;
+		raw_expect_frame(reader, body, sizeof(body));
+	}
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		must(prctl(PR_SET_PDEATHSIG, SIGKILL));
+		must(mlockall(MCL_CURRENT));
+		cgroup_enter(&self->group);
+		fill_for_good();
+		/* A message would need memory. */
+		__atomic_store_n(&other->full, true, __ATOMIC_RELEASE);
+		while (!__atomic_load_n(&other->over, __ATOMIC_ACQUIRE)) {
+			if (send(pub, "nobody", 6, MSG_DONTWAIT) > 0) {
+				other->taken++;
+				continue;
+			}
+			must_eq(ENOMEM, errno);
+			failed++;
+		}
+		must_be(failed > 0);
+		_exit(0);
+	}
+	for (i = 0; i < PATIENCE_MS; i++)
+		if (!__atomic_load_n(&other->full, __ATOMIC_ACQUIRE))
+			pass_ms(1);
+	must_be(other->full);
+	for (i = 0; i < SENDS; i++) {
+		unsigned char got[sizeof(body)];
+
+		pass_ms(3);
+		took = now_us();
+		must(send(pub, body, sizeof(body), MSG_DONTWAIT));
+		took = now_us() - took;
+		beside = took > beside ? took : beside;
+		while (raw_read_frame(reader, got, sizeof(got)) != sizeof(got))
+			seen++;
+		if (i == SENDS - 2) {
+			__atomic_store_n(&other->over, true, __ATOMIC_RELEASE);
+			child_join(pid);
+		}
+	}
+	EXPECT_EQ(other->taken, seen);
+	printf("# at most %lld us alone, %lld beside who has no memory\n",
+	       (long long)alone, (long long)beside);
+	fflush(stdout);
+	if (time_is_work())
+		EXPECT_GT(10 * alone, beside);
+	close(pub);
+}
+
+/* What waits for them takes no more memory than SO_SNDBUF. */
+TEST_F_TIMEOUT(charged, stuck_subscribers, 90)
+{
+	enum { SUBS = 200, SNDBUF = 4608 };
+	long before, after;
+	pid_t pid;
+	int i;
+
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		static const unsigned char body[8];
+		int pub;
+
+		enter(&self->group);
+		pub = sp_open(SOCK_PUB);
+		sol_set(pub, SO_SNDBUF, SNDBUF / 2);
+		must(bind(pub, &self->addr.sa, self->addr.len));
+		meet_tell(&self->told);
+		await_word(&self->go);
+		await_peers(pub, SUBS);
+		meet_tell(&self->told);
+		await_word(&self->go);
+		while (counter(pub, sp_tx_dropped) < SUBS * 100)
+			sp_send(pub, body, sizeof(body));
+		meet_tell(&self->told);
+		await_word(&self->go);
+		_exit(0);
+	}
+	meet_await(&self->told);
+	for (i = 0; i < SUBS; i++)
+		raw_peer_narrow(SOCK_SUB, &self->addr);
+	meet_tell(&self->go);
+	meet_await(&self->told);
+	before = cgroup_get(&self->group, "memory.current") -
+		 cgroup_stat(&self->group, "memory.stat", "sock");
+	meet_tell(&self->go);
+	await_word(&self->told);
+	after = cgroup_get(&self->group, "memory.current") -
+		cgroup_stat(&self->group, "memory.stat", "sock");
+	printf("# %ld bytes a stuck subscriber\n", (after - before) / SUBS);
+	fflush(stdout);
+	EXPECT_GE(SNDBUF, (after - before) / SUBS);
+	meet_tell(&self->go);
+	child_join(pid);
 }
 
 static const int size_options[] = { SP_RCVMAXSIZE, SP_SNDMAXSIZE };

@@ -9,7 +9,7 @@
  * Senders: each message tells its sender and its number there, and is filled
  * so that a piece of another's would show. Some fit a segment, some do not.
  */
-enum { SENDERS = 6, MOST = 500, WINDOW = 8, LONGEST = 20000 };
+enum { SENDERS = 6, MOST = 2000, WINDOW = 8, LONGEST = 20000 };
 
 static struct {
 	int s;
@@ -224,7 +224,7 @@ static void ask(void *arg)
 TEST(workers_take_turns)
 {
 	struct task worker[WORKERS], client[CLIENTS];
-	uint32_t rounds = (uint32_t)at_speed(300);
+	uint32_t rounds = (uint32_t)at_speed(1000);
 	int i;
 
 	service.rep = sp_listener(SOCK_REP, &service.addr);
@@ -318,7 +318,7 @@ TEST(one_receiver_gets_the_reply)
  * Threads that ask and receive as they like: what they get is a reply, once,
  * or the news that their request was replaced or its reply taken.
  */
-enum { ASKERS = 4, MOST_ASKED = 500 };
+enum { ASKERS = 4, MOST_ASKED = 2000 };
 
 static struct {
 	int req;

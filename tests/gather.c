@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Messages that follow each other closely are sent in one piece: none is held
+ * back for that, none overtakes another, none is lost, and buffers keep their
+ * bounds.
+ */
+#include "sptest.h"
+
+#include <linux/sockios.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+
+static const int types[] = { SOCK_PUSH, SOCK_PUB };
+
+/*
+ * It goes out in the call that sends it: nothing is waited for. Where time is
+ * work there is nobody else who could have brought it.
+ */
+TEST(lone_message_is_there_when_send_returns)
+{
+	size_t t;
+	int i;
+
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct addr addr;
+		int s = sp_listener(types[t], &addr);
+		int peer = raw_peer(peer_type(types[t]), &addr);
+
+		await_peers(s, 1);
+		for (i = 0; i < 20; i++) {
+			pass_ms(2);
+			sp_send(s, LIT("alone"));
+			if (time_is_work())
+				expect_in(peer);
+			raw_expect_frame(peer, LIT("alone"));
+		}
+	}
+}
+
+/* The last one leaves although nothing follows it, and its sender sleeps. */
+TEST(burst_of_any_length_arrives)
+{
+	static const int lengths[] = { 1, 2, 3, 5, 17, 100, 1000 };
+	size_t t, k;
+	uint32_t i;
+
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct pair p = sp_pair(types[t], peer_type(types[t]));
+
+		if (types[t] == SOCK_PUB)
+			subscribe(p.connected, LIT(""));
+		for (k = 0; k < ARRAY_SIZE(lengths); k++) {
+			for (i = 0; i < (uint32_t)lengths[k]; i++)
+				sp_send_filled(p.bound, 20, i);
+			for (i = 0; i < (uint32_t)lengths[k]; i++)
+				sp_expect_filled(p.connected, 20, i);
+			sp_expect_nothing(p.connected);
+		}
+	}
+}
+
+/* Segments, of which there would be as many as messages. */
+TEST(flood_is_sent_in_few_pieces)
+{
+	enum { N = 2000 };
+	size_t t;
+	int i;
+
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct addr addr;
+		int s = sp_listener(types[t], &addr);
+		int peer = raw_peer(peer_type(types[t]), &addr);
+		struct tcp_info info = { 0 };
+		socklen_t len = sizeof(info);
+
+		await_peers(s, 1);
+		for (i = 0; i < N; i++)
+			sp_send(s, LIT("many"));
+		for (i = 0; i < N; i++)
+			raw_expect_frame(peer, LIT("many"));
+		must(getsockopt(peer, IPPROTO_TCP, TCP_INFO, &info, &len));
+		printf("# %d messages in %u segments\n", N,
+		       info.tcpi_data_segs_in);
+		fflush(stdout);
+		/* Elsewhere a send may take too long to be close to another. */
+		if (time_is_work())
+			EXPECT_GT(N / 10, info.tcpi_data_segs_in);
+		EXPECT_EQ(0, counter(s, sp_tx_dropped));
+	}
+}
+
+/* No pipe is full for what TCP would take, and so a PUB drops nothing. */
+TEST(gathering_fills_no_pipe)
+{
+	static const struct {
+		int sndbuf, messages;
+		size_t len;
+	} rows[] = {
+		{ 4608, 5, 1000 },   { 4608, 20, 20 },	 { 4608, 20, 0 },
+		{ 212992, 3000, 0 }, { 212992, 3000, 20 }, { 212992, 300, 1000 },
+	};
+	unsigned char body[1000] = { 0 };
+	size_t r;
+	int i;
+
+	for (r = 0; r < ARRAY_SIZE(rows); r++) {
+		struct addr addr;
+		int pub = sp_open(SOCK_PUB), peer;
+
+		sol_set(pub, SO_SNDBUF, rows[r].sndbuf / 2);
+		addr = sp_bind(pub, AF_INET);
+		peer = raw_peer(SOCK_SUB, &addr);
+		await_peers(pub, 1);
+		for (i = 0; i < rows[r].messages; i++)
+			sp_send(pub, body, rows[r].len);
+		EXPECT_EQ(0, counter(pub, sp_tx_dropped))
+			TH_LOG("row %zu", r);
+		for (i = 0; i < rows[r].messages; i++)
+			raw_expect_frame(peer, body, rows[r].len);
+		close(peer);
+		close(pub);
+	}
+}
+
+enum { SENDERS = 4, EACH = 1000 };
+
+struct numbered {
+	int fd;
+	uint32_t who;
+};
+
+static void send_numbered(void *arg)
+{
+	const struct numbered *n = arg;
+	uint32_t i;
+
+	for (i = 0; i < (uint32_t)many(EACH); i++) {
+		uint32_t body[150] = { n->who, i };
+
+		sp_send(n->fd, body, i % 3 ? 8 : sizeof(body));
+	}
+}
+
+/* Several threads on one socket: each one's messages stay in order. */
+TEST(senders_keep_their_order)
+{
+	size_t t;
+	uint32_t w, i;
+
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct pair p = sp_pair(types[t], peer_type(types[t]));
+		struct numbered args[SENDERS];
+		struct task senders[SENDERS];
+		uint32_t next[SENDERS] = { 0 };
+
+		/* A PUB must not drop. */
+		sol_set(p.bound, SO_SNDBUF, 1 << 20);
+		sol_set(p.connected, SO_RCVBUF, 1 << 20);
+		if (types[t] == SOCK_PUB)
+			subscribe(p.connected, LIT(""));
+		for (w = 0; w < SENDERS; w++) {
+			args[w] = (struct numbered){ p.bound, w };
+			task_start(&senders[w], send_numbered, &args[w]);
+		}
+		for (i = 0; i < SENDERS * (uint32_t)many(EACH); i++) {
+			uint32_t body[150];
+			ssize_t n = must(recv(p.connected, body, sizeof(body), 0));
+
+			must_be(n >= 8 && body[0] < SENDERS);
+			must_eq(next[body[0]], body[1]);
+			must_eq(body[1] % 3 ? 8 : sizeof(body), n);
+			next[body[0]]++;
+		}
+		for (w = 0; w < SENDERS; w++)
+			task_join(&senders[w]);
+	}
+}
+
+struct receiver {
+	int fd;
+	/* When the frame that says "last" was there. */
+	int64_t at;
+};
+
+static void await_last(void *arg)
+{
+	struct receiver *r = arg;
+	unsigned char body[64];
+
+	while (raw_read_frame(r->fd, body, sizeof(body)) != 4)
+		;
+	must_be(!memcmp(body, "last", 4));
+	__atomic_store_n(&r->at, now_us(), __ATOMIC_RELEASE);
+}
+
+/* Nor must its sender stop for that. On one CPU it leaves as its time slice
+ * ends; with another one, at once.
+ */
+TEST(last_of_a_burst_leaves_though_its_sender_computes)
+{
+	struct addr addr;
+	int push = sp_listener(SOCK_PUSH, &addr), i;
+	struct receiver r = { .fd = raw_peer(SOCK_PULL, &addr) };
+	struct task reader;
+	int64_t sent, limit;
+
+	await_peers(push, 1);
+	task_start(&reader, await_last, &r);
+	task_await_asleep(&reader);
+	for (i = 0; i < 30; i++)
+		sp_send(push, LIT("not yet"));
+	sp_send(push, LIT("last"));
+	sent = now_us();
+	limit = sent + 1000 * PATIENCE_MS;
+	while (!__atomic_load_n(&r.at, __ATOMIC_ACQUIRE))
+		must_be(now_us() < limit);
+	printf("# the last one took %lld us\n", (long long)(r.at - sent));
+	fflush(stdout);
+	if (time_is_work())
+		EXPECT_GT(20000, r.at - sent);
+	task_join(&reader);
+}
+
+/* A real-time task keeps the CPU from whoever else would send it. */
+TEST(burst_of_a_real_time_task_leaves_at_once)
+{
+	enum { N = 10 };
+	const struct sched_param some = { .sched_priority = 10 }, none = { 0 };
+	struct pair p = sp_pair(SOCK_PUSH, SOCK_PULL);
+	int64_t sent;
+	char body[4];
+	int i, got = 0;
+
+	await_peers(p.connected, 1);
+	must(sched_setscheduler(0, SCHED_FIFO, &some));
+	for (i = 0; i < N; i++)
+		sp_send(p.bound, LIT("next"));
+	sent = now_us();
+	while (got < N && now_us() < sent + 1000 * PATIENCE_MS)
+		got += recv(p.connected, body, sizeof(body), MSG_DONTWAIT) == 4;
+	sent = now_us() - sent;
+	must(sched_setscheduler(0, SCHED_OTHER, &none));
+	EXPECT_EQ(N, got);
+	if (time_is_work())
+		EXPECT_GT(2000, sent);
+}
+
+/* Those that are not peers yet are not walked over. */
+TEST(half_greeted_cost_a_lone_message_nothing)
+{
+	enum { CROWD = 500, N = 30 };
+	static int crowd[CROWD];
+	struct addr addr;
+	int pub = sp_listener(SOCK_PUB, &addr);
+	int peer = raw_peer(SOCK_SUB, &addr);
+	int64_t took[2] = { 0 }, begin;
+	int i, round;
+
+	await_peers(pub, 1);
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < N; i++) {
+			pass_ms(2);
+			begin = now_us();
+			sp_send(pub, LIT("alone"));
+			took[round] += now_us() - begin;
+		}
+		for (i = 0; i < N; i++)
+			raw_expect_frame(peer, LIT("alone"));
+		for (i = 0; i < CROWD && !round; i++)
+			crowd[i] = raw_connect(&addr);
+		if (!round)
+			await_counter(pub, sp_handshaking, CROWD);
+	}
+	printf("# %lld us, and %lld with a crowd\n", (long long)took[0],
+	       (long long)took[1]);
+	fflush(stdout);
+	if (time_is_work())
+		EXPECT_GT(2 * took[0], took[1]);
+	for (i = 0; i < CROWD; i++)
+		close(crowd[i]);
+}
+
+/* What send() took is delivered, whatever becomes of the sender. */
+TEST(burst_of_a_killed_process_arrives)
+{
+	enum { N = 500 };
+	size_t t;
+	uint32_t i;
+
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct addr addr;
+		int s = sp_listener(peer_type(types[t]), &addr), status;
+		pid_t pid;
+
+		if (types[t] == SOCK_PUB)
+			subscribe(s, LIT(""));
+		pid = (pid_t)must(fork());
+		if (pid == 0) {
+			int sender = sp_dialer(types[t], &addr);
+
+			await_peers(sender, 1);
+			for (i = 0; i < N; i++)
+				sp_send_filled(sender, 100, i);
+			kill(getpid(), SIGKILL);
+		}
+		for (i = 0; i < N; i++)
+			sp_expect_filled(s, 100, i);
+		must_eq(pid, waitpid(pid, &status, 0));
+		must_be(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	}
+}
+
+/* Lengths on both sides of every limit, in any order. */
+static size_t length_of(uint32_t i)
+{
+	static const size_t lengths[] = { 0,    1,    511,   512,   513,  64,
+					  1024, 1025, 16384, 16385, 7,    40000,
+					  512,  3,    8192,  100,   0,    20000 };
+
+	return lengths[i * 2654435761u / 7 % ARRAY_SIZE(lengths)];
+}
+
+enum { MIXED = 3000 };
+
+static void send_mixed(void *arg)
+{
+	uint32_t i;
+
+	for (i = 0; i < (uint32_t)many(MIXED); i++)
+		sp_send_filled(*(int *)arg, length_of(i), i);
+}
+
+TEST(lengths_of_all_kinds_keep_their_order)
+{
+	static const int buffers[] = { 4608, 65536, 1 << 20 };
+	size_t b;
+	uint32_t i;
+
+	for (b = 0; b < ARRAY_SIZE(buffers); b++) {
+		struct pair p = sp_pair(SOCK_PUSH, SOCK_PULL);
+		struct task sender;
+
+		sol_set(p.bound, SO_SNDBUF, buffers[b] / 2);
+		task_start(&sender, send_mixed, &p.bound);
+		for (i = 0; i < (uint32_t)many(MIXED); i++)
+			sp_expect_filled(p.connected, length_of(i), i);
+		task_join(&sender);
+		sp_expect_nothing(p.connected);
+		EXPECT_EQ(0, counter(p.bound, sp_tx_queued));
+		close(p.bound);
+		close(p.connected);
+	}
+}
+
+/* SO_SNDBUF bounds what is held unsent, gathered or not, and poll() agrees. */
+TEST(gathered_messages_count_for_the_buffer)
+{
+	const int sndbuf = 65536;
+	struct addr addr;
+	int push = sp_open(SOCK_PUSH), peer, sent = 0, held, i;
+
+	sol_set(push, SO_SNDBUF, sndbuf / 2);
+	addr = sp_bind(push, AF_INET);
+	peer = raw_peer_narrow(SOCK_PULL, &addr);
+	await_peers(push, 1);
+	/* Until TCP takes no more, and neither does the pipe. */
+	do {
+		while (send(push, "0123456789", 10, MSG_DONTWAIT) == 10)
+			ASSERT_GT(1000000, ++sent);
+		ASSERT_EQ(EAGAIN, errno);
+		pass_ms(quiet_ms());
+	} while (ready(push, POLLOUT) & POLLOUT);
+	must(ioctl(push, SIOCOUTQ, &held));
+	printf("# %d sent, %d bytes held\n", sent, held);
+	fflush(stdout);
+	/* Each counts for 202: ten bytes, and what any message does. */
+	EXPECT_GE(sndbuf / 202 * 10 + 10, held);
+	EXPECT_EQ(held, counter(push, sp_tx_queued));
+	for (i = 0; i < sent; i++)
+		raw_expect_frame(peer, LIT("0123456789"));
+	await_out(push);
+	must(ioctl(push, SIOCOUTQ, &held));
+	EXPECT_EQ(0, held);
+	EXPECT_EQ(sent, counter(push, sp_tx_msgs));
+}
+
+SP_TEST_MAIN
