@@ -27,6 +27,13 @@ pub(crate) trait Source {
     ///
     /// [`AppendError::Fault`] if they cannot be read.
     fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError>;
+
+    /// Reads as many bytes as `to` has.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Fault`] if they cannot be read.
+    fn read_exact(&mut self, to: &mut [u8]) -> Result<(), AppendError>;
 }
 
 /// Bytes that have arrived.
@@ -55,6 +62,10 @@ pub(crate) struct Empty;
 
 impl Source for Empty {
     fn append(&mut self, _to: &mut KVec<u8>, _n: usize) -> Result<(), AppendError> {
+        Err(AppendError::Fault)
+    }
+
+    fn read_exact(&mut self, _to: &mut [u8]) -> Result<(), AppendError> {
         Err(AppendError::Fault)
     }
 }
@@ -113,6 +124,13 @@ impl Source for Slice<'_> {
         to.extend_from_slice(now, NO_SLEEP)
             .map_err(|_| AppendError::NoMemory)?;
         self.at = self.at.saturating_add(n);
+        Ok(())
+    }
+
+    fn read_exact(&mut self, to: &mut [u8]) -> Result<(), AppendError> {
+        let now = self.rest().get(..to.len()).ok_or(AppendError::Fault)?;
+        to.copy_from_slice(now);
+        self.at = self.at.saturating_add(to.len());
         Ok(())
     }
 }

@@ -7,12 +7,14 @@
 //! a tag stack or a topic can be looked at in one slice.
 //!
 //! Memory appears as bytes arrive: what a length on the wire claims never allocates. A message is one
-//! node plus its chunks; a body that several pipes send, or that a REQ keeps for a resend, is shared
+//! node, with a body of up to [`INLINE`] bytes inside, plus its chunks; a body that several pipes send, or that a REQ keeps for a resend, is shared
 //! behind a reference count and is memory once.
 
 pub(crate) mod overdraft;
 pub(crate) mod queue;
 pub(crate) mod tags;
+
+use core::slice::Iter;
 
 use crate::address::Address;
 use crate::bytes::{
@@ -43,6 +45,9 @@ const SMALL_CHUNK: usize = 4 << 10;
 /// How many chunks are listed in one piece, so that the list of a long body does not need one either.
 const BLOCK: usize = 128;
 
+/// The longest body that needs no chunk, in bytes: what is free in the object that a message is anyway.
+const INLINE: usize = 72;
+
 /// How many leading bytes of a body are contiguous. Holds 255 tags and the longest topic.
 pub(crate) const HEAD: usize = 4 << 10;
 
@@ -60,23 +65,29 @@ pub(crate) const SMALL: usize = 16 << 10;
 ///
 /// # Invariants
 ///
-/// `len` is the sum of the chunks' lengths. `head` holds the first `min(len, HEAD)` bytes at least. No block
-/// of `rest` is empty, and all but the last have [`BLOCK`] chunks.
+/// `len` is the sum of the chunks' lengths; an inline head has as many bytes, and [`INLINE`] at most. `head`
+/// holds the first `min(len, HEAD)` bytes at least. No block of `rest` is empty, and all but the last have
+/// [`BLOCK`] chunks.
 ///
 /// If there is a `ledger`, it has `len` for this body, and [`OVERHEAD`] for each message with it.
 pub(crate) struct Bytes {
-    head: KVec<u8>,
-    rest: KVec<KVec<KVec<u8>>>,
+    head: Head,
+    rest: Option<KBox<KVec<KVec<KVec<u8>>>>>,
     len: usize,
     ledger: Option<Arc<Ledger>>,
+}
+
+enum Head {
+    Inline([u8; INLINE]),
+    Chunk(KVec<u8>),
 }
 
 impl Bytes {
     /// An empty body; allocates nothing.
     pub(crate) const fn new() -> Self {
         Bytes {
-            head: KVec::new(),
-            rest: KVec::new(),
+            head: Head::Chunk(KVec::new()),
+            rest: None,
             len: 0,
             ledger: None,
         }
@@ -110,7 +121,10 @@ impl Bytes {
 
     /// The contiguous front: the first `min(len, HEAD)` bytes, maybe more.
     pub(crate) fn head(&self) -> &[u8] {
-        self.head.as_slice()
+        match &self.head {
+            Head::Inline(bytes) => bytes.get(..self.len).unwrap_or(bytes),
+            Head::Chunk(chunk) => chunk.as_slice(),
+        }
     }
 
     /// Appends up to `n` bytes of `src` to a body that will be `total` bytes long, and returns how
@@ -132,35 +146,73 @@ impl Bytes {
         if n == 0 {
             return Ok(0);
         }
-        let spare = |c: &KVec<u8>| c.capacity().saturating_sub(c.len());
-        let last = self.rest.last().and_then(|block| block.last());
-        if self.len == 0 && self.head.capacity() == 0 {
+        if self.len == 0 && total <= INLINE {
+            self.head = Head::Inline([0; INLINE]);
+        }
+        let n = match &mut self.head {
+            Head::Inline(bytes) => {
+                let room = bytes.get_mut(self.len..).unwrap_or(&mut []);
+                let n = n.min(room.len());
+                src.read_exact(room.get_mut(..n).unwrap_or(&mut []))?;
+                n
+            }
+            Head::Chunk(_) => {
+                let last = self.chunk_with_room(n, missing, flags)?;
+                let n = n.min(last.capacity().saturating_sub(last.len()));
+                src.append(last, n)?;
+                n
+            }
+        };
+        // INVARIANT: So many were written behind those before.
+        // OVERFLOW: `n <= total - len`.
+        self.len = self.len.wrapping_add(n);
+        Ok(n)
+    }
+
+    /// The last chunk, or a new one if that is full, where `n` bytes are there and `missing` are going to come.
+    fn chunk_with_room(
+        &mut self,
+        n: usize,
+        missing: usize,
+        flags: Flags,
+    ) -> Result<&mut KVec<u8>, AppendError> {
+        let full = |c: &mut KVec<u8>| c.capacity() == c.len();
+        if self.len == 0 && self.last_chunk().is_some_and(|head| head.capacity() == 0) {
             let want = missing.min(HEAD.max(n.min(CHUNK)));
-            self.head = Self::chunk(want, missing.min(HEAD), flags)?;
-        } else if spare(last.unwrap_or(&self.head)) == 0 {
+            let chunk = Self::chunk(want, missing.min(HEAD), flags)?;
+            self.head = Head::Chunk(chunk);
+        } else if self.last_chunk().is_none_or(full) {
             // At least a quarter of what is there already, so that a trickle of small segments does
             // not become a chunk each.
             let want = missing.min(CHUNK).min(n.max(SMALL_CHUNK).max(self.len / 4));
             let chunk = Self::chunk(want, missing.min(SMALL_CHUNK), flags)?;
             self.list(chunk, flags).map_err(|_| AppendError::NoMemory)?;
         }
-        let last = self.rest.last_mut().and_then(|block| block.last_mut());
-        let last = last.unwrap_or(&mut self.head);
-        let n = n.min(last.capacity().saturating_sub(last.len()));
-        src.append(last, n)?;
-        // OVERFLOW: `n <= total - len`.
-        self.len = self.len.wrapping_add(n);
-        Ok(n)
+        self.last_chunk().ok_or(AppendError::NoMemory)
+    }
+
+    /// The last chunk, if there is any.
+    fn last_chunk(&mut self) -> Option<&mut KVec<u8>> {
+        let last = self.rest.as_mut().and_then(|rest| rest.last_mut());
+        match (last.and_then(|block| block.last_mut()), &mut self.head) {
+            (Some(last), _) => Some(last),
+            (None, Head::Chunk(head)) => Some(head),
+            (None, Head::Inline(_)) => None,
+        }
     }
 
     /// Adds a chunk at the end.
     fn list(&mut self, chunk: KVec<u8>, flags: Flags) -> Result<(), AllocError> {
-        if let Some(block) = self.rest.last_mut().filter(|block| block.len() < BLOCK) {
+        let rest = match &mut self.rest {
+            Some(rest) => rest,
+            None => self.rest.insert(KBox::new(KVec::new(), flags)?),
+        };
+        if let Some(block) = rest.last_mut().filter(|block| block.len() < BLOCK) {
             return block.push(chunk, flags);
         }
         let mut block = KVec::new();
         block.push(chunk, flags)?;
-        self.rest.push(block, flags)
+        rest.push(block, flags)
     }
 
     /// One chunk of exactly `want` bytes capacity, or of `least` where memory is short.
@@ -171,15 +223,52 @@ impl Bytes {
     }
 
     /// The chunks from byte `offset` on, none of them empty.
-    pub(crate) fn chunks_from(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
-        let mut skip = offset;
-        core::iter::once(&self.head)
-            .chain(self.rest.iter().flatten())
-            .filter_map(move |chunk| {
-                let part = chunk.get(skip..).unwrap_or(&[]);
-                skip = skip.saturating_sub(chunk.len());
-                (!part.is_empty()).then_some(part)
-            })
+    pub(crate) fn chunks_from(&self, offset: usize) -> Chunks<'_> {
+        let blocks = self.rest.as_ref().map_or(&[][..], |rest| rest.as_slice());
+        Chunks {
+            head: Some(self.head()),
+            block: [].iter(),
+            blocks: blocks.iter(),
+            skip: offset,
+        }
+    }
+}
+
+/// The chunks of a body. What adapters would make of that has a name too long for the kernel's tools.
+pub(crate) struct Chunks<'a> {
+    head: Option<&'a [u8]>,
+    block: Iter<'a, KVec<u8>>,
+    blocks: Iter<'a, KVec<KVec<u8>>>,
+    /// So many bytes of what is left are passed over.
+    skip: usize,
+}
+
+impl<'a> Chunks<'a> {
+    fn next_whole(&mut self) -> Option<&'a [u8]> {
+        if let Some(head) = self.head.take() {
+            return Some(head);
+        }
+        loop {
+            if let Some(chunk) = self.block.next() {
+                return Some(chunk.as_slice());
+            }
+            self.block = self.blocks.next()?.iter();
+        }
+    }
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let chunk = self.next_whole()?;
+            let part = chunk.get(self.skip..).unwrap_or(&[]);
+            self.skip = self.skip.saturating_sub(chunk.len());
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
     }
 }
 
@@ -220,6 +309,8 @@ pub(crate) struct Message {
     /// Who sent it; `Address::Unspec` on the way out.
     pub(crate) from: Address,
 }
+
+const _: () = assert!(size_of::<Message>() <= OVERHEAD);
 
 /// A message as it is passed around.
 pub(crate) type Msg = KBox<Message>;
@@ -384,6 +475,29 @@ mod tests {
             }
             Ok(())
         }
+
+        fn read_exact(&mut self, to: &mut [u8]) -> Result<(), AppendError> {
+            if self.at.saturating_add(to.len()) > self.end {
+                return Err(AppendError::Fault);
+            }
+            let mut rest = to;
+            while !rest.is_empty() {
+                let piece = piece(self.at, rest.len());
+                let (now, behind) = rest.split_at_mut(piece.len());
+                now.copy_from_slice(piece);
+                self.at += piece.len();
+                rest = behind;
+            }
+            Ok(())
+        }
+    }
+
+    /// For how many bytes there is memory in the first chunk.
+    fn head_room(bytes: &Bytes) -> usize {
+        match &bytes.head {
+            Head::Inline(bytes) => bytes.len(),
+            Head::Chunk(chunk) => chunk.capacity(),
+        }
     }
 
     /// Whether the chunks from `offset` on are bytes number `offset` to `end` of a test's body.
@@ -447,9 +561,11 @@ mod tests {
     }
 
     /// Lengths around those at which something changes.
-    const LENGTHS: [usize; 11] = [
+    const LENGTHS: [usize; 13] = [
         0,
         1,
+        INLINE,
+        INLINE + 1,
         HEAD - 1,
         HEAD,
         HEAD + 1,
@@ -465,14 +581,14 @@ mod tests {
     fn empty_body_holds_no_memory() {
         let bytes = Bytes::new();
         assert!(is_sound(&bytes, 0));
-        assert_eq!(bytes.head.capacity(), 0);
+        assert_eq!(head_room(&bytes), 0);
         assert_eq!(bytes.chunks_from(0).count(), 0);
     }
 
     #[test]
     fn any_length_arrived_in_two_pieces_is_whole() -> Result<(), AppendError> {
         for total in LENGTHS {
-            for first in [1, HEAD - 1, HEAD + 1, CHUNK - 1, CHUNK + 1] {
+            for first in [1, INLINE - 1, HEAD - 1, HEAD + 1, CHUNK - 1, CHUNK + 1] {
                 if first < total {
                     assert!(is_sound(&arrived(total, first, total)?, total));
                 }
@@ -488,7 +604,7 @@ mod tests {
             for size in [1448, HEAD, CHUNK - 1, 65536] {
                 let bytes = arrived(total, total.min(size), size)?;
                 assert!(is_sound(&bytes, total));
-                assert!(bytes.rest.len() <= 12);
+                assert!(bytes.chunks_from(0).count() <= 13);
             }
         }
         Ok(())
@@ -498,7 +614,7 @@ mod tests {
     fn short_body_arrived_byte_by_byte_is_one_chunk() -> Result<(), AppendError> {
         let bytes = arrived(300, 0, 1)?;
         assert!(is_sound(&bytes, 300));
-        assert_eq!((bytes.head.capacity(), bytes.rest.len()), (300, 0));
+        assert_eq!((head_room(&bytes), bytes.chunks_from(0).count()), (300, 1));
         Ok(())
     }
 
@@ -508,7 +624,7 @@ mod tests {
             let mut bytes = Bytes::new();
             let mut source = Counted { at: 0, end: first };
             grow(&mut bytes, &mut source, first, 0x7fff_f000)?;
-            assert_eq!(bytes.head.capacity(), HEAD);
+            assert_eq!(head_room(&bytes), HEAD);
         }
         Ok(())
     }

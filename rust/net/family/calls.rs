@@ -90,6 +90,15 @@ impl Source for SendCall<'_> {
         unsafe { to.inc_len(n) };
         Ok(())
     }
+
+    fn read_exact(&mut self, to: &mut [u8]) -> Result<(), AppendError> {
+        // SAFETY: By the type invariant the iterator is valid, and for sending.
+        let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
+        if iter.copy_from_iter(to) < to.len() {
+            return Err(AppendError::Fault);
+        }
+        Ok(())
+    }
 }
 
 /// One recvmsg.

@@ -61,6 +61,13 @@ impl Source for Segment<'_> {
         unsafe { to.inc_len(n) };
         Ok(())
     }
+
+    fn read_exact(&mut self, to: &mut [u8]) -> Result<(), AppendError> {
+        match self.read(to) {
+            n if n == to.len() => Ok(()),
+            _ => Err(AppendError::Fault),
+        }
+    }
 }
 
 impl Input for Segment<'_> {
