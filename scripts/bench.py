@@ -63,6 +63,8 @@ def table(rows, unit):
 
 def idle_table(rows, unit):
     """What one peer costs among others that are only there, and what those cost."""
+    if not any(row["what"] == "idle" for row in rows):
+        return
     alone = {row["transport"]: row["p50"] for row in rows if (row["what"], row["size"]) == ("latency", 64) and "p50" in row}
     print(
         f"\n{'one peer, 64 bytes':20} {'others':>8} {unit + ', p50':>18} {'to alone':>10} {'bytes each':>12}"

@@ -109,7 +109,7 @@ shell_scripts() {
 
 # Where debian/copyright speaks for files of the packages that have a form of their own.
 licences() {
-	! git ls-files -co --exclude-standard -- . ':!LICENSES' ':!tests/fuzz/corpus' ':!scripts/bench-figures.json' \
+	! git ls-files -co --exclude-standard -- . ':!LICENSES' ':!tests/fuzz/corpus' ':!scripts/bench-figures.json' ':!docs/*.svg' \
 		':!debian/changelog' ':!debian/control' ':!debian/copyright' ':!debian/source' |
 		xargs grep -L SPDX-License-Identifier: | grep .
 }
