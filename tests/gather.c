@@ -90,6 +90,42 @@ TEST(flood_is_sent_in_few_pieces)
 	}
 }
 
+/* The first of a call is not sent alone, though it follows nothing. */
+TEST(sendmmsg_is_sent_in_few_pieces)
+{
+	enum { CALLS = 20, EACH_CALL = 32 };
+	struct iovec body = { "many", 4 };
+	struct mmsghdr msgs[EACH_CALL] = { 0 };
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	size_t t;
+	int i, k;
+
+	for (k = 0; k < EACH_CALL; k++)
+		msgs[k].msg_hdr = (struct msghdr){ .msg_iov = &body,
+						   .msg_iovlen = 1 };
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct addr addr;
+		int s = sp_listener(types[t], &addr);
+		int peer = raw_peer(peer_type(types[t]), &addr);
+
+		await_peers(s, 1);
+		for (i = 0; i < CALLS; i++) {
+			pass_ms(2);
+			must_eq(EACH_CALL, sendmmsg(s, msgs, EACH_CALL, 0));
+			for (k = 0; k < EACH_CALL; k++)
+				raw_expect_frame(peer, LIT("many"));
+		}
+		must(getsockopt(peer, IPPROTO_TCP, TCP_INFO, &info, &len));
+		printf("# %d calls in %u segments\n", CALLS,
+		       info.tcpi_data_segs_in);
+		fflush(stdout);
+		/* The greeting is one, too. */
+		if (time_is_work())
+			EXPECT_GE(2 * CALLS, info.tcpi_data_segs_in);
+	}
+}
+
 /* No pipe is full for what TCP would take, and so a PUB drops nothing. */
 TEST(gathering_fills_no_pipe)
 {

@@ -363,7 +363,8 @@ impl Family for Socket {
             return Err(EMSGSIZE.into());
         }
         let no_block = flags & family::MSG_DONTWAIT != 0;
-        this.send_message(call, this.sk.timeout(Waiters::Writers, no_block))?;
+        let more = flags & family::MSG_BATCH != 0;
+        this.send_message(call, more, this.sk.timeout(Waiters::Writers, no_block))?;
         Ok(len)
     }
 

@@ -3,11 +3,11 @@
 //! When what was sent goes out: at once, or with what follows.
 //!
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
-//! So a message that is sent within [`CLOSE`] of the end of the socket's last send only waits in its pipe, until
-//! [`ENOUGH`] has been gathered, or half of what a pipe may hold; or until a work runs that was queued with the
-//! first of them: on another CPU, if one is idle, at once; else when the sender sleeps, or its time slice is
-//! over. A message that follows nothing closely, or of a real-time task, goes at once, as if there were no
-//! gathering, and takes along what its pipe has.
+//! So a message that is sent within [`CLOSE`] of the end of the socket's last send, or before others of one
+//! sendmmsg(2), only waits in its pipe, until [`ENOUGH`] has been gathered, or half of what a pipe may hold; or
+//! until a work runs that was queued with the first of them: on another CPU, if one is idle, at once; else when
+//! the sender sleeps, or its time slice is over. Any other message goes at once, as if there were no gathering,
+//! and takes along what its pipe has; so does one of a real-time task, which the work would have to wait for.
 //!
 //! So no pipe is full for messages that TCP would have taken: what waits for more is less than its room, and
 //! who sends waits for a work that is just sending the rest.
@@ -139,15 +139,15 @@ impl Socket {
         todo
     }
 
-    /// Begins a send: tells whether it follows another one closely, and how long a message is that is
-    /// copied then.
-    pub(super) fn begin_send(&self) -> bool {
+    /// Begins a send: tells whether it is close to another one, which it follows, or because `more` is sent by
+    /// the same call; and how long a message is that is copied then.
+    pub(super) fn begin_send(&self, more: bool) -> bool {
         if !self.role.gathers {
             return false;
         }
-        let ended = self.send_ended.load(Relaxed);
+        let follows = || work::now_ns().wrapping_sub(self.send_ended.load(Relaxed)) < CLOSE;
         // The work would have to wait for a task that goes before it.
-        let close = work::now_ns().wrapping_sub(ended) < CLOSE && !task::is_urgent();
+        let close = (more || follows()) && !task::is_urgent();
         let longest = match (close, self.role.sends_to_all) {
             (false, _) => SHORT,
             (true, false) => LONGEST,
@@ -157,9 +157,9 @@ impl Socket {
         close
     }
 
-    /// A send has ended.
-    pub(super) fn end_send(&self) {
-        if self.role.gathers {
+    /// A send has ended, unless `more` is sent by the same call.
+    pub(super) fn end_send(&self, more: bool) {
+        if self.role.gathers && !more {
             // Else the time of the one who was just woken would be taken for the sender's.
             task::give_way();
             self.send_ended.store(work::now_ns(), Relaxed);

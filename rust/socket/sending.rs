@@ -48,13 +48,15 @@ impl From<AppendError> for Error {
 }
 
 impl Socket {
-    /// Sends what the program calls with; waits for room for at most `timeout` jiffies.
+    /// Sends what the program calls with; waits for room for at most `timeout` jiffies. `more` is going to be
+    /// sent by the same call.
     pub(super) fn send_message(
         self: &Arc<Self>,
         call: &mut SendCall<'_>,
+        more: bool,
         timeout: isize,
     ) -> Result {
-        let close = self.begin_send();
+        let close = self.begin_send(more);
         let bytes = if self.role.gathers && call.len() <= SHORT {
             self.send_short(call, close)?
         } else {
@@ -68,7 +70,7 @@ impl Socket {
                 self.send_to_one(Some(msg), close, timeout)?;
             }
         }
-        self.end_send();
+        self.end_send(more);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod ops;
 mod registration;
 
 pub(crate) use super::bindings::{
+    MSG_BATCH,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_OOB,
