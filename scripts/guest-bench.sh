@@ -37,6 +37,12 @@ measure() {
 	fi
 }
 
+# The kernel still tests its ciphers for a while.
+sleep 1
+for _ in $(seq 100); do
+	pgrep cryptomgr_test >/dev/null || break
+	sleep 0.1
+done
 for transport; do
 	# One at a time is no batch.
 	[ "${transport#sp_}" != "$transport" ] || while read -r size count; do
