@@ -127,8 +127,8 @@ impl Bytes {
         }
     }
 
-    /// Appends up to `n` bytes of `src` to a body that will be `total` bytes long, and returns how
-    /// many: at least one if `n` is not zero.
+    /// Appends up to `n` bytes of `src` to a body that will be `total` bytes long, each time the same, and
+    /// returns how many: at least one if `n` is not zero.
     ///
     /// # Errors
     ///
