@@ -285,8 +285,10 @@ TEST(burst_of_a_real_time_task_leaves_at_once)
 /* Those that are not peers yet are not walked over. */
 TEST(half_greeted_cost_a_lone_message_nothing)
 {
-	enum { CROWD = 500, N = 30 };
-	static int crowd[CROWD];
+	enum { MOST = 500, N = 30 };
+	/* Elsewhere they would be given up before all are there. */
+	const int some = time_is_work() ? MOST : 20;
+	static int crowd[MOST];
 	struct addr addr;
 	int pub = sp_listener(SOCK_PUB, &addr);
 	int peer = raw_peer(SOCK_SUB, &addr);
@@ -303,17 +305,17 @@ TEST(half_greeted_cost_a_lone_message_nothing)
 		}
 		for (i = 0; i < N; i++)
 			raw_expect_frame(peer, LIT("alone"));
-		for (i = 0; i < CROWD && !round; i++)
+		for (i = 0; i < some && !round; i++)
 			crowd[i] = raw_connect(&addr);
 		if (!round)
-			await_counter(pub, sp_handshaking, CROWD);
+			await_counter(pub, sp_handshaking, some);
 	}
 	printf("# %lld us, and %lld with a crowd\n", (long long)took[0],
 	       (long long)took[1]);
 	fflush(stdout);
 	if (time_is_work())
 		EXPECT_GT(2 * took[0], took[1]);
-	for (i = 0; i < CROWD; i++)
+	for (i = 0; i < some; i++)
 		close(crowd[i]);
 }
 

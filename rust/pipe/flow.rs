@@ -176,6 +176,8 @@ impl<U: Upper> Pipe<U> {
                 break false;
             };
             drop(tx);
+            // Its room is another one's now.
+            sent = None;
 
             let (len, taken) = match &parcel {
                 Parcel::One(msg) => {
@@ -197,13 +199,13 @@ impl<U: Upper> Pipe<U> {
             }
             let starved = tcp.starved();
             // The TCP lock is held, so `writable` cannot come before it is asked for.
-            self.tx.lock().stuck(parcel, done, starved);
+            notify |= self.tx.lock().stuck(parcel, done, starved, self.sndbuf());
             if starved {
                 U::check_in(&self.upper, MEMORY_DELAY);
             }
             break matches!(error, Some(e) if e != EAGAIN);
         };
-        drop(tcp);
+        drop((sent, tcp));
         if broken {
             self.end(End::Disconnected);
         }

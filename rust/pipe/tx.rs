@@ -285,14 +285,29 @@ impl Tx {
     }
 
     /// TCP takes no more than `done` bytes of this, for want of room, or of memory if it is `starved`. The
-    /// flush is over.
-    pub(super) fn stuck(&mut self, parcel: Parcel, done: usize, starved: bool) {
+    /// flush is over. Tells whether the owner waits for the room of what is wholly taken.
+    pub(super) fn stuck(
+        &mut self,
+        mut parcel: Parcel,
+        done: usize,
+        starved: bool,
+        sndbuf: usize,
+    ) -> bool {
+        if let Parcel::Many(batch) = &mut parcel {
+            let (charge, messages) = (batch.charge(), batch.messages());
+            batch.taken(done);
+            let less = charge.saturating_sub(batch.charge());
+            self.charge = self.charge.saturating_sub(less);
+            let taken = messages.saturating_sub(batch.messages());
+            self.messages = self.messages.wrapping_add(taken.into());
+        }
         self.current = Some((parcel, done));
         self.flow = if starved {
             Flow::Starved
         } else {
             Flow::Blocked
         };
+        self.full && self.charge < sndbuf
     }
 
     /// TCP has room again, or is to be tried again. Tells whether that matters.
@@ -479,7 +494,7 @@ mod tests {
             let Some(Next { parcel, .. }) = tx.next() else {
                 return Err(NoMemory);
             };
-            tx.stuck(parcel, 5, starved);
+            assert!(!tx.stuck(parcel, 5, starved, 1000));
             assert!(!tx.begin_flush() && !tx.is_empty());
             assert_eq!(tx.unsent(), 1);
             assert_eq!(tx.retry(), starved);
@@ -526,6 +541,27 @@ mod tests {
         assert_eq!(tx.messages(), 2);
         assert_eq!(next(&mut tx), Some((b'c', 0, false)));
         assert_eq!(next(&mut tx), None);
+        Ok(())
+    }
+
+    #[test]
+    fn copied_taken_in_part_counts_for_what_is_left() -> Result<(), NoMemory> {
+        let mut tx = up();
+        assert!(copy(&mut tx, b'a', 4)? && copy(&mut tx, b'b', 10)?);
+        let one = 4 + OVERHEAD;
+        assert!(!tx.has_room(one + 10 + OVERHEAD) && tx.begin_flush());
+        let Some(Next { parcel, .. }) = tx.next() else {
+            return Err(NoMemory);
+        };
+        // The first of them, and of the other the header.
+        assert!(tx.stuck(parcel, 20, false, one + 10 + OVERHEAD));
+        assert_eq!((tx.messages(), tx.unsent()), (1, 10));
+        assert!(!tx.has_room(10 + OVERHEAD) && tx.unblock() && tx.begin_flush());
+        let Some(Next { mut parcel, .. }) = tx.next() else {
+            return Err(NoMemory);
+        };
+        assert!(tx.sent(&mut parcel, 10 + OVERHEAD));
+        assert_eq!((tx.messages(), tx.unsent()), (2, 0));
         Ok(())
     }
 

@@ -50,6 +50,9 @@ pub(super) const SHORT: usize = 512;
 const LONGEST: usize = 16 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
 
+/// How far apart the ids of pipes may be whose messages are gathered at a time.
+const FAR: u32 = 64;
+
 /// Tells the work that sends what was gathered from others of a socket.
 pub(super) const GATHER: u64 = 3;
 
@@ -83,11 +86,13 @@ impl WorkItem<GATHER> for Socket {
 }
 
 impl State {
-    /// Notes what a send gave to pipes, which counts so much; `None` if it gave nothing to any.
+    /// Notes what a send gave to pipes, which counts so much; `None` if it gave nothing to any, or to one that
+    /// is too far from the others: whoever sends what was gathered looks at those between, too.
     fn gather(&mut self, flush: Flush, charge: usize) -> Option<Gathered> {
         let (from, behind) = match flush {
             Flush::Nothing => return None,
             Flush::One(id) => (id, PipeId(id.next())),
+            // They are no more than `STEP`, or a send does not gather.
             Flush::Span(from, behind) => (from, behind),
         };
         let this = Gathered {
@@ -96,6 +101,10 @@ impl State {
             charge,
         };
         let all = self.gathered.map_or(this, |before| before.and(this));
+        let far = all.behind.0.saturating_sub(all.from.0) > FAR;
+        if far && matches!(flush, Flush::One(_)) {
+            return None;
+        }
         Some(*self.gathered.insert(all))
     }
 }
@@ -113,15 +122,14 @@ impl Socket {
         if !close && !matches!(effects.flush, Flush::Span(..)) {
             return state.todo(effects);
         }
-        let flush = effects.flush;
+        let first = state.gathered.is_none();
+        let Some(gathered) = state.gather(effects.flush, len.saturating_add(OVERHEAD)) else {
+            return state.todo(effects);
+        };
         let mut todo = state.todo(Effects {
             flush: Flush::Nothing,
             ..effects
         });
-        let first = state.gathered.is_none();
-        let Some(gathered) = state.gather(flush, len.saturating_add(OVERHEAD)) else {
-            return todo;
-        };
         let enough = ENOUGH.min(self.limits.sndbuf.load(Relaxed) / 2);
         if !close || gathered.charge >= enough {
             todo.gathered = Some(gathered);

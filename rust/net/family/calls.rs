@@ -54,10 +54,11 @@ impl<'a> SendCall<'a> {
     ///
     /// [`AppendError::Fault`] if they cannot be read.
     pub(crate) fn read<'b>(
-        &mut self,
+        &'b mut self,
         to: &'b mut [MaybeUninit<u8>],
     ) -> Result<&'b [u8], AppendError> {
-        // SAFETY: By the type invariant the iterator is valid, and for sending.
+        // SAFETY: By the type invariant the iterator is valid, and for sending. Who has what is returned has
+        // borrowed the call, so nothing else is done with the iterator.
         let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
         let len = to.len();
         let read = iter.copy_from_iter_raw(to);

@@ -21,7 +21,7 @@ impl<H: Handle> Peers<H> {
     /// Gives a copy of a short body to the pipe whose turn it is. `None` if there is none with room, or it is
     /// to be pushed instead; then the turn stays where it is.
     pub(in crate::pattern) fn copy_to_next(&mut self, body: &[u8]) -> Option<PipeId> {
-        let id = PipeId(self.writable.prefer()?);
+        let id = PipeId(self.writable.next()?);
         let room = self.handle(id).and_then(|pipe| pipe.copy(body))?;
         self.writable.serve();
         if room == Room::Full {

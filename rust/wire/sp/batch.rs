@@ -28,9 +28,12 @@ const MOST: usize = 32 << 10;
 ///
 /// # Invariants
 ///
-/// If there are messages there is a `ledger`, which has [`Self::charge`] for them.
+/// If there are messages there is a `ledger`, which has [`Self::charge`] for them. They are the bytes from `from`
+/// on.
 pub(crate) struct Batch {
     bytes: KVec<u8>,
+    /// Before this are messages that TCP has.
+    from: usize,
     messages: u32,
     ledger: Option<Arc<Ledger>>,
 }
@@ -39,6 +42,7 @@ impl Batch {
     pub(crate) const fn new() -> Self {
         Batch {
             bytes: KVec::new(),
+            from: 0,
             messages: 0,
             ledger: None,
         }
@@ -60,7 +64,8 @@ impl Batch {
     /// The sum of the bodies, in bytes.
     pub(crate) fn bodies(&self) -> usize {
         let headers = self.count().saturating_mul(HEADER);
-        self.bytes.len().saturating_sub(headers)
+        let bytes = self.bytes.len().saturating_sub(self.from);
+        bytes.saturating_sub(headers)
     }
 
     /// What the messages count for in a buffer, in bytes: as they would outside.
@@ -128,12 +133,30 @@ impl Batch {
         charge
     }
 
+    /// TCP has so many bytes: the messages that are wholly in them are no longer here.
+    pub(crate) fn taken(&mut self, done: usize) {
+        let before = self.charge();
+        while let Some(header) = self.bytes.get(self.from..).and_then(|b| b.first_chunk()) {
+            let len = usize::try_from(u64::from_be_bytes(*header)).unwrap_or(usize::MAX);
+            let end = self.from.saturating_add(HEADER).saturating_add(len);
+            if end > done {
+                break;
+            }
+            self.from = end;
+            self.messages = self.messages.saturating_sub(1);
+        }
+        if let Some(ledger) = &self.ledger {
+            ledger.sub(before.saturating_sub(self.charge()));
+        }
+    }
+
     /// Takes the messages out, and the memory too, unless that is little.
     pub(crate) fn clear(&mut self) {
         if let Some(ledger) = &self.ledger {
             ledger.sub(self.charge());
         }
         self.messages = 0;
+        self.from = 0;
         self.bytes.clear();
         if self.bytes.capacity() > KEPT {
             self.bytes = KVec::new();
@@ -233,6 +256,32 @@ mod tests {
             assert_eq!(n, MOST / (len + HEADER));
             assert!(batch.bytes.capacity() <= MOST);
         }
+        Ok(())
+    }
+    #[test]
+    fn taken_in_part_counts_for_what_is_left() -> Result<(), NoMemory> {
+        let ledger = ledger()?;
+        let mut batch = Batch::new();
+        for body in [&b"one"[..], b"", b"three"] {
+            append(&mut batch, body, SNDBUF, &ledger)?;
+        }
+        let left = [
+            (0, 3, 8),
+            (10, 3, 8),
+            (11, 2, 5),
+            (18, 2, 5),
+            (19, 1, 5),
+            (31, 1, 5),
+            (32, 0, 0),
+        ];
+        for (done, messages, bodies) in left {
+            batch.taken(done);
+            assert_eq!((batch.messages(), batch.bodies()), (messages, bodies));
+        }
+        assert!(batch.is_empty() && ledger.is_empty());
+        assert_eq!(batch.bytes().len(), 32);
+        batch.clear();
+        assert!(batch.bytes().is_empty());
         Ok(())
     }
 }
