@@ -41,7 +41,7 @@ TEST(lone_message_is_there_when_send_returns)
 /* The last one leaves although nothing follows it, and its sender sleeps. */
 TEST(burst_of_any_length_arrives)
 {
-	static const int lengths[] = { 1, 2, 3, 5, 17, 100, 1000 };
+	const int lengths[] = { 1, 2, 3, 5, 17, 100, at_speed(1000) };
 	size_t t, k;
 	uint32_t i;
 
@@ -63,7 +63,7 @@ TEST(burst_of_any_length_arrives)
 /* Segments, of which there would be as many as messages. */
 TEST(flood_is_sent_in_few_pieces)
 {
-	enum { N = 2000 };
+	const int n = at_speed(2000);
 	size_t t;
 	int i;
 
@@ -75,17 +75,17 @@ TEST(flood_is_sent_in_few_pieces)
 		socklen_t len = sizeof(info);
 
 		await_peers(s, 1);
-		for (i = 0; i < N; i++)
+		for (i = 0; i < n; i++)
 			sp_send(s, LIT("many"));
-		for (i = 0; i < N; i++)
+		for (i = 0; i < n; i++)
 			raw_expect_frame(peer, LIT("many"));
 		must(getsockopt(peer, IPPROTO_TCP, TCP_INFO, &info, &len));
-		printf("# %d messages in %u segments\n", N,
+		printf("# %d messages in %u segments\n", n,
 		       info.tcpi_data_segs_in);
 		fflush(stdout);
 		/* Elsewhere a send may take too long to be close to another. */
 		if (time_is_work())
-			EXPECT_GT(N / 10, info.tcpi_data_segs_in);
+			EXPECT_GT(n / 10, info.tcpi_data_segs_in);
 		EXPECT_EQ(0, counter(s, sp_tx_dropped));
 	}
 }
@@ -129,12 +129,14 @@ TEST(sendmmsg_is_sent_in_few_pieces)
 /* No pipe is full for what TCP would take, and so a PUB drops nothing. */
 TEST(gathering_fills_no_pipe)
 {
-	static const struct {
+	const struct {
 		int sndbuf, messages;
 		size_t len;
 	} rows[] = {
 		{ 4608, 5, 1000 },   { 4608, 20, 20 },	 { 4608, 20, 0 },
-		{ 212992, 3000, 0 }, { 212992, 3000, 20 }, { 212992, 300, 1000 },
+		{ 212992, at_speed(3000), 0 },
+		{ 212992, at_speed(3000), 20 },
+		{ 212992, at_speed(300), 1000 },
 	};
 	unsigned char body[1000] = { 0 };
 	size_t r;
@@ -171,7 +173,7 @@ static void send_numbered(void *arg)
 	const struct numbered *n = arg;
 	uint32_t i;
 
-	for (i = 0; i < (uint32_t)many(EACH); i++) {
+	for (i = 0; i < (uint32_t)at_speed(EACH); i++) {
 		uint32_t body[150] = { n->who, i };
 
 		sp_send(n->fd, body, i % 3 ? 8 : sizeof(body));
@@ -199,7 +201,7 @@ TEST(senders_keep_their_order)
 			args[w] = (struct numbered){ p.bound, w };
 			task_start(&senders[w], send_numbered, &args[w]);
 		}
-		for (i = 0; i < SENDERS * (uint32_t)many(EACH); i++) {
+		for (i = 0; i < SENDERS * (uint32_t)at_speed(EACH); i++) {
 			uint32_t body[150];
 			ssize_t n = must(recv(p.connected, body, sizeof(body), 0));
 
@@ -365,7 +367,7 @@ static void send_mixed(void *arg)
 {
 	uint32_t i;
 
-	for (i = 0; i < (uint32_t)many(MIXED); i++)
+	for (i = 0; i < (uint32_t)at_speed(MIXED); i++)
 		sp_send_filled(*(int *)arg, length_of(i), i);
 }
 
@@ -381,7 +383,7 @@ TEST(lengths_of_all_kinds_keep_their_order)
 
 		sol_set(p.bound, SO_SNDBUF, buffers[b] / 2);
 		task_start(&sender, send_mixed, &p.bound);
-		for (i = 0; i < (uint32_t)many(MIXED); i++)
+		for (i = 0; i < (uint32_t)at_speed(MIXED); i++)
 			sp_expect_filled(p.connected, length_of(i), i);
 		task_join(&sender);
 		sp_expect_nothing(p.connected);
