@@ -7,8 +7,8 @@
 //! a tag stack or a topic can be looked at in one slice.
 //!
 //! Memory appears as bytes arrive: what a length on the wire claims never allocates. A message is one
-//! node, with a body of up to [`INLINE`] bytes inside, plus its chunks; a body that several pipes send, or that a REQ keeps for a resend, is shared
-//! behind a reference count and is memory once.
+//! node, with a body of up to [`INLINE`] bytes inside, plus its chunks; a body that several pipes send, or that
+//! a REQ keeps for a resend, is shared behind a reference count and is memory once.
 
 pub(crate) mod overdraft;
 pub(crate) mod queue;

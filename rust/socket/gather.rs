@@ -17,7 +17,6 @@
 
 use super::{
     Socket,
-    SocketPipe,
     State,
     Todo, //
 };
@@ -179,26 +178,10 @@ impl Socket {
         let Some(Gathered { from, behind, .. }) = gathered else {
             return;
         };
-        let mut from = from.0;
-        loop {
-            let mut some: [Option<SocketPipe>; 8] = [const { None }; 8];
-            {
-                let state = self.state.lock();
-                for place in &mut some {
-                    let next = state.peers.up_from(from);
-                    let Some((id, pipe)) = next.filter(|(id, _)| id.0 < behind.0) else {
-                        break;
-                    };
-                    *place = Some(pipe.clone());
-                    from = id.next();
-                }
-            }
-            for place in &some {
-                match place {
-                    Some(pipe) => pipe.flush(),
-                    None => return,
-                }
-            }
-        }
+        self.walk(
+            from.0,
+            |state, from| state.peers.up_from(from).filter(|(id, _)| id.0 < behind.0),
+            |pipe| pipe.flush(),
+        );
     }
 }

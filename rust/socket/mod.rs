@@ -6,7 +6,8 @@
 //! do that. What it wants done is never done under the lock ([`Todo`]): waking sleepers, and flushing
 //! pipes, directly in a task that may take TCP locks, by the pipe's work in a TCP callback.
 //!
-//! When what was sent goes out is in `gather.rs`, what works on time in `timer.rs`, who may read on in `reading.rs`, whom it parts with in `leaving.rs`.
+//! When what was sent goes out is in `gather.rs`, what works on time in `timer.rs`, who may read on in
+//! `reading.rs`, whom it parts with in `leaving.rs`.
 //!
 //! # Closing
 //!
@@ -413,15 +414,24 @@ impl Socket {
     }
 
     /// Calls `f` with every pipe, the lock released.
-    fn each_pipe(&self, mut f: impl FnMut(&SocketPipe)) {
-        let mut from = 0;
+    fn each_pipe(&self, f: impl FnMut(&SocketPipe)) {
+        self.walk(0, |state, from| state.peers.handle_from(from), f);
+    }
+
+    /// Calls `f` with each pipe that `next` finds at or after an id, the lock released.
+    fn walk(
+        &self,
+        mut from: u32,
+        next: impl Fn(&State, u32) -> Option<(PipeId, &SocketPipe)>,
+        mut f: impl FnMut(&SocketPipe),
+    ) {
         loop {
             // So many at a time as the stack has room for.
             let mut some = [const { None }; 16];
             {
                 let state = self.state.lock();
                 for place in &mut some {
-                    let Some((id, pipe)) = state.peers.handle_from(from) else {
+                    let Some((id, pipe)) = next(&state, from) else {
                         break;
                     };
                     *place = Some(pipe.clone());
