@@ -640,7 +640,7 @@ TEST_F_TIMEOUT(charged, full_of_what_can_be_had_back, 90)
 		printf("# %d of %d copies dropped\n",
 		       (int)counter(pub, sp_tx_dropped), SENDS * SUBS);
 		fflush(stdout);
-		must(counter(pub, sp_tx_dropped) < SENDS * SUBS / 20 ? 0 : -1);
+		must_be(counter(pub, sp_tx_dropped) < SENDS * SUBS / 20);
 		_exit(0);
 	}
 	meet_await(&self->told);
