@@ -38,9 +38,8 @@ measure() {
 }
 
 # The kernel still tests its ciphers for a while.
-sleep 1
 for _ in $(seq 100); do
-	pgrep cryptomgr_test >/dev/null || break
+	grep -qsx cryptomgr_test /proc/[0-9]*/comm || break
 	sleep 0.1
 done
 for transport; do
