@@ -11,10 +11,10 @@
 /*
  * In a softirq, TCP charges what a packet needs beyond the limit of the control group,
  * within the bounds of its buffers. What it charges in a task may call the group's
- * OOM killer, which is right where that is a task of the group, but not in a worker:
- * any peer can cause it to run, and its backlog is packets. So in this scope, a worker
- * goes beyond the limit as a softirq does. No allocation takes from the reserves for
- * it, see sk_allocation, and none of ours is made in it.
+ * OOM killer, which is right for what the task sends, but not for packets that waited
+ * for it to release the lock, nor in a worker: any peer can cause that. So in this
+ * scope, a task goes beyond the limit as a softirq does. No allocation takes from the
+ * reserves for it, see sk_allocation, and none of ours is made in it.
  */
 unsigned int sp_helper_worker_begin(void)
 {
@@ -52,10 +52,10 @@ void sp_helper_lock_sock(struct sock *sk)
 /* Handles the packets that came while the lock was held. */
 void sp_helper_release_sock(struct sock *sk)
 {
-	unsigned int flags = sp_helper_worker_begin();
+	unsigned int flags = memalloc_noreclaim_save();
 
 	release_sock(sk);
-	sp_helper_worker_end(flags);
+	memalloc_noreclaim_restore(flags);
 }
 
 /* Zero leaves a buffer to TCP's autotuning. */
