@@ -5,10 +5,7 @@
 //!
 //! On the ground floor, so that `net` can have what others read from without knowing them.
 
-use crate::mem::{
-    KVec,
-    NO_SLEEP, //
-};
+use core::mem::MaybeUninit;
 
 /// Why bytes could not be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +16,27 @@ pub(crate) enum AppendError {
     Fault,
 }
 
+/// Memory that bytes are appended to.
+pub(crate) trait Room {
+    /// Appends a copy of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::NoMemory`] if there is no room for them.
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), AppendError>;
+
+    /// Appends `n` bytes that `write` writes, and returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::NoMemory`] if there is no room for them, or that of `write`.
+    fn fill(
+        &mut self,
+        n: usize,
+        write: impl for<'a> FnOnce(&'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], AppendError>,
+    ) -> Result<(), AppendError>;
+}
+
 /// Bytes on their way into a message: a user's buffer, a TCP segment, a slice in a test.
 pub(crate) trait Source {
     /// Appends exactly `n` bytes to `to`, which has room for them.
@@ -26,7 +44,7 @@ pub(crate) trait Source {
     /// # Errors
     ///
     /// [`AppendError::Fault`] if they cannot be read.
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError>;
+    fn append(&mut self, to: &mut impl Room, n: usize) -> Result<(), AppendError>;
 
     /// Reads as many bytes as `to` has.
     ///
@@ -38,6 +56,15 @@ pub(crate) trait Source {
 
 /// Bytes that have arrived.
 pub(crate) trait Input: Source {
+    /// Some of them, kept where they are.
+    type Kept;
+
+    /// How much memory it pins to keep the next `n` bytes where they are; `None` if that cannot be done.
+    fn pins(&self, n: usize) -> Option<usize>;
+
+    /// Takes the next `n` bytes, of as many as are left, without copying them. `None` if there is no memory.
+    fn keep(&mut self, n: usize) -> Option<Self::Kept>;
+
     /// How many are left.
     fn remaining(&self) -> usize;
 
@@ -57,50 +84,16 @@ pub(crate) trait Input: Source {
     fn put_back(&mut self, n: usize);
 }
 
-/// No bytes.
-pub(crate) struct Empty;
-
-impl Source for Empty {
-    fn append(&mut self, _to: &mut KVec<u8>, _n: usize) -> Result<(), AppendError> {
-        Err(AppendError::Fault)
-    }
-
-    fn read_exact(&mut self, _to: &mut [u8]) -> Result<(), AppendError> {
-        Err(AppendError::Fault)
-    }
-}
-
-impl Input for Empty {
-    fn remaining(&self) -> usize {
-        0
-    }
-
-    fn available(&self) -> usize {
-        0
-    }
-
-    fn cramped(&self, _missing: usize) -> bool {
-        false
-    }
-
-    fn read(&mut self, _to: &mut [u8]) -> usize {
-        0
-    }
-
-    fn skip(&mut self, _n: usize) -> usize {
-        0
-    }
-
-    fn put_back(&mut self, _n: usize) {}
-}
-
 /// The bytes of a slice.
 pub(crate) struct Slice<'a> {
     all: &'a [u8],
-    at: usize,
+    pub(crate) at: usize,
     /// So many bytes find room behind these where they come from.
     #[cfg(any(test, SP_KUNIT))]
     pub(crate) room: usize,
+    /// What it pins to keep some of them.
+    #[cfg(any(test, SP_KUNIT))]
+    pub(crate) pins: Option<usize>,
 }
 
 impl<'a> Slice<'a> {
@@ -110,19 +103,20 @@ impl<'a> Slice<'a> {
             at: 0,
             #[cfg(any(test, SP_KUNIT))]
             room: 0,
+            #[cfg(any(test, SP_KUNIT))]
+            pins: None,
         }
     }
 
-    fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.all.get(self.at..).unwrap_or(&[])
     }
 }
 
 impl Source for Slice<'_> {
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+    fn append(&mut self, to: &mut impl Room, n: usize) -> Result<(), AppendError> {
         let now = self.rest().get(..n).ok_or(AppendError::Fault)?;
-        to.extend_from_slice(now, NO_SLEEP)
-            .map_err(|_| AppendError::NoMemory)?;
+        to.extend(now)?;
         self.at = self.at.saturating_add(n);
         Ok(())
     }
@@ -132,39 +126,5 @@ impl Source for Slice<'_> {
         to.copy_from_slice(now);
         self.at = self.at.saturating_add(to.len());
         Ok(())
-    }
-}
-
-#[cfg(any(test, SP_KUNIT))]
-impl Input for Slice<'_> {
-    fn remaining(&self) -> usize {
-        self.rest().len()
-    }
-
-    fn available(&self) -> usize {
-        self.rest().len()
-    }
-
-    fn cramped(&self, missing: usize) -> bool {
-        missing > self.room
-    }
-
-    fn read(&mut self, to: &mut [u8]) -> usize {
-        let n = to.len().min(self.remaining());
-        to.split_at_mut(n)
-            .0
-            .copy_from_slice(self.rest().split_at(n).0);
-        self.at += n;
-        n
-    }
-
-    fn skip(&mut self, n: usize) -> usize {
-        let n = n.min(self.remaining());
-        self.at += n;
-        n
-    }
-
-    fn put_back(&mut self, n: usize) {
-        self.at -= n;
     }
 }

@@ -31,19 +31,18 @@
 //! pipe ──> wire, net, message, address, bytes, ids, ledger, mem, stats, time
 //! pattern ──> message, options, address, caller, error, ids, mem, stats, time, uapi
 //! wire ──> message, bytes, ledger, mem, stats
+//! message ──> net, address, bytes, ledger, mem
 //! net ──> bytes, caller, errno, mem, time, uapi
-//! message ──> address, bytes, ledger, mem
 //! ground floor
 //! options ──> mem, time, uapi
 //! stats ──> uapi
 //! errno ──> uapi
 //! error ──> uapi
-//! bytes ──> mem
 //! ledger ──> mem
 //! ```
 //!
-//! `pattern`, `wire`, `message`, and the two sides of a pipe in `pipe`, are arithmetic on values. `net` has all
-//! the unsafe code and knows TCP, not SP. `pipe` and `endpoint` report to the layer above through a trait
+//! `pattern`, `wire`, `message`, and the two sides of a pipe in `pipe`, are arithmetic on values; all that they
+//! know of `net` is memory. `net` has all the unsafe code and knows TCP, not SP. `pipe` and `endpoint` report to the layer above through a trait
 //! that they declare.
 //!
 //! # The way of a message

@@ -59,7 +59,7 @@ if [[ $flavour == debug ]]; then
 else
 	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$costly|$own")
 	mapfile -t warned < <(printf '%s\n' "${tests[@]}" | grep -xE "$own")
-	mapfile -t counted < <(printf '%s\n' "${tests[@]}" | grep -xE "$costly|fanout|gather" || true)
+	mapfile -t counted < <(printf '%s\n' "${tests[@]}" | grep -xE "$costly|fanout|gather|large" || true)
 fi
 
 find_programs

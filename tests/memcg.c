@@ -249,7 +249,7 @@ TEST_F_TIMEOUT(memcg, is_the_bound, 90)
 	const int n = (int)(limit * 2 / (long)len);
 	struct sender senders[256] = { 0 };
 	int i, stuck = 0;
-	long idle, used, of_tcp;
+	long idle, used;
 	pid_t pid;
 
 	cgroup_set(&self->group, "memory.max", limit);
@@ -285,16 +285,14 @@ TEST_F_TIMEOUT(memcg, is_the_bound, 90)
 			break;
 	if (!variant->level)
 		push_all(senders, n, 5 * quiet_ms());
-	of_tcp = cgroup_stat(&self->group, "memory.stat", "sock");
-	used = cgroup_get(&self->group, "memory.current");
-	printf("# %d messages of %d MiB, limit %ld MiB: %ld kB idle; when nothing moves %ld kB, of which TCP's %ld kB\n",
-	       n, variant->mib, limit / MIB, idle / 1024, used / 1024,
-	       of_tcp / 1024);
+	used = cgroup_without_tcp(&self->group);
+	printf("# %d messages of %d MiB, limit %ld MiB: %ld kB idle; when nothing moves %ld kB, and TCP's\n",
+	       n, variant->mib, limit / MIB, idle / 1024, used / 1024);
 	fflush(stdout);
-	EXPECT_LE(limit / 2, used - of_tcp);
+	EXPECT_LE(limit / 2, used);
 	/* One of them may be beyond it, where else none would ever be whole. */
 	EXPECT_GE(limit + (long)len + (variant->level ? limit / 4 : SLACK),
-		  used - of_tcp);
+		  used);
 
 	meet_tell(&self->go);
 	if (!push_all(senders, n, RESENT_MS))
@@ -374,8 +372,7 @@ TEST_F_TIMEOUT(charged, one_unfinished_message_beyond_the_limit, 90)
 	/* TCP is slow to notice that there is room again. */
 	for (until = now_ms() + 5000; now_ms() < until;)
 		push_all(senders, N, quiet_ms());
-	used = cgroup_get(&self->group, "memory.current") -
-	       cgroup_stat(&self->group, "memory.stat", "sock");
+	used = cgroup_without_tcp(&self->group);
 	printf("# %ld kB of %d kB\n", used / 1024, LIMIT / 1024);
 	fflush(stdout);
 	EXPECT_GE(LIMIT + LEN + LIMIT / 4, used);

@@ -6,6 +6,8 @@
 //! is its first chunk, which always holds the first [`HEAD`] bytes (or all of a shorter body), so that
 //! a tag stack or a topic can be looked at in one slice.
 //!
+//! What arrives of a long body stays in TCP's memory, if that is little more than it: it is *kept*.
+//!
 //! Memory appears as bytes arrive: what a length on the wire claims never allocates. A message is one
 //! node, with a body of up to [`INLINE`] bytes inside, plus its chunks; a body that several pipes send, or that
 //! a REQ keeps for a resend, is shared behind a reference count and is memory once.
@@ -32,6 +34,9 @@ use crate::mem::{
     NoMemory,
     UniqueArc, //
 };
+use crate::net::chunk::Chunk;
+pub(crate) use crate::net::chunk::Piece;
+pub(crate) use crate::net::stream::Kept;
 use overdraft::Overdraft;
 use tags::Tags;
 
@@ -42,7 +47,7 @@ const CHUNK: usize = 32 << 10;
 /// What an allocation falls back to when [`CHUNK`] bytes in one piece are not to be had.
 const SMALL_CHUNK: usize = 4 << 10;
 
-/// How many chunks are listed in one piece, so that the list of a long body does not need one either.
+/// How many parts are listed in one piece, so that the list of a long body does not need one either.
 const BLOCK: usize = 128;
 
 /// The longest body that needs no chunk, in bytes: what is free in the object that a message is anyway.
@@ -65,28 +70,68 @@ pub(crate) const SMALL: usize = 16 << 10;
 ///
 /// # Invariants
 ///
-/// `len` is the sum of the chunks' lengths; an inline head has as many bytes, and [`INLINE`] at most. `head`
-/// holds the first `min(len, HEAD)` bytes at least. No block of `rest` is empty, and all but the last have
-/// [`BLOCK`] chunks.
+/// `len` is the sum of the lengths of the parts; an inline head has as many bytes, and [`INLINE`] at most. `head`
+/// holds the first `min(len, HEAD)` bytes at least. All blocks of `rest` but the last have [`BLOCK`]
+/// parts.
 ///
 /// If there is a `ledger`, it has `len` for this body, and [`OVERHEAD`] for each message with it.
 pub(crate) struct Bytes {
     head: Head,
-    rest: Option<KBox<KVec<KVec<KVec<u8>>>>>,
+    rest: Option<KBox<Rest>>,
     len: usize,
     ledger: Option<Arc<Ledger>>,
 }
 
+/// What is behind the head of a body.
+struct Rest {
+    first: KVec<Part>,
+    /// Behind `first`.
+    blocks: KVec<KVec<Part>>,
+    /// The body pins so much more than it is long, in bytes.
+    extra: usize,
+}
+
+enum Part {
+    Chunk(Chunk),
+    /// In TCP's memory, where it has arrived.
+    Kept(Kept),
+}
+
 enum Head {
     Inline([u8; INLINE]),
-    Chunk(KVec<u8>),
+    Chunk(Chunk),
+    Kept(Kept),
+}
+
+impl Rest {
+    const fn new() -> Self {
+        Rest {
+            first: KVec::new(),
+            blocks: KVec::new(),
+            extra: 0,
+        }
+    }
+
+    fn last_block(&mut self) -> &mut KVec<Part> {
+        self.blocks.last_mut().unwrap_or(&mut self.first)
+    }
+
+    /// Adds a part at the end.
+    fn list(&mut self, part: Part, flags: Flags) -> Result<(), AllocError> {
+        if self.last_block().len() < BLOCK {
+            return self.last_block().push(part, flags);
+        }
+        let mut block = KVec::new();
+        block.push(part, flags)?;
+        self.blocks.push(block, flags)
+    }
 }
 
 impl Bytes {
     /// An empty body; allocates nothing.
     pub(crate) const fn new() -> Self {
         Bytes {
-            head: Head::Chunk(KVec::new()),
+            head: Head::Chunk(Chunk::new()),
             rest: None,
             len: 0,
             ledger: None,
@@ -124,6 +169,7 @@ impl Bytes {
         match &self.head {
             Head::Inline(bytes) => bytes.get(..self.len).unwrap_or(bytes),
             Head::Chunk(chunk) => chunk.as_slice(),
+            Head::Kept(kept) => kept.piece(0).bytes(),
         }
     }
 
@@ -156,7 +202,7 @@ impl Bytes {
                 src.read_exact(room.get_mut(..n).unwrap_or(&mut []))?;
                 n
             }
-            Head::Chunk(_) => {
+            Head::Chunk(_) | Head::Kept(_) => {
                 let last = self.chunk_with_room(n, missing, flags)?;
                 let n = n.min(last.capacity().saturating_sub(last.len()));
                 src.append(last, n)?;
@@ -169,14 +215,41 @@ impl Bytes {
         Ok(n)
     }
 
+    /// Appends what is kept, which makes the body pin `extra` bytes more than it is long. False if it is to be
+    /// copied instead: there is no memory, or it would be no head.
+    pub(crate) fn keep(&mut self, kept: Kept, extra: usize, flags: Flags) -> bool {
+        let len = kept.len();
+        let Ok(rest) = Self::rest(&mut self.rest, flags) else {
+            return false;
+        };
+        if self.len == 0 {
+            if kept.piece(0).bytes().len() < HEAD.min(len) {
+                return false;
+            }
+            self.head = Head::Kept(kept);
+        } else if rest.list(Part::Kept(kept), flags).is_err() {
+            return false;
+        }
+        rest.extra = rest.extra.saturating_add(extra);
+        // INVARIANT: So many are behind those before.
+        self.len = self.len.saturating_add(len);
+        true
+    }
+
+    /// How much memory there is behind the last byte for more.
+    pub(crate) fn spare(&mut self) -> usize {
+        let last = self.last_chunk();
+        last.map_or(0, |last| last.capacity().saturating_sub(last.len()))
+    }
+
     /// The last chunk, or a new one if that is full, where `n` bytes are there and `missing` are going to come.
     fn chunk_with_room(
         &mut self,
         n: usize,
         missing: usize,
         flags: Flags,
-    ) -> Result<&mut KVec<u8>, AppendError> {
-        let full = |c: &mut KVec<u8>| c.capacity() == c.len();
+    ) -> Result<&mut Chunk, AppendError> {
+        let full = |c: &mut Chunk| c.capacity() == c.len();
         if self.len == 0 && self.last_chunk().is_some_and(|head| head.capacity() == 0) {
             let want = missing.min(HEAD.max(n.min(CHUNK)));
             let chunk = Self::chunk(want, missing.min(HEAD), flags)?;
@@ -186,48 +259,51 @@ impl Bytes {
             // not become a chunk each.
             let want = missing.min(CHUNK).min(n.max(SMALL_CHUNK).max(self.len / 4));
             let chunk = Self::chunk(want, missing.min(SMALL_CHUNK), flags)?;
-            self.list(chunk, flags).map_err(|_| AppendError::NoMemory)?;
+            let rest = Self::rest(&mut self.rest, flags);
+            let listed = rest.and_then(|rest| rest.list(Part::Chunk(chunk), flags));
+            listed.map_err(|_| AppendError::NoMemory)?;
         }
         self.last_chunk().ok_or(AppendError::NoMemory)
     }
 
-    /// The last chunk, if there is any.
-    fn last_chunk(&mut self) -> Option<&mut KVec<u8>> {
-        let last = self.rest.as_mut().and_then(|rest| rest.last_mut());
-        match (last.and_then(|block| block.last_mut()), &mut self.head) {
-            (Some(last), _) => Some(last),
-            (None, Head::Chunk(head)) => Some(head),
-            (None, Head::Inline(_)) => None,
+    /// The last chunk, if the body ends with one.
+    fn last_chunk(&mut self) -> Option<&mut Chunk> {
+        let last = self
+            .rest
+            .as_mut()
+            .and_then(|rest| rest.last_block().last_mut());
+        match (last, &mut self.head) {
+            (Some(Part::Chunk(last)), _) | (None, Head::Chunk(last)) => Some(last),
+            (Some(Part::Kept(_)), _) | (None, Head::Inline(_) | Head::Kept(_)) => None,
         }
     }
 
-    /// Adds a chunk at the end.
-    fn list(&mut self, chunk: KVec<u8>, flags: Flags) -> Result<(), AllocError> {
-        let rest = match &mut self.rest {
-            Some(rest) => rest,
-            None => self.rest.insert(KBox::new(KVec::new(), flags)?),
-        };
-        if let Some(block) = rest.last_mut().filter(|block| block.len() < BLOCK) {
-            return block.push(chunk, flags);
+    /// What is behind the head, which may be nothing yet.
+    fn rest(rest: &mut Option<KBox<Rest>>, flags: Flags) -> Result<&mut Rest, AllocError> {
+        match rest {
+            Some(rest) => Ok(rest),
+            None => Ok(rest.insert(KBox::new(Rest::new(), flags)?)),
         }
-        let mut block = KVec::new();
-        block.push(chunk, flags)?;
-        rest.push(block, flags)
     }
 
     /// One chunk of exactly `want` bytes capacity, or of `least` where memory is short.
-    fn chunk(want: usize, least: usize, flags: Flags) -> Result<KVec<u8>, AppendError> {
-        KVec::with_capacity(want, flags)
-            .or_else(|_| KVec::with_capacity(least, flags))
+    fn chunk(want: usize, least: usize, flags: Flags) -> Result<Chunk, AppendError> {
+        Chunk::with_capacity(want, flags)
+            .or_else(|_| Chunk::with_capacity(least, flags))
             .map_err(|_| AppendError::NoMemory)
     }
 
     /// The chunks from byte `offset` on, none of them empty.
     pub(crate) fn chunks_from(&self, offset: usize) -> Chunks<'_> {
-        let blocks = self.rest.as_ref().map_or(&[][..], |rest| rest.as_slice());
+        let (first, blocks) = match &self.rest {
+            Some(rest) => (rest.first.as_slice(), rest.blocks.as_slice()),
+            None => (&[][..], &[][..]),
+        };
         Chunks {
-            head: Some(self.head()),
-            block: [].iter(),
+            head: Some(&self.head),
+            len: self.len,
+            kept: None,
+            block: first.iter(),
             blocks: blocks.iter(),
             skip: offset,
         }
@@ -236,21 +312,56 @@ impl Bytes {
 
 /// The chunks of a body. What adapters would make of that has a name too long for the kernel's tools.
 pub(crate) struct Chunks<'a> {
-    head: Option<&'a [u8]>,
-    block: Iter<'a, KVec<u8>>,
-    blocks: Iter<'a, KVec<KVec<u8>>>,
+    head: Option<&'a Head>,
+    /// How long the body is.
+    len: usize,
+    /// What is kept, and how much of it was given.
+    kept: Option<(&'a Kept, usize)>,
+    block: Iter<'a, Part>,
+    blocks: Iter<'a, KVec<Part>>,
     /// So many bytes of what is left are passed over.
     skip: usize,
 }
 
 impl<'a> Chunks<'a> {
-    fn next_whole(&mut self) -> Option<&'a [u8]> {
-        if let Some(head) = self.head.take() {
-            return Some(head);
+    /// What is not passed over of the next contiguous bytes, and how many they are.
+    fn next_piece(&mut self) -> Option<(Piece<'a>, usize)> {
+        if let Some((kept, done)) = &mut self.kept {
+            let at = done.saturating_add(self.skip);
+            let piece = kept.piece(at);
+            let passed = at.min(kept.len()).saturating_sub(*done);
+            let len = passed.saturating_add(piece.bytes().len());
+            *done = done.saturating_add(len);
+            if len > 0 {
+                return Some((piece, len));
+            }
+            self.kept = None;
         }
+        let part = match self.head.take() {
+            Some(Head::Inline(bytes)) => {
+                let rest = bytes.get(self.skip..self.len).unwrap_or(&[]);
+                return Some((Piece::copied(rest), self.len));
+            }
+            Some(Head::Chunk(chunk)) => Ok(chunk),
+            Some(Head::Kept(kept)) => Err(kept),
+            None => match self.next_part()? {
+                Part::Chunk(chunk) => Ok(chunk),
+                Part::Kept(kept) => Err(kept),
+            },
+        };
+        match part {
+            Ok(chunk) => Some((chunk.piece(self.skip), chunk.len())),
+            Err(kept) => {
+                self.kept = Some((kept, 0));
+                Some((Piece::copied(&[]), 0))
+            }
+        }
+    }
+
+    fn next_part(&mut self) -> Option<&'a Part> {
         loop {
-            if let Some(chunk) = self.block.next() {
-                return Some(chunk.as_slice());
+            if let Some(part) = self.block.next() {
+                return Some(part);
             }
             self.block = self.blocks.next()?.iter();
         }
@@ -258,15 +369,14 @@ impl<'a> Chunks<'a> {
 }
 
 impl<'a> Iterator for Chunks<'a> {
-    type Item = &'a [u8];
+    type Item = Piece<'a>;
 
-    fn next(&mut self) -> Option<&'a [u8]> {
+    fn next(&mut self) -> Option<Piece<'a>> {
         loop {
-            let chunk = self.next_whole()?;
-            let part = chunk.get(self.skip..).unwrap_or(&[]);
-            self.skip = self.skip.saturating_sub(chunk.len());
-            if !part.is_empty() {
-                return Some(part);
+            let (piece, len) = self.next_piece()?;
+            self.skip = self.skip.saturating_sub(len);
+            if !piece.bytes().is_empty() {
+                return Some(piece);
             }
         }
     }
@@ -410,7 +520,10 @@ impl Message {
 
     /// What this message counts for in a buffer, in bytes.
     pub(crate) fn charge(&self) -> usize {
-        self.frame_len().saturating_add(OVERHEAD)
+        let rest = self.bytes().rest.as_ref();
+        let extra = rest.map_or(0, |rest| rest.extra);
+        let bytes = self.frame_len().saturating_add(extra);
+        bytes.saturating_add(OVERHEAD)
     }
 }
 
@@ -426,6 +539,7 @@ impl Drop for Message {
 #[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_message))]
 mod tests {
     use super::*;
+    use crate::bytes::Room;
     use crate::mem::GFP_KERNEL;
 
     /// Byte n of a test's body is n modulo this, a prime: a piece in a wrong place is noticed.
@@ -457,19 +571,14 @@ mod tests {
     }
 
     impl Source for Counted {
-        fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
+        fn append(&mut self, to: &mut impl Room, n: usize) -> Result<(), AppendError> {
             let mut left = n;
             if self.at.saturating_add(n) > self.end {
                 return Err(AppendError::Fault);
             }
             while left > 0 {
                 let piece = piece(self.at, left);
-                // The room is promised, so nothing is allocated here.
-                if to.capacity() - to.len() < piece.len() {
-                    return Err(AppendError::NoMemory);
-                }
-                to.extend_from_slice(piece, GFP_KERNEL)
-                    .map_err(|_| AppendError::NoMemory)?;
+                to.extend(piece)?;
                 self.at += piece.len();
                 left -= piece.len();
             }
@@ -497,13 +606,15 @@ mod tests {
         match &bytes.head {
             Head::Inline(bytes) => bytes.len(),
             Head::Chunk(chunk) => chunk.capacity(),
+            Head::Kept(kept) => kept.len(),
         }
     }
 
     /// Whether the chunks from `offset` on are bytes number `offset` to `end` of a test's body.
     fn holds(bytes: &Bytes, offset: usize, end: usize) -> bool {
         let mut at = offset;
-        for mut chunk in bytes.chunks_from(offset) {
+        for chunk in bytes.chunks_from(offset) {
+            let mut chunk = chunk.bytes();
             if chunk.is_empty() {
                 return false;
             }
@@ -672,6 +783,47 @@ mod tests {
                 assert!(holds(&bytes, offset, total));
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn kept_between_chunks_any_offset_gives_the_rest() -> Result<(), AppendError> {
+        let total = 3 * CHUNK;
+        let bytes = |from, n| piece(from, n);
+        let mut body = Bytes::new();
+        let mut source = Counted { at: 0, end: total };
+        grow(&mut body, &mut source, HEAD, total)?;
+        let mut keep = |body: &mut Bytes, n, extra| -> Result<(), AppendError> {
+            let kept = Kept::of(bytes(source.at, n)).ok_or(AppendError::NoMemory)?;
+            source.at += n;
+            assert!(body.keep(kept, extra, GFP_KERNEL));
+            Ok(())
+        };
+        keep(&mut body, 4097, 3)?;
+        keep(&mut body, 1, 4)?;
+        assert_eq!((body.len(), body.spare()), (HEAD + 4098, 0));
+        let mut source = Counted {
+            at: body.len(),
+            end: total,
+        };
+        grow(&mut body, &mut source, HEAD + 4098 + 10, total)?;
+        assert!(body.spare() > 0);
+        let len = HEAD + 4098 + 10;
+        assert!(is_sound(&body, len));
+        for offset in [
+            1,
+            HEAD - 1,
+            HEAD,
+            HEAD + 1,
+            HEAD + 4096,
+            HEAD + 4097,
+            len - 1,
+            len,
+        ] {
+            assert!(holds(&body, offset, len));
+        }
+        let msg = Message::new(body, GFP_KERNEL).map_err(|_| AppendError::NoMemory)?;
+        assert_eq!(msg.charge(), len + 7 + OVERHEAD);
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 //!   │           v     v
 //!   ├───────> sock ──> setting
 //!   │           ^
-//!   └──> netns ─┘        lock   task   work
+//!   └──> netns ─┘        chunk   lock   task   work
 //! ```
 //!
 //! The safety argument, in short; each type's `# Invariants` has its part of it:
@@ -31,6 +31,7 @@
 //!   with `READ_ONCE`, and no Rust reference to one exists.
 
 mod bindings;
+pub(crate) mod chunk;
 pub(crate) mod family;
 pub(crate) mod lock;
 pub(crate) mod netns;

@@ -141,6 +141,17 @@ impl SkRef {
         result
     }
 
+    /// Charges so many bytes of TCP's memory to the control group of this socket. `None` if that is full. From
+    /// any context.
+    pub(super) fn charge(&self, bytes: u32) -> Option<Charge> {
+        // SAFETY: By the type invariant the sock is live.
+        let charged = unsafe { bindings::sp_helper_charge(self.as_ptr(), bytes) };
+        // SAFETY: By the type invariant the sock is live.
+        let sk = unsafe { SkRef::new(self.as_ptr()) }.filter(|_| charged)?;
+        // INVARIANT: They were just charged.
+        Some(Charge { sk, bytes })
+    }
+
     /// Tries to make room for what could not be allocated or charged. May sleep.
     pub(crate) fn reclaim(&self) {
         // SAFETY: The caller may sleep.
@@ -253,5 +264,22 @@ impl Drop for SkRef {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the count is ours. Releasing it does not sleep.
         unsafe { bindings::sp_helper_sock_put(self.as_ptr()) };
+    }
+}
+
+/// Some memory that a socket is charged for.
+///
+/// # Invariants
+///
+/// So many bytes were charged to `sk`.
+pub(super) struct Charge {
+    sk: SkRef,
+    bytes: u32,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the sock is live, and so much was charged.
+        unsafe { bindings::sp_helper_uncharge(self.sk.as_ptr(), self.bytes) };
     }
 }

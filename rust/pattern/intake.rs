@@ -18,6 +18,8 @@
 //!    which then counts as used. Half of the cap is for lengths up to a 16th of it. A pipe of which
 //!    something is queued reserves only while all that is held and reserved is less than SO_RCVBUF: the cap
 //!    is there to let everybody be heard, not to make one's buffer larger.
+//!    What is kept in TCP's memory may pin more than it is long: that is reserved as well, while nobody waits and
+//!    there is room, else it is copied.
 //! 5. Those that wait for that stand in line: by rank, then who has nothing queued, then who has delivered
 //!    a reserved one before, then in turn. None passes the first. A line moves because a holder that is
 //!    slow while others wait is ended (`pipe/` does that, see [`Intake::holder_from`]).
@@ -320,6 +322,27 @@ impl Intake {
             self.long = self.long.saturating_add(bytes);
         }
         self.holders.insert(id);
+    }
+
+    /// Whether a frame that has reserved may hold so many bytes more.
+    pub(crate) fn stretch(&mut self, share: &mut Share, bytes: usize) -> bool {
+        let Grant::Part(reserved) = &mut share.grant else {
+            return false;
+        };
+        let cap = self.limits.cap();
+        let room = cap.saturating_add(self.limits.rcvbuf.saturating_sub(self.held));
+        let long = self.long.saturating_add(bytes);
+        let fits =
+            self.reserved.saturating_add(bytes) <= room && (!reserved.long || long <= cap / 2);
+        if !fits || !self.line.is_empty() {
+            return false;
+        }
+        reserved.bytes = reserved.bytes.saturating_add(bytes);
+        self.reserved = self.reserved.saturating_add(bytes);
+        if reserved.long {
+            self.long = long;
+        }
+        true
     }
 
     fn unreserve(&mut self, Reserved { bytes, long }: Reserved) {
@@ -897,6 +920,28 @@ mod tests {
             (pipes.intake.long, pipes.intake.active, pipes.intake.paused),
             (0, 0, 0)
         );
+        Ok(())
+    }
+
+    #[test]
+    fn reserved_stretches_while_there_is_room_and_nobody_waits() -> Result<(), NoMemory> {
+        let mut pipes = Pipes::new(&[8, 8])?;
+        let (intake, of) = (&mut pipes.intake, &mut pipes.of);
+        assert!(!intake.stretch(&mut of[0].1, 1));
+        assert!(pipes.ask(0, CAP / 4, false));
+        let room = CAP / 2 - bytes_for(CAP / 4);
+        let (intake, of) = (&mut pipes.intake, &mut pipes.of);
+        assert!(!intake.stretch(&mut of[0].1, room + 1));
+        assert!(intake.stretch(&mut of[0].1, room - 1));
+        assert!(intake.stretch(&mut of[0].1, 1));
+        assert!(!intake.stretch(&mut of[0].1, 1));
+        assert_eq!((intake.reserved, intake.long), (CAP / 2, CAP / 2));
+        // Another long one is to wait for it now.
+        assert!(!pipes.ask(1, CAP / 4, false));
+        let (intake, of) = (&mut pipes.intake, &mut pipes.of);
+        assert!(!intake.stretch(&mut of[0].1, 0));
+        pipes.arrive(0, 0)?;
+        assert_eq!((pipes.intake.reserved, pipes.intake.long), (0, 0));
         Ok(())
     }
 }

@@ -352,6 +352,12 @@ impl<H: Handle> Peers<H> {
         }
     }
 
+    /// Whether the frame that was admitted may hold so many bytes more than it has reserved.
+    pub(crate) fn stretch(&mut self, id: PipeId, bytes: usize) -> bool {
+        let peer = self.slab.get_mut(id.0);
+        peer.is_some_and(|peer| self.intake.stretch(&mut peer.share, bytes))
+    }
+
     /// The frame that was admitted is a message now. To be followed by [`Self::settled`].
     pub(crate) fn arrived(&mut self, id: PipeId, msg: &mut Message) {
         if let Some(peer) = self.slab.get_mut(id.0) {

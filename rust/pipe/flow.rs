@@ -14,13 +14,14 @@ use super::{
     Upper,
     MEMORY_DELAY, //
 };
-use crate::bytes::{
-    Empty,
-    Input, //
-};
+use crate::bytes::Input;
 use crate::mem::Flags;
 use crate::message::tags::Tags;
-use crate::message::Msg;
+use crate::message::{
+    Kept,
+    Msg,
+    Piece, //
+};
 use crate::net::stream::{
     StreamEvents,
     TcpLocked, //
@@ -30,6 +31,7 @@ use crate::stats::Reason;
 use crate::wire::sp::Frame;
 use crate::wire::{
     Budget,
+    Empty,
     Sink,
     Stop,
     Unwelcome,
@@ -86,7 +88,7 @@ impl<U: Upper> Pipe<U> {
             // still send.
             Life::Closing { .. } => {
                 self.rx.lock().skipped();
-                return skip_all(tcp);
+                return self.skip_all(tcp);
             }
             // A dialer's connection may carry its next pipe by now.
             Life::Ending(_) | Life::Ended => return,
@@ -101,7 +103,8 @@ impl<U: Upper> Pipe<U> {
                 // What holds the decoder may need no bytes to go on.
                 stop = self.feed(&mut Empty, budget, flags);
             }
-            tcp.read(|segment| stop = self.feed(segment, budget, flags));
+            let sk = self.upper.sk();
+            tcp.read(sk, |segment| stop = self.feed(segment, budget, flags));
             stop
         });
         let (begun, deadline) = self.rx.lock().stopped(stop, work::now);
@@ -131,7 +134,12 @@ impl<U: Upper> Pipe<U> {
         }
     }
 
-    fn feed(self: &Arc<Self>, input: &mut impl Input, budget: &mut Budget, flags: Flags) -> Stop {
+    fn feed(
+        self: &Arc<Self>,
+        input: &mut impl Input<Kept = Kept>,
+        budget: &mut Budget,
+        flags: Flags,
+    ) -> Stop {
         let limits = self.upper.limits().of_wire();
         let mut owner = Owner(self);
         self.rx
@@ -186,7 +194,7 @@ impl<U: Upper> Pipe<U> {
                 }
                 Parcel::Many(batch) => {
                     let rest = batch.bytes().get(offset..).unwrap_or(&[]);
-                    (batch.bytes().len(), tcp.send(core::iter::once(rest), more))
+                    (batch.bytes().len(), tcp.send(once(rest), more))
                 }
             };
             let (done, error) = match taken {
@@ -259,7 +267,7 @@ impl<U: Upper> Pipe<U> {
     /// Greets.
     fn say(self: &Arc<Self>, tcp: &mut TcpLocked<'_>, bytes: &[u8]) {
         // A new connection has room for it; if not, it is of no use.
-        match tcp.send(core::iter::once(bytes), false) {
+        match tcp.send(once(bytes), false) {
             Ok(n) if n == bytes.len() => self.rx.lock().said(),
             Ok(_) | Err(_) => self.end(End::Disconnected),
         }
@@ -285,6 +293,12 @@ impl<U: Upper> Pipe<U> {
         }
     }
 
+    fn skip_all(&self, tcp: &mut TcpLocked<'_>) {
+        tcp.read(self.upper.sk(), |segment| {
+            Input::skip(segment, usize::MAX);
+        });
+    }
+
     /// The end of every pipe; see the head of this file. Only called by the work.
     fn end_now(self: &Arc<Self>, end: End) {
         let Some(unsent) = self.tx.lock().set_ended() else {
@@ -292,7 +306,7 @@ impl<U: Upper> Pipe<U> {
         };
         drop(unsent);
         // As in `read`: so that closing is no reset.
-        skip_all(&mut self.stream.lock());
+        self.skip_all(&mut self.stream.lock());
         drop(self.stream.detach::<Self>());
         let (unfinished, msg) = {
             let mut rx = self.rx.lock();
@@ -304,10 +318,9 @@ impl<U: Upper> Pipe<U> {
     }
 }
 
-fn skip_all(tcp: &mut TcpLocked<'_>) {
-    tcp.read(|segment| {
-        Input::skip(segment, usize::MAX);
-    });
+/// Bytes in one piece.
+fn once(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
+    core::iter::once(Piece::copied(bytes))
 }
 
 impl<U: Upper> StreamEvents for Pipe<U> {
@@ -359,6 +372,10 @@ impl<U: Upper> Sink for Owner<'_, U> {
 
     fn admit(&mut self, len: usize, whole: bool) -> bool {
         U::admit(&self.0.upper, self.0.name, len, whole)
+    }
+
+    fn stretch(&mut self, bytes: usize) -> bool {
+        U::stretch(&self.0.upper, self.0.name, bytes)
     }
 
     fn message(&mut self, mut msg: Msg, admitted: bool) -> Result<(), Unwelcome> {

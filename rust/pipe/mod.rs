@@ -267,8 +267,8 @@ impl<U: Upper> Pipe<U> {
         let sndbuf = self.sndbuf();
         let mut tx = self.tx.lock();
         if let Some((ledger, longest)) = self.upper.gathers() {
-            let copied = msg.len() <= longest
-                && tx.copy(msg.len(), msg.bytes().chunks_from(0), ledger, sndbuf);
+            let body = msg.bytes().chunks_from(0).map(|piece| piece.bytes());
+            let copied = msg.len() <= longest && tx.copy(msg.len(), body, ledger, sndbuf);
             if copied {
                 return tx.has_room(sndbuf);
             }

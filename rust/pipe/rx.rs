@@ -13,7 +13,10 @@ use crate::mem::{
 };
 use crate::message::overdraft::Overdraft;
 use crate::message::tags::Tags;
-use crate::message::Msg;
+use crate::message::{
+    Kept,
+    Msg, //
+};
 use crate::stats::{
     count,
     Reason, //
@@ -160,7 +163,7 @@ impl Rx {
 
     pub(super) fn feed(
         &mut self,
-        input: &mut impl Input,
+        input: &mut impl Input<Kept = Kept>,
         sink: &mut impl Sink,
         limits: Limits,
         budget: &mut Budget,
@@ -302,6 +305,10 @@ impl<S: Sink> Sink for Noting<'_, S> {
         self.sink.admit(len, whole)
     }
 
+    fn stretch(&mut self, bytes: usize) -> bool {
+        self.sink.stretch(bytes)
+    }
+
     fn message(&mut self, mut msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
         if self.overdraft.is_some() {
             msg.overdraft = self.overdraft.take();
@@ -329,12 +336,10 @@ impl<S: Sink> Sink for Noting<'_, S> {
 #[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_rx))]
 mod tests {
     use super::*;
-    use crate::bytes::{
-        Empty,
-        Slice, //
-    };
+    use crate::bytes::Slice;
     use crate::mem::GFP_KERNEL;
     use crate::message::tags::Tagged;
+    use crate::wire::Empty;
 
     const TYPES: Types = Types {
         own: 0x31,
@@ -362,6 +367,10 @@ mod tests {
             self.0
         }
 
+        fn stretch(&mut self, _bytes: usize) -> bool {
+            self.0
+        }
+
         fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
             if admitted || self.0 {
                 Ok(())
@@ -375,7 +384,7 @@ mod tests {
         fn discarded(&mut self, _why: Reason) {}
     }
 
-    fn feed(rx: &mut Rx, input: &mut impl Input, room: bool) -> Stop {
+    fn feed(rx: &mut Rx, input: &mut impl Input<Kept = Kept>, room: bool) -> Stop {
         let mut budget = Budget {
             frames: 100,
             bytes: usize::MAX,

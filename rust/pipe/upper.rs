@@ -65,6 +65,10 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// [`Pipe::resume`] is called when it may. Under the TCP lock and `rx`, in a callback or the work.
     fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool;
 
+    /// Whether the frame that was admitted may hold so many bytes more. Under the TCP lock and `rx`, in a
+    /// callback or the work.
+    fn stretch(this: &Arc<Self>, name: PipeName, bytes: usize) -> bool;
+
     /// A message arrived, which was `admitted` or is to be now. Under the TCP lock and `rx`, in a callback
     /// or the work.
     ///

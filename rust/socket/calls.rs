@@ -426,8 +426,9 @@ fn give_message(call: &mut RecvCall<'_>, bytes: &Bytes, from: Address) -> Result
     let len = bytes.len();
     let copied = len.min(call.room());
     let mut rest = copied;
-    for chunk in bytes.chunks_from(0) {
-        let part = chunk.get(..rest).unwrap_or(chunk);
+    for piece in bytes.chunks_from(0) {
+        let piece = piece.bytes();
+        let part = piece.get(..rest).unwrap_or(piece);
         call.copy(part)?;
         rest = rest.saturating_sub(part.len());
         if rest == 0 {

@@ -142,6 +142,10 @@ impl Upper for Socket {
         this.admits(&mut state, name.id, len, whole)
     }
 
+    fn stretch(this: &Arc<Self>, name: PipeName, bytes: usize) -> bool {
+        this.state.lock().peers.stretch(name.id, bytes)
+    }
+
     fn received(
         this: &Arc<Self>,
         name: PipeName,

@@ -4,13 +4,23 @@
 
 pub(crate) mod sp;
 
-use crate::bytes::Input;
+#[cfg(any(test, SP_KUNIT))]
+use crate::bytes::Slice;
+use crate::bytes::{
+    AppendError,
+    Input,
+    Room,
+    Source, //
+};
 use crate::mem::Flags;
 use crate::message::tags::{
     Tagged,
     Tags, //
 };
-use crate::message::Msg;
+use crate::message::{
+    Kept,
+    Msg, //
+};
 use crate::stats::Reason;
 use sp::{
     Decoder,
@@ -44,6 +54,9 @@ pub(crate) trait Sink {
     /// Whether a frame of so many bytes may be begun, which is `whole` there or in part. If not, it is asked
     /// again when there is more, or when the session is told to go on.
     fn admit(&mut self, len: usize, whole: bool) -> bool;
+
+    /// Whether the frame that was admitted may hold so many bytes more.
+    fn stretch(&mut self, bytes: usize) -> bool;
 
     /// A whole message. One that was short enough was not `admitted` before.
     ///
@@ -122,7 +135,7 @@ impl Session {
     /// Reads until something stops it.
     pub(crate) fn feed(
         &mut self,
-        input: &mut impl Input,
+        input: &mut impl Input<Kept = Kept>,
         sink: &mut impl Sink,
         limits: Limits,
         budget: &mut Budget,
@@ -150,5 +163,98 @@ impl Session {
     /// Reads no more, and returns the message under way for the caller to drop.
     pub(crate) fn abandon(&mut self) -> Option<Msg> {
         self.decoder.abandon()
+    }
+}
+
+/// No bytes.
+pub(crate) struct Empty;
+
+impl Source for Empty {
+    fn append(&mut self, _to: &mut impl Room, _n: usize) -> Result<(), AppendError> {
+        Err(AppendError::Fault)
+    }
+
+    fn read_exact(&mut self, _to: &mut [u8]) -> Result<(), AppendError> {
+        Err(AppendError::Fault)
+    }
+}
+
+impl Input for Empty {
+    type Kept = Kept;
+
+    fn pins(&self, _n: usize) -> Option<usize> {
+        None
+    }
+
+    fn keep(&mut self, _n: usize) -> Option<Kept> {
+        None
+    }
+
+    fn remaining(&self) -> usize {
+        0
+    }
+
+    fn available(&self) -> usize {
+        0
+    }
+
+    fn cramped(&self, _missing: usize) -> bool {
+        false
+    }
+
+    fn read(&mut self, _to: &mut [u8]) -> usize {
+        0
+    }
+
+    fn skip(&mut self, _n: usize) -> usize {
+        0
+    }
+
+    fn put_back(&mut self, _n: usize) {}
+}
+
+#[cfg(any(test, SP_KUNIT))]
+impl Input for Slice<'_> {
+    type Kept = Kept;
+
+    fn pins(&self, _n: usize) -> Option<usize> {
+        self.pins
+    }
+
+    fn keep(&mut self, n: usize) -> Option<Kept> {
+        let kept = Kept::of(self.rest().get(..n)?)?;
+        self.at += n;
+        Some(kept)
+    }
+
+    fn remaining(&self) -> usize {
+        self.rest().len()
+    }
+
+    fn available(&self) -> usize {
+        self.rest().len()
+    }
+
+    fn cramped(&self, missing: usize) -> bool {
+        missing > self.room
+    }
+
+    fn read(&mut self, to: &mut [u8]) -> usize {
+        let n = to.len().min(self.remaining());
+        to.split_at_mut(n)
+            .0
+            .copy_from_slice(self.rest().split_at(n).0);
+        self.at += n;
+        n
+    }
+
+    fn skip(&mut self, n: usize) -> usize {
+        let n = n.min(self.remaining());
+        self.at += n;
+        n
+    }
+
+    fn put_back(&mut self, n: usize) {
+        self.at -= n;
     }
 }

@@ -31,5 +31,11 @@ void cgroup_set_(const struct cgroup *g, const char *name, long value);
 long cgroup_get_(const struct cgroup *g, const char *name);
 #define cgroup_stat(g, name, key) AT(cgroup_stat_((g), (name), (key)))
 long cgroup_stat_(const struct cgroup *g, const char *name, const char *key);
+/*
+ * What the group is charged for, without what TCP has; that goes beyond a limit. What
+ * SP sockets keep of it is theirs, give or take what the CPUs have at hand of that.
+ */
+#define cgroup_without_tcp(g) AT(cgroup_without_tcp_((g)))
+long cgroup_without_tcp_(const struct cgroup *g);
 
 #endif

@@ -5,6 +5,8 @@
 
 #[path = "mem.rs"]
 mod mem;
+#[path = "net.rs"]
+mod net;
 
 #[path = "../../rust/address.rs"]
 mod address;

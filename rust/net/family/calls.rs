@@ -4,6 +4,7 @@
 
 use crate::bytes::{
     AppendError,
+    Room,
     Source, //
 };
 use crate::net::bindings;
@@ -79,17 +80,14 @@ impl<'a> SendCall<'a> {
 }
 
 impl Source for SendCall<'_> {
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-        // SAFETY: By the type invariant the iterator is valid, and for sending.
-        let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
-        let room = to.spare_capacity_mut().get_mut(..n);
-        let room = room.ok_or(AppendError::Fault)?;
-        if iter.copy_from_iter_raw(room).len() < n {
-            return Err(AppendError::Fault);
-        }
-        // SAFETY: `n` bytes of the spare capacity were just written.
-        unsafe { to.inc_len(n) };
-        Ok(())
+    fn append(&mut self, to: &mut impl Room, n: usize) -> Result<(), AppendError> {
+        to.fill(n, |room| {
+            if self.read(room)?.len() < room.len() {
+                return Err(AppendError::Fault);
+            }
+            // SAFETY: All of them were just read.
+            Ok(unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), room.len()) })
+        })
     }
 
     fn read_exact(&mut self, to: &mut [u8]) -> Result<(), AppendError> {

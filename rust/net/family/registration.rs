@@ -87,6 +87,8 @@ impl<T: Family> Registration<T> {
             obj_size: u32::try_from(core::mem::size_of::<Sock<T>>())?,
             ..pin_init::zeroed()
         };
+        // SAFETY: The table is ours, and not registered yet.
+        unsafe { bindings::sp_helper_proto_memory(&mut proto) };
         for (to, from) in proto.name.iter_mut().zip(name.to_bytes()) {
             *to = *from;
         }

@@ -5,6 +5,18 @@
 
 #include "helpers.h"
 
+/* What sockets keep of TCP's memory; their control groups limit it, and what they keep at all. */
+static atomic_long_t sp_memory_allocated;
+static DEFINE_PER_CPU(int, sp_memory_per_cpu_fw_alloc);
+static long sp_memory_limits[] = { LONG_MAX, LONG_MAX, LONG_MAX };
+
+void sp_helper_proto_memory(struct proto *proto)
+{
+	proto->memory_allocated = &sp_memory_allocated;
+	proto->per_cpu_fw_alloc = &sp_memory_per_cpu_fw_alloc;
+	proto->sysctl_mem = sp_memory_limits;
+}
+
 /* What getsockopt() tells before anything was set; tcp_defaults has the same for connections. */
 void sp_helper_sock_defaults(struct sock *sk)
 {

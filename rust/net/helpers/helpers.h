@@ -41,6 +41,10 @@ struct sp_birth {
 	bool adopted;
 };
 
+/* For chunk.rs. */
+void *sp_helper_chunk_alloc(size_t size, bool paged, gfp_t flags);
+void sp_helper_chunk_free(void *start, bool paged);
+
 /* For lock.rs. */
 void sp_helper_spin_lock_bh(spinlock_t *lock);
 void sp_helper_spin_unlock_bh(spinlock_t *lock);
@@ -66,6 +70,8 @@ void sp_helper_forget_error(struct sock *sk);
 bool sp_helper_charge_begin(const struct sock *sk, struct mem_cgroup **old);
 void sp_helper_charge_end(struct mem_cgroup *old);
 void sp_helper_reclaim(void);
+bool sp_helper_charge(struct sock *sk, unsigned int bytes);
+void sp_helper_uncharge(struct sock *sk, unsigned int bytes);
 void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf);
 bool sp_helper_linger(const struct sock *sk, unsigned long *time);
 void sp_helper_wake(struct sock *sk, __poll_t key, int exclusive, int how, int band);
@@ -105,7 +111,13 @@ bool sp_helper_tcp_tell_window(struct sock *sk);
 bool sp_helper_tcp_urgent(const struct sock *sk);
 bool sp_helper_tcp_short(const struct sock *sk);
 unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
-int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more);
+int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes,
+		       unsigned int flags);
+unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int len);
+struct sk_buff *sp_helper_skb_keep(struct sk_buff *skb, unsigned int *offset, unsigned int len);
+struct sk_buff *sp_helper_skb_of(const void *bytes, unsigned int len);
+const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, unsigned int *len);
+void sp_helper_skb_drop(struct sk_buff *skb);
 bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
 void sp_helper_tcp_defaults(struct sock *sk);
 void sp_helper_tcp_abort_on_close(struct sock *sk);
@@ -118,6 +130,7 @@ int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 			 const struct sock *owner, const struct sp_callbacks *callbacks);
 
 /* For family.rs. */
+void sp_helper_proto_memory(struct proto *proto);
 void sp_helper_sock_defaults(struct sock *sk);
 void sp_helper_sock_inuse(struct sock *sk, int delta);
 void sp_helper_sock_orphan(struct sock *sk);

@@ -97,6 +97,50 @@ void sp_helper_reclaim(void)
 	kfree(kmalloc(SZ_32K, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN));
 }
 
+/* Whether nothing of a control group's limits is in the way of so many more bytes. */
+static bool sp_has_room(const struct sock *sk, unsigned int bytes)
+{
+#ifdef CONFIG_MEMCG
+	unsigned long pages = PFN_UP(bytes);
+	struct mem_cgroup *memcg;
+
+	for (memcg = mem_cgroup_from_sk(sk); memcg; memcg = parent_mem_cgroup(memcg)) {
+		if (page_counter_read(&memcg->memory) + pages > READ_ONCE(memcg->memory.max))
+			return false;
+	}
+#endif
+	return true;
+}
+
+/*
+ * Charges what is kept of TCP's memory as TCP itself does. With bottom halves off that
+ * goes beyond the limit of a control group, which it is therefore compared with before;
+ * so it is beyond by no more than what is charged at a time on all CPUs. Nobody else
+ * has sk_forward_alloc of our sockets: this spinlock is for it.
+ */
+bool sp_helper_charge(struct sock *sk, unsigned int bytes)
+{
+	bool charged;
+	int missing;
+
+	if (!sp_has_room(sk, bytes))
+		return false;
+	spin_lock_bh(&sk->sk_lock.slock);
+	missing = bytes - sk->sk_forward_alloc;
+	charged = missing <= 0 || __sk_mem_schedule(sk, missing, SK_MEM_RECV);
+	if (charged)
+		sk_mem_charge(sk, bytes);
+	spin_unlock_bh(&sk->sk_lock.slock);
+	return charged;
+}
+
+void sp_helper_uncharge(struct sock *sk, unsigned int bytes)
+{
+	spin_lock_bh(&sk->sk_lock.slock);
+	sk_mem_uncharge(sk, bytes);
+	spin_unlock_bh(&sk->sk_lock.slock);
+}
+
 void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf)
 {
 	*sndbuf = sk->sk_userlocks & SOCK_SNDBUF_LOCK ? READ_ONCE(sk->sk_sndbuf) : 0;

@@ -255,19 +255,102 @@ unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk)
 	return (tcp_sk(sk)->srtt_us >> 3) / USEC_PER_MSEC;
 }
 
-/* The socket lock is held. Bytes are copied. */
-int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes, bool more)
+/*
+ * The socket lock is held. @flags may have MSG_SPLICE_PAGES: then the bytes are in pages that
+ * have counts, and stay as they are, also for whoever gets these pages on loopback. Else they
+ * are copied.
+ */
+int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes,
+		       unsigned int flags)
 {
-	struct msghdr msg = {
-		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0),
-	};
-	unsigned int flags = sp_helper_worker_begin();
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | flags };
+	unsigned int scope = sp_helper_worker_begin();
 	int sent;
 
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, segments, bytes);
 	sent = tcp_sendmsg_locked(sk, &msg, bytes);
-	sp_helper_worker_end(flags);
+	sp_helper_worker_end(scope);
 	return sent;
+}
+
+/* Whether a packet with other bytes besides these is taken apart for them. */
+static bool sp_skb_shares(const struct sk_buff *skb, unsigned int len)
+{
+	return skb->truesize > len + len / 8;
+}
+
+/*
+ * What it pins to keep @len bytes of a packet, as Linux counts; 0 if they cannot be read
+ * where they are, or belong to more than one packet.
+ */
+unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int len)
+{
+	unsigned int head = SKB_TRUESIZE(skb_end_offset(skb));
+
+	if (IS_ENABLED(CONFIG_HIGHMEM) || skb_has_frag_list(skb) || !skb_frags_readable(skb))
+		return 0;
+	if (!sp_skb_shares(skb, len) || !skb->data_len || skb->truesize < head)
+		return skb->truesize;
+	return head + mul_u64_u32_div(skb->truesize - head, len, skb->data_len);
+}
+
+/*
+ * Keeps @len bytes of a packet that pins something: of a clone or, where there are many
+ * others, of a packet with the same pages. @offset becomes the one in there.
+ */
+struct sk_buff *sp_helper_skb_keep(struct sk_buff *skb, unsigned int *offset, unsigned int len)
+{
+	unsigned int from = *offset;
+
+	if (!sp_skb_shares(skb, len))
+		return skb_clone(skb, GFP_NOWAIT | __GFP_NOWARN);
+	*offset = 0;
+	return pskb_extract(skb, from, len, GFP_NOWAIT | __GFP_NOWARN);
+}
+
+/* For the unit tests. */
+struct sk_buff *sp_helper_skb_of(const void *bytes, unsigned int len)
+{
+	struct sk_buff *skb = alloc_skb(len, GFP_KERNEL);
+
+	if (skb)
+		skb_put_data(skb, bytes, len);
+	return skb;
+}
+
+/* The contiguous bytes from @offset on, which the packet has, and how many they are. */
+const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, unsigned int *len)
+{
+	const void *start = NULL, *end = NULL;
+	int i;
+
+	if (offset < skb_headlen(skb)) {
+		*len = skb_headlen(skb) - offset;
+		return skb->data + offset;
+	}
+	offset -= skb_headlen(skb);
+	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
+		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
+		const void *bytes = skb_frag_address(frag);
+
+		if (start) {
+			if (bytes != end)
+				break;
+			end = bytes + skb_frag_size(frag);
+		} else if (offset < skb_frag_size(frag)) {
+			start = bytes + offset;
+			end = bytes + skb_frag_size(frag);
+		} else {
+			offset -= skb_frag_size(frag);
+		}
+	}
+	*len = end - start;
+	return start;
+}
+
+void sp_helper_skb_drop(struct sk_buff *skb)
+{
+	consume_skb(skb);
 }
 
 /*

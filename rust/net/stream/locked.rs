@@ -7,6 +7,8 @@ use super::segment::{
     Segment, //
 };
 use crate::net::bindings;
+use crate::net::chunk::Piece;
+use crate::net::sock::SkRef;
 use crate::time::Millis;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -71,10 +73,10 @@ impl TcpLocked<'_> {
     }
 
     /// Hands the received bytes to `consume`, segment by segment, until it leaves some unread or there
-    /// are no more. Lets the peer send more for what was read.
-    pub(crate) fn read<F: FnMut(&mut Segment<'_>)>(&mut self, consume: F) {
+    /// are no more. Lets the peer send more for what was read. `payer` is charged for what is kept of them.
+    pub(crate) fn read<F: FnMut(&mut Segment<'_>)>(&mut self, payer: &SkRef, consume: F) {
         // SAFETY: By the type invariant the sock is live and locked.
-        unsafe { segment::read(self.sk, consume) };
+        unsafe { segment::read(self.sk, payer, consume) };
     }
 
     /// After [`Self::read`], where more is waited for: tells the peer of room that it may not know of. True
@@ -102,7 +104,7 @@ impl TcpLocked<'_> {
         Millis(unsafe { bindings::sp_helper_tcp_srtt_ms(self.sk.as_ptr()) }.into())
     }
 
-    /// Copies `parts` into TCP's queue and returns how many bytes it took: fewer than there are when it
+    /// Puts `pieces` into TCP's queue and returns how many bytes it took: fewer than there are when it
     /// is full. `more` promises more to come at once, so that a small rest can wait for it. Task
     /// context; does not wait for room.
     ///
@@ -111,12 +113,13 @@ impl TcpLocked<'_> {
     /// `EAGAIN` if there was no room at all; else the connection has ended.
     pub(crate) fn send<'a>(
         &mut self,
-        parts: impl Iterator<Item = &'a [u8]>,
+        pieces: impl Iterator<Item = Piece<'a>>,
         more: bool,
     ) -> Result<usize> {
-        let mut parts = parts.peekable();
+        let mut pieces = pieces.peekable();
         let mut sent: usize = 0;
-        loop {
+        while let Some(first) = pieces.peek() {
+            let paged = first.is_paged();
             let mut vec = [const {
                 bindings::kvec {
                     iov_base: core::ptr::null_mut(),
@@ -124,25 +127,32 @@ impl TcpLocked<'_> {
                 }
             }; SEGMENTS];
             let (mut segments, mut bytes) = (0_usize, 0_usize);
-            for (slot, part) in vec.iter_mut().zip(&mut parts) {
-                slot.iov_base = part.as_ptr().cast_mut().cast();
-                slot.iov_len = part.len();
+            for slot in &mut vec {
+                let Some(piece) = pieces.next_if(|piece| piece.is_paged() == paged) else {
+                    break;
+                };
+                slot.iov_base = piece.bytes().as_ptr().cast_mut().cast();
+                slot.iov_len = piece.bytes().len();
                 segments = segments.saturating_add(1);
-                bytes = bytes.saturating_add(part.len());
+                bytes = bytes.saturating_add(slot.iov_len);
             }
-            if segments == 0 {
-                return Ok(sent);
+            let mut flags = 0;
+            if more || pieces.peek().is_some() {
+                flags |= bindings::MSG_MORE;
             }
-            let more = more || parts.peek().is_some();
+            if paged {
+                flags |= bindings::MSG_SPLICE_PAGES;
+            }
             // SAFETY: By the type invariant the sock is live and locked, in task context; the first
-            // `segments` slots describe slices that live during the call, which only reads them.
+            // `segments` slots describe slices that live during the call, which only reads them. Where it
+            // takes their pages, `Piece` tells that it can.
             let n = unsafe {
                 bindings::sp_helper_tcp_send(
                     self.sk.as_ptr(),
                     vec.as_mut_ptr(),
                     segments,
                     bytes,
-                    more,
+                    flags,
                 )
             };
             match usize::try_from(n) {
@@ -152,9 +162,10 @@ impl TcpLocked<'_> {
                 Err(_) => return Err(Error::from_errno(n)),
             }
             if usize::try_from(n) != Ok(bytes) {
-                return Ok(sent);
+                break;
             }
         }
+        Ok(sent)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Kernel TCP: connections and listeners, their owners, their locks and their callbacks.
 //!
 //! Modules use each other from left to right: `listener`, `tcp`, `callbacks`, `reference`, `locked`,
-//! `segment`; and all of them `address` and `within`.
+//! `segment`, `kept`; and all of them `address` and `within`.
 //!
 //! Words: a [`TcpSocket`] owns a `struct socket`; dropping it closes the connection. A [`Stream`] is a
 //! counted reference to the `struct sock` inside, enough to lock, read and send, and harmless once the
@@ -45,6 +45,7 @@
 
 mod address;
 mod callbacks;
+mod kept;
 mod listener;
 mod locked;
 mod reference;
@@ -54,6 +55,7 @@ mod within;
 
 pub(crate) use address::SockAddr;
 pub(crate) use callbacks::StreamEvents;
+pub(crate) use kept::Kept;
 pub(crate) use listener::{
     ListenEvents,
     TcpListener, //

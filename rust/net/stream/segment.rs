@@ -2,12 +2,15 @@
 
 //! Reading what TCP has received, segment by segment.
 
+use super::kept::Kept;
 use crate::bytes::{
     AppendError,
     Input,
+    Room,
     Source, //
 };
 use crate::net::bindings;
+use crate::net::sock::SkRef;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::error::to_result;
@@ -30,6 +33,8 @@ pub(crate) struct Segment<'a> {
     len: usize,
     /// How many bytes TCP has behind these.
     behind: usize,
+    /// Who pays for what is kept.
+    payer: &'a SkRef,
     _tcp: PhantomData<&'a ()>,
 }
 
@@ -50,16 +55,16 @@ impl Segment<'_> {
 }
 
 impl Source for Segment<'_> {
-    fn append(&mut self, to: &mut KVec<u8>, n: usize) -> Result<(), AppendError> {
-        let spare = to.spare_capacity_mut();
-        if n > spare.len() || n > self.len {
+    fn append(&mut self, to: &mut impl Room, n: usize) -> Result<(), AppendError> {
+        if n > self.len {
             return Err(AppendError::Fault);
         }
-        let place = spare.as_mut_ptr().cast();
-        self.copy(place, n).map_err(|_| AppendError::Fault)?;
-        // SAFETY: `n` bytes of the spare capacity were just written.
-        unsafe { to.inc_len(n) };
-        Ok(())
+        to.fill(n, |room| {
+            let copied = self.copy(room.as_mut_ptr().cast(), room.len());
+            copied.map_err(|_| AppendError::Fault)?;
+            // SAFETY: All of them were just written: there were as many.
+            Ok(unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), room.len()) })
+        })
     }
 
     fn read_exact(&mut self, to: &mut [u8]) -> Result<(), AppendError> {
@@ -71,6 +76,26 @@ impl Source for Segment<'_> {
 }
 
 impl Input for Segment<'_> {
+    type Kept = Kept;
+
+    fn pins(&self, n: usize) -> Option<usize> {
+        let n = c_uint::try_from(n).ok()?;
+        // SAFETY: By the type invariant the skb is live.
+        let bytes = unsafe { bindings::sp_helper_skb_pins(self.skb.as_ptr(), n) };
+        usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+    }
+
+    fn keep(&mut self, n: usize) -> Option<Kept> {
+        let n = n.min(self.len);
+        let pins = u32::try_from(self.pins(n)?).ok()?;
+        let len = c_uint::try_from(n).ok()?;
+        let charge = Some(self.payer.charge(pins)?);
+        // SAFETY: By the type invariant the skb is live, and has these bytes; it pins something.
+        let kept = unsafe { Kept::new(self.skb, self.offset, len, charge) }?;
+        self.skip(n);
+        Some(kept)
+    }
+
     fn remaining(&self) -> usize {
         self.len
     }
@@ -111,18 +136,23 @@ impl Input for Segment<'_> {
 }
 
 /// Hands the received bytes of `sk` to `consume`, segment by segment, until it leaves some unread or there
-/// are no more. Lets the peer send more for what was read.
+/// are no more. Lets the peer send more for what was read. `payer` is charged for what is kept of them.
 ///
 /// # Safety
 ///
 /// `sk` is a live TCP sock whose lock is held.
-pub(super) unsafe fn read<F: FnMut(&mut Segment<'_>)>(sk: NonNull<bindings::sock>, consume: F) {
+pub(super) unsafe fn read<F: FnMut(&mut Segment<'_>)>(
+    sk: NonNull<bindings::sock>,
+    payer: &SkRef,
+    consume: F,
+) {
     // SAFETY: By this function's requirements the sock is live and locked.
     let unread = unsafe { bindings::sp_helper_tcp_unread(sk.as_ptr()) };
     // INVARIANT: By this function's requirements.
     let mut reader = Reader {
         sk,
         unread: usize::try_from(unread).unwrap_or(0),
+        payer,
         consume,
     };
     let mut desc = bindings::read_descriptor_t {
@@ -140,10 +170,11 @@ pub(super) unsafe fn read<F: FnMut(&mut Segment<'_>)>(sk: NonNull<bindings::sock
 /// # Invariants
 ///
 /// `sk` is a live TCP sock whose lock is held.
-struct Reader<F> {
+struct Reader<'a, F> {
     sk: NonNull<bindings::sock>,
     /// What is left in TCP, in bytes.
     unread: usize,
+    payer: &'a SkRef,
     consume: F,
 }
 
@@ -164,7 +195,7 @@ unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
     // SAFETY: `desc` is that of `read`, which has set this member of the union.
     let data = unsafe { (*desc).arg.data };
     // SAFETY: `read` put a `Reader<F>` there, which nobody else uses meanwhile.
-    let reader = unsafe { &mut *data.cast::<Reader<F>>() };
+    let reader = unsafe { &mut *data.cast::<Reader<'_, F>>() };
     // INVARIANT: `tcp_read_sock` passes an offset and a length inside the skb. The sock is the reader's.
     let mut segment = Segment {
         sk: reader.sk,
@@ -173,6 +204,7 @@ unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
         offset,
         len,
         behind: reader.unread.saturating_sub(len),
+        payer: reader.payer,
         _tcp: PhantomData,
     };
     (reader.consume)(&mut segment);

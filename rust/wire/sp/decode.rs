@@ -40,8 +40,10 @@ use crate::message::tags::{
 };
 use crate::message::{
     Bytes,
+    Kept,
     Message,
     Msg,
+    HEAD,
     SMALL, //
 };
 use crate::stats::Reason;
@@ -53,6 +55,9 @@ use crate::wire::{
     Unwelcome,
     Violation, //
 };
+
+/// From so many bytes on it is worth while to keep them where they are.
+const KEPT: usize = 4 << 10;
 
 /// Tags looked at in search of the bottom: one more than any limit allows (SP_MAXTTL, 1..255).
 const SCANNED: usize = 256;
@@ -193,7 +198,7 @@ impl Decoder {
 
     pub(in crate::wire) fn feed(
         &mut self,
-        input: &mut impl Input,
+        input: &mut impl Input<Kept = Kept>,
         sink: &mut impl Sink,
         limits: Limits,
         budget: &mut Budget,
@@ -214,7 +219,7 @@ impl Decoder {
 
     fn step(
         &mut self,
-        input: &mut impl Input,
+        input: &mut impl Input<Kept = Kept>,
         sink: &mut impl Sink,
         limits: Limits,
         budget: &mut Budget,
@@ -282,7 +287,7 @@ impl Decoder {
                 }
                 self.state = State::Frame(Partial::new(len, limits));
             }
-            State::Frame(frame) => match read(frame, self.tagged, input, budget, flags) {
+            State::Frame(frame) => match read(frame, self.tagged, input, sink, budget, flags) {
                 Ok(msg) => {
                     self.next_frame();
                     budget.frames = budget.frames.saturating_sub(1);
@@ -317,7 +322,7 @@ impl Decoder {
     fn offer(
         &mut self,
         len: usize,
-        input: &mut impl Input,
+        input: &mut impl Input<Kept = Kept>,
         sink: &mut impl Sink,
         limits: Limits,
         budget: &mut Budget,
@@ -405,7 +410,7 @@ fn whole(
     len: usize,
     tagged: Tagged,
     limits: Limits,
-    input: &mut impl Input,
+    input: &mut impl Input<Kept = Kept>,
     flags: Flags,
 ) -> Result<Msg, Halt> {
     let mut left = len;
@@ -463,7 +468,8 @@ fn take(
 fn read(
     frame: &mut Partial,
     tagged: Tagged,
-    input: &mut impl Input,
+    input: &mut impl Input<Kept = Kept>,
+    sink: &mut impl Sink,
     budget: &mut Budget,
     flags: Flags,
 ) -> Result<Msg, Halt> {
@@ -491,7 +497,19 @@ fn read(
             return Err(Halt::Stop(Stop::Spent));
         }
         let n = there.min(budget.bytes).min(frame.left);
-        match bytes.append(input, n, len, flags) {
+        let appended = if keep(frame.len, bytes, n, input, sink, flags) {
+            Ok(n)
+        } else {
+            // What is behind the head may be kept.
+            let head = HEAD.saturating_sub(bytes.len());
+            let n = if frame.len > SMALL && head > 0 {
+                n.min(head)
+            } else {
+                n
+            };
+            bytes.append(input, n, len, flags)
+        };
+        match appended {
             Ok(0) => return Err(Halt::Stop(Stop::Hungry)),
             Ok(n) => {
                 frame.left = frame.left.saturating_sub(n);
@@ -505,6 +523,38 @@ fn read(
     let mut msg = frame.msg.take().ok_or(Stop::NoMemory)?;
     msg.tags = core::mem::replace(&mut frame.tags, Tags::new());
     Ok(msg)
+}
+
+/// Keeps the next `n` bytes of a long frame where they are, if that pins no more than twice as much and there is
+/// room for it.
+fn keep(
+    len: usize,
+    bytes: &mut Bytes,
+    n: usize,
+    input: &mut impl Input<Kept = Kept>,
+    sink: &mut impl Sink,
+    flags: Flags,
+) -> bool {
+    if len <= SMALL || n < KEPT || (1..HEAD).contains(&bytes.len()) {
+        return false;
+    }
+    let Some(pins) = input.pins(n) else {
+        return false;
+    };
+    // What is free behind the bytes before is not used any more.
+    let pins = pins.saturating_add(bytes.spare());
+    let extra = pins.saturating_sub(n);
+    if extra > n || !sink.stretch(extra) {
+        return false;
+    }
+    let Some(kept) = input.keep(n) else {
+        return false;
+    };
+    let keeps = bytes.keep(kept, extra, flags);
+    if !keeps {
+        input.put_back(n);
+    }
+    keeps
 }
 
 /// Reads the tags in front of a body.
@@ -544,6 +594,7 @@ mod tests {
         KVec,
         GFP_KERNEL, //
     };
+    use crate::message::OVERHEAD;
 
     const REQ: u16 = 0x30;
 
@@ -553,10 +604,14 @@ mod tests {
         messages: usize,
         /// The tags of the last one.
         tags: KVec<u8>,
+        /// What the last one counts for.
+        charge: usize,
         /// What was admitted last.
         admitted: Option<(usize, bool)>,
         limits: Limits,
         room: bool,
+        /// How many bytes more than their length frames may hold.
+        stretch: usize,
         ready: bool,
         welcome: bool,
         /// What was thrown away, and why the last one was.
@@ -573,9 +628,11 @@ mod tests {
                 seen: KVec::with_capacity(16, GFP_KERNEL).unwrap_or_default(),
                 messages: 0,
                 tags: KVec::new(),
+                charge: 0,
                 admitted: None,
                 limits: Limits { body, tags: 8 },
                 room: true,
+                stretch: 0,
                 ready: true,
                 welcome: true,
                 discarded: 0,
@@ -601,6 +658,12 @@ mod tests {
             self.room
         }
 
+        fn stretch(&mut self, bytes: usize) -> bool {
+            let left = self.stretch.checked_sub(bytes);
+            self.stretch = left.unwrap_or(self.stretch);
+            left.is_some()
+        }
+
         fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
             if !admitted && !self.room {
                 return Err(Unwelcome::NoRoom(msg));
@@ -609,8 +672,9 @@ mod tests {
             self.tags = copy(msg.tags.as_bytes());
             let _ = self.seen.push(msg.len() as u8, GFP_KERNEL);
             for chunk in msg.bytes().chunks_from(0) {
-                let _ = self.seen.extend_from_slice(chunk, GFP_KERNEL);
+                let _ = self.seen.extend_from_slice(chunk.bytes(), GFP_KERNEL);
             }
+            self.charge = msg.charge();
             let violation = Unwelcome::Violation(Violation(Reason::Malformed));
             self.welcome.then_some(()).ok_or(violation)
         }
@@ -633,7 +697,7 @@ mod tests {
     }
 
     /// Decodes all there is.
-    fn feed(decoder: &mut Decoder, input: &mut impl Input, log: &mut Log) -> Stop {
+    fn feed(decoder: &mut Decoder, input: &mut impl Input<Kept = Kept>, log: &mut Log) -> Stop {
         let mut budget = Budget {
             frames: usize::MAX,
             bytes: usize::MAX,
@@ -1052,5 +1116,71 @@ mod tests {
             assert!((1..=STREAM.len()).contains(&turns));
             assert_eq!(log.seen.as_slice(), SEEN);
         }
+    }
+
+    /// How long the body of a long frame is here, and what it counts for without anything extra.
+    const LONG: usize = SMALL + 3 * KEPT + 5;
+    const CHARGE: usize = LONG + OVERHEAD;
+
+    /// A greeting and such a frame.
+    static LONG_STREAM: [u8; 16 + LONG] = {
+        let mut bytes = [0; 16 + LONG];
+        let mut n = 0;
+        while n < bytes.len() {
+            bytes[n] = (n % 251) as u8;
+            n += 1;
+        }
+        let front = (0x0053_5000_0030_0000_u128 << 64 | LONG as u128).to_be_bytes();
+        let mut n = 0;
+        while n < front.len() {
+            bytes[n] = front[n];
+            n += 1;
+        }
+        bytes
+    };
+
+    /// Has it arrive in pieces that end there and pin so much, and tells what the message counts for.
+    fn long_arrives(ends: &[usize], pins: Option<usize>, stretch: usize) -> usize {
+        let mut decoder = decoder(Tagged::Nothing);
+        let mut log = Log::new(LONG);
+        log.stretch = stretch;
+        let mut from = 0;
+        for end in ends.iter().chain([&LONG_STREAM.len()]) {
+            let mut input = Slice::new(&LONG_STREAM[from..*end]);
+            input.pins = pins;
+            assert_eq!(feed(&mut decoder, &mut input, &mut log), Stop::Hungry);
+            assert_eq!(input.remaining(), 0);
+            from = *end;
+        }
+        assert_eq!(log.messages, 1);
+        assert_eq!(&log.seen[1..], &LONG_STREAM[16..]);
+        log.charge
+    }
+
+    #[test]
+    fn long_frame_is_kept_and_counts_for_what_it_pins() {
+        let pins = LONG + 100;
+        assert_eq!(long_arrives(&[], Some(pins), 100), CHARGE + 100);
+        assert_eq!(long_arrives(&[], Some(pins), 99), CHARGE);
+        assert_eq!(long_arrives(&[], None, 100), CHARGE);
+        assert_eq!(long_arrives(&[], Some(2 * LONG), LONG), CHARGE + LONG);
+        // As a whole it would pin too much; behind its head, too.
+        assert_eq!(long_arrives(&[], Some(2 * LONG + 1), usize::MAX), CHARGE);
+    }
+
+    #[test]
+    fn long_frame_in_pieces_is_kept_where_they_are_large() {
+        let at = |n: usize| 16 + n;
+        let pins = Some(2 * KEPT);
+        let large = [at(HEAD), at(HEAD + KEPT), at(HEAD + 3 * KEPT)];
+        let behind = LONG - HEAD - 3 * KEPT;
+        assert!(behind > 2 * KEPT);
+        assert_eq!(long_arrives(&large, pins, usize::MAX), CHARGE + 2 * KEPT);
+        let small = [at(1), at(HEAD), at(HEAD + KEPT - 1), at(HEAD + KEPT)];
+        assert_eq!(long_arrives(&small, Some(LONG), usize::MAX), {
+            // What was free behind the small ones is wasted.
+            let chunk = KEPT - 1 + 1;
+            CHARGE + LONG - (LONG - HEAD - chunk)
+        });
     }
 }

@@ -3,7 +3,10 @@
 //! A message as it goes on the wire: its length, its tags, its body.
 
 use super::HEADER;
-use crate::message::Message;
+use crate::message::{
+    Message,
+    Piece, //
+};
 
 /// One message on its way out. It borrows all but the length.
 pub(crate) struct Frame<'a> {
@@ -26,7 +29,7 @@ impl<'a> Frame<'a> {
     }
 
     /// What is left of it from byte `offset` on, in pieces none of which is empty.
-    pub(crate) fn parts(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn parts(&self, offset: usize) -> impl Iterator<Item = Piece<'_>> {
         let tags = self.msg.tags.as_bytes();
         let behind = offset.saturating_sub(HEADER);
         let front = [
@@ -37,7 +40,8 @@ impl<'a> Frame<'a> {
             .msg
             .bytes()
             .chunks_from(behind.saturating_sub(tags.len()));
-        Iterator::chain(front.into_iter().filter(|part| !part.is_empty()), body)
+        let front = front.into_iter().filter(|part| !part.is_empty());
+        Iterator::chain(front.map(Piece::copied), body)
     }
 }
 
@@ -59,8 +63,9 @@ mod tests {
         let wire = b"\0\0\0\0\0\0\0\x0c\0\0\0\x07\x80\0\0\x01body";
         assert_eq!(frame.len(), wire.len());
         for offset in 0..=wire.len() {
-            assert!(frame.parts(offset).flatten().eq(&wire[offset..]));
-            assert!(frame.parts(offset).all(|part| !part.is_empty()));
+            let parts = || frame.parts(offset).map(|part| part.bytes());
+            assert!(parts().flatten().eq(&wire[offset..]));
+            assert!(parts().all(|part| !part.is_empty()));
         }
         Ok(())
     }
@@ -70,7 +75,8 @@ mod tests {
         let msg = Message::of(b"", GFP_KERNEL)?;
         let frame = Frame::new(&msg);
         assert_eq!(frame.len(), 8);
-        assert!(frame.parts(0).eq([&[0_u8; 8] as &[u8]]));
+        let parts = frame.parts(0).map(|part| part.bytes());
+        assert!(parts.eq([&[0_u8; 8] as &[u8]]));
         assert!(frame.parts(8).next().is_none());
         Ok(())
     }

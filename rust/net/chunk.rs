@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory for the bodies of messages, in pieces that TCP can send where they are.
+//!
+//! What TCP is given by copying may be anywhere. What it is to send without, it keeps by counts of pages
+//! until the peer has acknowledged it, and the large pieces that kmalloc serves have no counts.
+//!
+//! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
+//! [`include/linux/slab.h`](srctree/include/linux/slab.h)
+
+use super::bindings;
+use crate::bytes::{
+    AppendError,
+    Room, //
+};
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use kernel::alloc::{
+    AllocError,
+    Flags, //
+};
+
+/// Above this, in bytes, kmalloc has whole pages for each piece as well.
+const SLAB: usize = 8 << 10;
+
+/// Flags as C has them.
+fn raw(flags: Flags) -> bindings::gfp_t {
+    const { assert!(size_of::<Flags>() == size_of::<bindings::gfp_t>()) };
+    // SAFETY: It is a struct with this as its one field, which there is room for at its beginning only.
+    unsafe { core::mem::transmute::<Flags, bindings::gfp_t>(flags) }
+}
+
+/// Some contiguous bytes, and room for more behind them.
+///
+/// # Invariants
+///
+/// If `capacity` is 0 there is no memory. Else `start` has so many bytes: our own from kmalloc, or, above
+/// [`SLAB`], in pages of which we own one count, and where nobody else writes. The first `len` are
+/// initialised, and do not change any more: TCP may be sending them.
+pub(crate) struct Chunk {
+    start: NonNull<u8>,
+    len: u32,
+    capacity: u32,
+}
+
+// SAFETY: It owns its memory, and what is shared of that does not change.
+unsafe impl Send for Chunk {}
+// SAFETY: What can be done with a shared one is to read.
+unsafe impl Sync for Chunk {}
+
+impl Chunk {
+    /// No bytes, and no room.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: There is no memory.
+        Chunk {
+            start: NonNull::dangling(),
+            len: 0,
+            capacity: 0,
+        }
+    }
+
+    /// Room for so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub(crate) fn with_capacity(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
+        let bytes = u32::try_from(capacity).map_err(|_| AllocError)?;
+        // SAFETY: No requirements.
+        let start =
+            unsafe { bindings::sp_helper_chunk_alloc(capacity, capacity > SLAB, raw(flags)) };
+        // INVARIANT: It was just made for us.
+        Ok(Chunk {
+            start: NonNull::new(start.cast()).ok_or(AllocError)?,
+            len: 0,
+            capacity: bytes,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        // CAST: It is the length of what fits into memory.
+        self.len as usize
+    }
+
+    /// For how many bytes there is memory, those that are there included.
+    pub(crate) fn capacity(&self) -> usize {
+        // CAST: As above.
+        self.capacity as usize
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        // SAFETY: By the type invariant so many are initialised, and do not change. Without memory, none.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len()) }
+    }
+
+    /// What is there from byte `offset` on.
+    pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
+        // INVARIANT: By the type invariant, and none of them changes.
+        Piece {
+            bytes: self.as_slice().get(offset..).unwrap_or(&[]),
+            paged: self.is_paged(),
+        }
+    }
+
+    fn is_paged(&self) -> bool {
+        self.capacity() > SLAB
+    }
+}
+
+/// Some contiguous bytes on their way out.
+///
+/// # Invariants
+///
+/// If they are `paged`, they are in pages that have counts, and will be as they are for as long as anybody
+/// has one.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    bytes: &'a [u8],
+    paged: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// Bytes that are copied wherever they go.
+    pub(crate) fn copied(bytes: &'a [u8]) -> Self {
+        // INVARIANT: They are not paged.
+        Piece {
+            bytes,
+            paged: false,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether TCP can send them without copying.
+    pub(super) fn is_paged(&self) -> bool {
+        self.paged
+    }
+}
+
+impl Room for Chunk {
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        self.fill(bytes.len(), |room| {
+            // SAFETY: Room that is borrowed for writing is apart from what is read; it is as long, and
+            // anything is a valid byte.
+            unsafe {
+                core::ptr::copy_nonoverlapping(
+                    bytes.as_ptr(),
+                    room.as_mut_ptr().cast(),
+                    room.len(),
+                );
+                Ok(core::slice::from_raw_parts(
+                    room.as_ptr().cast(),
+                    room.len(),
+                ))
+            }
+        })
+    }
+
+    fn fill(
+        &mut self,
+        n: usize,
+        write: impl for<'a> FnOnce(&'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], AppendError>,
+    ) -> Result<(), AppendError> {
+        if n > self.capacity().saturating_sub(self.len()) {
+            return Err(AppendError::NoMemory);
+        }
+        // SAFETY: By the type invariant and the test above so many bytes behind those that are there are in
+        // our memory, if there is any; nobody else has them.
+        let room = unsafe {
+            let start = self
+                .start
+                .as_ptr()
+                .add(self.len())
+                .cast::<MaybeUninit<u8>>();
+            core::slice::from_raw_parts_mut(start, n)
+        };
+        let start = room.as_ptr().cast::<u8>();
+        let written = write(room)?;
+        if !core::ptr::eq(written.as_ptr(), start) || written.len() != n {
+            return Err(AppendError::Fault);
+        }
+        // INVARIANT: They are initialised: there is a slice of them.
+        // CAST: `n` is no more than the capacity.
+        self.len = self.len.wrapping_add(n as u32);
+        Ok(())
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if self.capacity > 0 {
+            // SAFETY: By the type invariant it is ours, and of that kind.
+            unsafe { bindings::sp_helper_chunk_free(self.start.as_ptr().cast(), self.is_paged()) };
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the pure files use of `rust/net/`, made of the standard library's: memory.
+
+pub(crate) mod chunk {
+    use crate::bytes::{
+        AppendError,
+        Room, //
+    };
+    use crate::mem::{
+        AllocError,
+        Flags,
+        KVec, //
+    };
+    use std::mem::MaybeUninit;
+
+    pub(crate) struct Chunk(KVec<u8>);
+
+    impl Chunk {
+        pub(crate) const fn new() -> Self {
+            Chunk(KVec::new())
+        }
+
+        pub(crate) fn with_capacity(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
+            KVec::with_capacity(capacity, flags).map(Chunk)
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        pub(crate) fn capacity(&self) -> usize {
+            self.0.capacity()
+        }
+
+        pub(crate) fn as_slice(&self) -> &[u8] {
+            &self.0
+        }
+
+        pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
+            Piece(self.0.get(offset..).unwrap_or_default())
+        }
+    }
+
+    impl Room for Chunk {
+        fn extend(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+            // Nothing is allocated here, so that tests see whether the room was promised.
+            if self.0.capacity() - self.0.len() < bytes.len() {
+                return Err(AppendError::NoMemory);
+            }
+            let flags = crate::mem::NO_SLEEP;
+            let extended = self.0.extend_from_slice(bytes, flags);
+            extended.map_err(|_| AppendError::NoMemory)
+        }
+
+        fn fill(
+            &mut self,
+            _: usize,
+            _: impl for<'a> FnOnce(&'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], AppendError>,
+        ) -> Result<(), AppendError> {
+            // Nobody here writes to where nothing is.
+            Err(AppendError::Fault)
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Piece<'a>(&'a [u8]);
+
+    impl<'a> Piece<'a> {
+        pub(crate) fn copied(bytes: &'a [u8]) -> Self {
+            Piece(bytes)
+        }
+
+        pub(crate) fn bytes(&self) -> &'a [u8] {
+            self.0
+        }
+    }
+}
+
+pub(crate) mod stream {
+    use super::chunk::Piece;
+    use std::vec::Vec;
+
+    /// As packets do, it has its bytes in several places.
+    pub(crate) struct Kept(Vec<Vec<u8>>);
+
+    impl Kept {
+        pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+            Some(Kept(bytes.chunks(4096).map(|part| part.to_vec()).collect()))
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.0.iter().map(|part| part.len()).sum()
+        }
+
+        pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
+            let mut skip = offset;
+            for part in &self.0 {
+                if skip < part.len() {
+                    return Piece::copied(&part[skip..]);
+                }
+                skip -= part.len();
+            }
+            Piece::copied(&[])
+        }
+    }
+}
