@@ -25,6 +25,7 @@ if [[ $action == uninstall ]]; then
 	exit
 fi
 
+! is_too_old "$release" || die "Linux $release is too old: PF_SP needs $oldest"
 [[ ! -e $modules/updates/dkms/sp.ko && ! -e $modules/updates/dkms/sp.ko.xz ]] ||
 	die 'DKMS has installed it for this kernel: apt-get remove pf-sp-dkms first'
 

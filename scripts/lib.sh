@@ -6,6 +6,15 @@
 
 cache=${SP_CACHE:-$HOME/.cache/pf-sp}
 
+# The oldest Linux that the module builds for.
+# shellcheck disable=SC2034 # others use it
+oldest=7.2
+
+# is_too_old RELEASE: whether a kernel is older than that.
+is_too_old() {
+	[[ $(printf '%s\n' "$oldest" "$1" | sort -V | head -n 1) != "$oldest" ]]
+}
+
 say() {
 	printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2
 }

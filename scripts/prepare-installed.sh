@@ -17,9 +17,6 @@ export SP_CACHE=/var/cache/pf-sp
 # shellcheck source=scripts/lib.sh
 . "$scripts/lib.sh"
 
-# The oldest that the module builds for.
-oldest=7.2
-
 module=
 [[ ${1:-} != --module ]] || { module=y; shift; }
 release=${1:-$(uname -r)}
@@ -48,7 +45,7 @@ for old in "$cache"/[0-9]*; do
 	[[ -d /lib/modules/$old ]] || rm -rf "${cache:?}/$old" "${cache:?}/$old.unfit"
 done
 
-[[ $(printf '%s\n' "$oldest" "$release" | sort -V | head -n 1) == "$oldest" ]] ||
+! is_too_old "$release" ||
 	unfit "Linux $release is too old: PF_SP needs $oldest"
 headers=$(realpath -e "/lib/modules/$release/build" 2>/dev/null) ||
 	unfit "the headers of Linux $release are missing: on Debian, apt-get install linux-headers-$release"
