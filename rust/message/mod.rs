@@ -71,7 +71,7 @@ pub(crate) const SMALL: usize = 16 << 10;
 /// # Invariants
 ///
 /// `len` is the sum of the lengths of the parts; an inline head has as many bytes, and [`INLINE`] at most. `head`
-/// holds the first `min(len, HEAD)` bytes at least. All blocks of `rest` but the last have [`BLOCK`]
+/// holds the first `min(len, HEAD)` bytes at least, unless something was kept before they were there. All blocks of `rest` but the last have [`BLOCK`]
 /// parts.
 ///
 /// If there is a `ledger`, it has `len` for this body, and [`OVERHEAD`] for each message with it.
@@ -164,12 +164,12 @@ impl Bytes {
         self.len
     }
 
-    /// The contiguous front: the first `min(len, HEAD)` bytes, maybe more.
+    /// The contiguous front: the first `min(len, HEAD)` bytes, maybe more; none if they are kept.
     pub(crate) fn head(&self) -> &[u8] {
         match &self.head {
             Head::Inline(bytes) => bytes.get(..self.len).unwrap_or(bytes),
             Head::Chunk(chunk) => chunk.as_slice(),
-            Head::Kept(kept) => kept.piece(0).bytes(),
+            Head::Kept(_) => &[],
         }
     }
 
@@ -215,17 +215,14 @@ impl Bytes {
         Ok(n)
     }
 
-    /// Appends what is kept, which makes the body pin `extra` bytes more than it is long. False if it is to be
-    /// copied instead: there is no memory, or it would be no head.
+    /// Appends what is kept, which makes the body pin `extra` bytes more than it is long. False if there is no
+    /// memory for that.
     pub(crate) fn keep(&mut self, kept: Kept, extra: usize, flags: Flags) -> bool {
         let len = kept.len();
         let Ok(rest) = Self::rest(&mut self.rest, flags) else {
             return false;
         };
         if self.len == 0 {
-            if kept.piece(0).bytes().len() < HEAD.min(len) {
-                return false;
-            }
             self.head = Head::Kept(kept);
         } else if rest.list(Part::Kept(kept), flags).is_err() {
             return false;
@@ -330,7 +327,7 @@ impl<'a> Chunks<'a> {
             let at = done.saturating_add(self.skip);
             let piece = kept.piece(at);
             let passed = at.min(kept.len()).saturating_sub(*done);
-            let len = passed.saturating_add(piece.bytes().len());
+            let len = passed.saturating_add(piece.len());
             *done = done.saturating_add(len);
             if len > 0 {
                 return Some((piece, len));
@@ -340,7 +337,7 @@ impl<'a> Chunks<'a> {
         let part = match self.head.take() {
             Some(Head::Inline(bytes)) => {
                 let rest = bytes.get(self.skip..self.len).unwrap_or(&[]);
-                return Some((Piece::copied(rest), self.len));
+                return Some((Piece::of(rest), self.len));
             }
             Some(Head::Chunk(chunk)) => Ok(chunk),
             Some(Head::Kept(kept)) => Err(kept),
@@ -353,7 +350,7 @@ impl<'a> Chunks<'a> {
             Ok(chunk) => Some((chunk.piece(self.skip), chunk.len())),
             Err(kept) => {
                 self.kept = Some((kept, 0));
-                Some((Piece::copied(&[]), 0))
+                Some((Piece::of(&[]), 0))
             }
         }
     }
@@ -375,7 +372,7 @@ impl<'a> Iterator for Chunks<'a> {
         loop {
             let (piece, len) = self.next_piece()?;
             self.skip = self.skip.saturating_sub(len);
-            if !piece.bytes().is_empty() {
+            if !piece.is_empty() {
                 return Some(piece);
             }
         }
@@ -614,7 +611,7 @@ mod tests {
     fn holds(bytes: &Bytes, offset: usize, end: usize) -> bool {
         let mut at = offset;
         for chunk in bytes.chunks_from(offset) {
-            let mut chunk = chunk.bytes();
+            let mut chunk = chunk.seen();
             if chunk.is_empty() {
                 return false;
             }

@@ -13,6 +13,7 @@ use crate::bytes::{
     AppendError,
     Room, //
 };
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use kernel::alloc::{
@@ -95,11 +96,12 @@ impl Chunk {
 
     /// What is there from byte `offset` on.
     pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
-        // INVARIANT: By the type invariant, and none of them changes.
-        Piece {
-            bytes: self.as_slice().get(offset..).unwrap_or(&[]),
-            paged: self.is_paged(),
+        let mut piece = Piece::of(self.as_slice().get(offset..).unwrap_or(&[]));
+        if self.is_paged() {
+            // INVARIANT: By the type invariant, and none of them changes.
+            piece.kind = Kind::Paged;
         }
+        piece
     }
 
     fn is_paged(&self) -> bool {
@@ -107,35 +109,103 @@ impl Chunk {
     }
 }
 
-/// Some contiguous bytes on their way out.
+/// Some contiguous bytes of a message.
 ///
 /// # Invariants
 ///
-/// If they are `paged`, they are in pages that have counts, and will be as they are for as long as anybody
-/// has one.
+/// `len` bytes from `start` on can be read for as long as it lives. Unless they are foreign, they do not
+/// change; if they are paged, they are in pages that have counts, and do not change for as long as anybody has one.
 #[derive(Clone, Copy)]
 pub(crate) struct Piece<'a> {
-    bytes: &'a [u8],
-    paged: bool,
+    start: NonNull<u8>,
+    len: usize,
+    kind: Kind,
+    _bytes: PhantomData<&'a [u8]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Own,
+    Paged,
+    /// In a packet; a peer on this machine may have sent pages that it still writes to.
+    Foreign,
 }
 
 impl<'a> Piece<'a> {
     /// Bytes that are copied wherever they go.
-    pub(crate) fn copied(bytes: &'a [u8]) -> Self {
-        // INVARIANT: They are not paged.
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        // INVARIANT: They are borrowed for so long.
         Piece {
-            bytes,
-            paged: false,
+            start: NonNull::from(bytes).cast(),
+            len: bytes.len(),
+            kind: Kind::Own,
+            _bytes: PhantomData,
         }
     }
 
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    /// Bytes that others may write to meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// For as long as it lives, `len` bytes from `start` on can be read.
+    pub(super) unsafe fn foreign(start: NonNull<u8>, len: usize) -> Self {
+        // INVARIANT: By this function's requirements.
+        Piece {
+            start,
+            len,
+            kind: Kind::Foreign,
+            _bytes: PhantomData,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first `n` of them, or as many as there are.
+    pub(crate) fn first(mut self, n: usize) -> Self {
+        // INVARIANT: No more than there were.
+        self.len = self.len.min(n);
+        self
+    }
+
+    /// Those behind the first `n`.
+    pub(super) fn behind(mut self, n: usize) -> Self {
+        let n = n.min(self.len);
+        // INVARIANT: They are the same, without some.
+        // SAFETY: By the type invariant it has so many bytes.
+        self.start = unsafe { self.start.add(n) };
+        self.len = self.len.wrapping_sub(n);
+        self
+    }
+
+    /// The bytes, if they do not change.
+    pub(crate) fn bytes(&self) -> Option<&'a [u8]> {
+        if self.kind == Kind::Foreign {
+            return None;
+        }
+        // SAFETY: By the type invariant they can be read, and do not change.
+        Some(unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len) })
+    }
+
+    /// The bytes, of which the suites know that they do not change.
+    #[cfg(SP_KUNIT)]
+    pub(crate) fn seen(&self) -> &'a [u8] {
+        // SAFETY: By the type invariant they can be read.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
     }
 
     /// Whether TCP can send them without copying.
     pub(super) fn is_paged(&self) -> bool {
-        self.paged
+        self.kind == Kind::Paged
     }
 }
 

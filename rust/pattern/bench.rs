@@ -94,7 +94,8 @@ pub(crate) fn message(tags: &[u8], body: &[u8]) -> Result<Msg, NoMemory> {
 
 /// Whether these are the bytes of a body.
 fn holds(bytes: &Bytes, body: &[u8]) -> bool {
-    bytes.chunks_from(0).flat_map(|p| p.bytes()).eq(body)
+    let pieces = bytes.chunks_from(0).flat_map(|piece| piece.bytes());
+    pieces.flatten().eq(body)
 }
 
 /// What was pushed to a pipe. No pipe if there was no room for it.

@@ -52,6 +52,8 @@ pub(crate) struct Role {
     pub(crate) shares: bool,
     /// Of the messages that arrive.
     pub(crate) tagged: Tagged,
+    /// Their bodies are looked at.
+    pub(crate) filters: bool,
     /// The options of level SOL_SP that not every type has.
     pub(crate) options: &'static [u32],
     /// The machine of a new socket.
@@ -110,6 +112,7 @@ roles! {
         gathers: false,
         shares: true,
         tagged: Tagged::Once,
+        filters: false,
         options: &[uapi::SP_REQ_RESEND_IVL, uapi::SP_SNDPRIO],
         machine: |seed, settings| Machine::Req(req::Req::new(seed, settings)),
     }
@@ -124,6 +127,7 @@ roles! {
         gathers: false,
         shares: false,
         tagged: Tagged::Stack,
+        filters: false,
         options: &[uapi::SP_MAXTTL, uapi::SP_RCVPRIO],
         machine: |seed, _| Machine::Rep(rep::Rep::new(seed)),
     }
@@ -138,6 +142,7 @@ roles! {
         gathers: true,
         shares: true,
         tagged: Tagged::Nothing,
+        filters: false,
         options: &[],
         machine: |_, _| Machine::Pub(pubsub::Pub::new()),
     }
@@ -152,6 +157,7 @@ roles! {
         gathers: false,
         shares: false,
         tagged: Tagged::Nothing,
+        filters: true,
         options: &[uapi::SP_SUBSCRIBE, uapi::SP_UNSUBSCRIBE, uapi::SP_RCVPRIO],
         machine: |_, _| Machine::Sub(pubsub::Sub::new()),
     }
@@ -166,6 +172,7 @@ roles! {
         gathers: true,
         shares: false,
         tagged: Tagged::Nothing,
+        filters: false,
         options: &[uapi::SP_SNDPRIO],
         machine: |_, _| Machine::Push(pipeline::Push),
     }
@@ -180,6 +187,7 @@ roles! {
         gathers: false,
         shares: false,
         tagged: Tagged::Nothing,
+        filters: false,
         options: &[uapi::SP_RCVPRIO],
         machine: |_, _| Machine::Pull(pipeline::Pull),
     }

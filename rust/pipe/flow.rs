@@ -320,7 +320,7 @@ impl<U: Upper> Pipe<U> {
 
 /// Bytes in one piece.
 fn once(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
-    core::iter::once(Piece::copied(bytes))
+    core::iter::once(Piece::of(bytes))
 }
 
 impl<U: Upper> StreamEvents for Pipe<U> {

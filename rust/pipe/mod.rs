@@ -267,7 +267,8 @@ impl<U: Upper> Pipe<U> {
         let sndbuf = self.sndbuf();
         let mut tx = self.tx.lock();
         if let Some((ledger, longest)) = self.upper.gathers() {
-            let body = msg.bytes().chunks_from(0).map(|piece| piece.bytes());
+            // What was made here is all bytes of our own.
+            let body = msg.bytes().chunks_from(0).filter_map(|piece| piece.bytes());
             let copied = msg.len() <= longest && tx.copy(msg.len(), body, ledger, sndbuf);
             if copied {
                 return tx.has_room(sndbuf);

@@ -345,6 +345,7 @@ mod tests {
         own: 0x31,
         peer: 0x30,
         tagged: Tagged::Nothing,
+        filters: false,
     };
 
     /// Longer than what waits in TCP until it is whole.

@@ -427,8 +427,7 @@ fn give_message(call: &mut RecvCall<'_>, bytes: &Bytes, from: Address) -> Result
     let copied = len.min(call.room());
     let mut rest = copied;
     for piece in bytes.chunks_from(0) {
-        let piece = piece.bytes();
-        let part = piece.get(..rest).unwrap_or(piece);
+        let part = piece.first(rest);
         call.copy(part)?;
         rest = rest.saturating_sub(part.len());
         if rest == 0 {

@@ -85,6 +85,7 @@ impl Host for Socket {
                     own: this.role.own,
                     peer: this.role.peer,
                     tagged: this.role.tagged,
+                    filters: this.role.filters,
                 },
                 peer: plan.peer,
                 stream: plan.stream,

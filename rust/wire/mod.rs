@@ -35,6 +35,8 @@ pub(crate) struct Types {
     pub(crate) peer: u16,
     /// What is in front of the bodies that arrive.
     pub(crate) tagged: Tagged,
+    /// The first bytes of these are looked at.
+    pub(crate) filters: bool,
 }
 
 /// What is accepted.
@@ -118,7 +120,7 @@ impl Session {
             greeting: Greeting {
                 endpoint_type: types.own,
             },
-            decoder: Decoder::new(types.peer, types.tagged),
+            decoder: Decoder::new(types.peer, types.tagged, types.filters),
         }
     }
 

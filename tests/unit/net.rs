@@ -67,11 +67,23 @@ pub(crate) mod chunk {
     pub(crate) struct Piece<'a>(&'a [u8]);
 
     impl<'a> Piece<'a> {
-        pub(crate) fn copied(bytes: &'a [u8]) -> Self {
+        pub(crate) fn of(bytes: &'a [u8]) -> Self {
             Piece(bytes)
         }
 
-        pub(crate) fn bytes(&self) -> &'a [u8] {
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        pub(crate) fn bytes(&self) -> Option<&'a [u8]> {
+            Some(self.0)
+        }
+
+        pub(crate) fn seen(&self) -> &'a [u8] {
             self.0
         }
     }
@@ -97,11 +109,11 @@ pub(crate) mod stream {
             let mut skip = offset;
             for part in &self.0 {
                 if skip < part.len() {
-                    return Piece::copied(&part[skip..]);
+                    return Piece::of(&part[skip..]);
                 }
                 skip -= part.len();
             }
-            Piece::copied(&[])
+            Piece::of(&[])
         }
     }
 }

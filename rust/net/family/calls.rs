@@ -8,6 +8,7 @@ use crate::bytes::{
     Source, //
 };
 use crate::net::bindings;
+use crate::net::chunk::Piece;
 use crate::net::stream::SockAddr;
 use core::mem::MaybeUninit;
 use kernel::iov::{
@@ -131,15 +132,17 @@ impl<'a> RecvCall<'a> {
         unsafe { IovIterDest::from_raw(&mut self.msg.msg_iter) }.len()
     }
 
-    /// Copies `bytes` behind what was copied before.
+    /// Copies a piece of a message behind what was copied before.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if they cannot be written.
-    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Result {
-        // SAFETY: By the type invariant the iterator is valid, and for receiving.
-        let iter = unsafe { IovIterDest::from_raw(&mut self.msg.msg_iter) };
-        if iter.copy_to_iter(bytes) < bytes.len() {
+    /// `EFAULT` if that cannot be written.
+    pub(crate) fn copy(&mut self, piece: Piece<'_>) -> Result {
+        let iter = &mut self.msg.msg_iter;
+        // SAFETY: By the type invariants the iterator is valid, and for receiving, and the bytes can be read,
+        // which C does as those of packets are read.
+        let copied = unsafe { bindings::_copy_to_iter(piece.as_ptr().cast(), piece.len(), iter) };
+        if copied < piece.len() {
             return Err(EFAULT);
         }
         Ok(())

@@ -273,6 +273,12 @@ int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_
 	return sent;
 }
 
+/* Whether the bytes of a packet can be read where they are. */
+static bool sp_skb_readable(const struct sk_buff *skb)
+{
+	return !IS_ENABLED(CONFIG_HIGHMEM) && skb_frags_readable(skb);
+}
+
 /* Whether a packet with other bytes besides these is taken apart for them. */
 static bool sp_skb_shares(const struct sk_buff *skb, unsigned int len)
 {
@@ -287,7 +293,7 @@ unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int len)
 {
 	unsigned int head = SKB_TRUESIZE(skb_end_offset(skb));
 
-	if (IS_ENABLED(CONFIG_HIGHMEM) || skb_has_frag_list(skb) || !skb_frags_readable(skb))
+	if (!sp_skb_readable(skb) || skb_has_frag_list(skb))
 		return 0;
 	if (!sp_skb_shares(skb, len) || !skb->data_len || skb->truesize < head)
 		return skb->truesize;
@@ -318,33 +324,35 @@ struct sk_buff *sp_helper_skb_of(const void *bytes, unsigned int len)
 	return skb;
 }
 
-/* The contiguous bytes from @offset on, which the packet has, and how many they are. */
+/*
+ * Some contiguous bytes of a packet from @offset on, and how many they are: as many as
+ * there are, where frags follow each other in memory. NULL if they are elsewhere.
+ */
 const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, unsigned int *len)
 {
-	const void *start = NULL, *end = NULL;
-	int i;
+	const struct skb_shared_info *info = skb_shinfo(skb);
+	unsigned int size, i;
+	const void *start;
 
 	if (offset < skb_headlen(skb)) {
 		*len = skb_headlen(skb) - offset;
 		return skb->data + offset;
 	}
+	if (!sp_skb_readable(skb))
+		return NULL;
 	offset -= skb_headlen(skb);
-	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
-		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
-		const void *bytes = skb_frag_address(frag);
-
-		if (start) {
-			if (bytes != end)
-				break;
-			end = bytes + skb_frag_size(frag);
-		} else if (offset < skb_frag_size(frag)) {
-			start = bytes + offset;
-			end = bytes + skb_frag_size(frag);
-		} else {
-			offset -= skb_frag_size(frag);
-		}
+	for (i = 0; i < info->nr_frags; i++) {
+		size = skb_frag_size(&info->frags[i]);
+		if (offset < size)
+			break;
+		offset -= size;
 	}
-	*len = end - start;
+	if (i == info->nr_frags)
+		return NULL;
+	start = skb_frag_address(&info->frags[i]) + offset;
+	*len = size - offset;
+	while (++i < info->nr_frags && skb_frag_address(&info->frags[i]) == start + *len)
+		*len += skb_frag_size(&info->frags[i]);
 	return start;
 }
 

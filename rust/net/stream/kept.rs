@@ -8,7 +8,7 @@ use crate::net::sock::Charge;
 use core::ptr::NonNull;
 use kernel::ffi::c_uint;
 
-/// Some bytes of a packet, in memory of TCP's that nobody changes any more.
+/// Some bytes of a packet, in memory of TCP's. They are only copied from there: see [`Piece::bytes`].
 ///
 /// # Invariants
 ///
@@ -21,7 +21,7 @@ pub(crate) struct Kept {
     _charge: Option<Charge>,
 }
 
-// SAFETY: It owns its reference, and nobody writes to what it refers to.
+// SAFETY: It owns its reference, and a packet may be released by any thread.
 unsafe impl Send for Kept {}
 // SAFETY: What can be done with a shared one is to read.
 unsafe impl Sync for Kept {}
@@ -72,21 +72,20 @@ impl Kept {
     /// Those from byte `offset` on that are contiguous; none if there are no more.
     pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
         let rest = self.len().saturating_sub(offset);
-        if rest == 0 {
-            return Piece::copied(&[]);
-        }
         let mut len = 0;
-        // CAST: It is less than `len`.
-        let at = self.from.wrapping_add(offset as c_uint);
-        // SAFETY: By the type invariant it is live, and has a byte there; `len` is valid for writes.
-        let start = unsafe { bindings::sp_helper_skb_part(self.skb.as_ptr(), at, &mut len) };
-        // CAST: As above.
-        let len = rest.min(len as usize);
-        if start.is_null() {
-            return Piece::copied(&[]);
+        let mut start = core::ptr::null();
+        if rest > 0 {
+            // CAST: It is less than `len`.
+            let at = self.from.wrapping_add(offset as c_uint);
+            // SAFETY: By the type invariant it is live; `len` is valid for writes.
+            start = unsafe { bindings::sp_helper_skb_part(self.skb.as_ptr(), at, &mut len) };
         }
-        // SAFETY: The packet has so many bytes there, for as long as we refer to it, and nobody changes them.
-        Piece::copied(unsafe { core::slice::from_raw_parts(start.cast(), len) })
+        match NonNull::new(start.cast_mut().cast()) {
+            // CAST: A packet fits into memory.
+            // SAFETY: The packet has so many bytes there, for as long as we refer to it.
+            Some(start) => unsafe { Piece::foreign(start, rest.min(len as usize)) },
+            None => Piece::of(&[]),
+        }
     }
 }
 

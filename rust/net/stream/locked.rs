@@ -131,8 +131,8 @@ impl TcpLocked<'_> {
                 let Some(piece) = pieces.next_if(|piece| piece.is_paged() == paged) else {
                     break;
                 };
-                slot.iov_base = piece.bytes().as_ptr().cast_mut().cast();
-                slot.iov_len = piece.bytes().len();
+                slot.iov_base = piece.as_ptr().cast();
+                slot.iov_len = piece.len();
                 segments = segments.saturating_add(1);
                 bytes = bytes.saturating_add(slot.iov_len);
             }

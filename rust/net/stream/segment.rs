@@ -10,6 +10,7 @@ use crate::bytes::{
     Source, //
 };
 use crate::net::bindings;
+use crate::net::chunk::Piece;
 use crate::net::sock::SkRef;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -24,13 +25,15 @@ use kernel::prelude::*;
 ///
 /// # Invariants
 ///
-/// `skb` holds the bytes from `start` to `offset`, and at least `len` bytes from there on. `sk` is a live TCP sock whose lock is held.
+/// `skb` holds the bytes from `start` to `offset`, and at least `len` bytes from there on; `there` are some of
+/// these, from the first on, which can be read where they are. `sk` is a live TCP sock whose lock is held.
 pub(crate) struct Segment<'a> {
     sk: NonNull<bindings::sock>,
     skb: NonNull<bindings::sk_buff>,
     start: c_uint,
     offset: c_uint,
     len: usize,
+    there: Piece<'a>,
     /// How many bytes TCP has behind these.
     behind: usize,
     /// Who pays for what is kept.
@@ -42,15 +45,37 @@ impl Segment<'_> {
     /// Moves the first bytes to `to`, which has room for `n`.
     fn copy(&mut self, to: *mut u8, n: usize) -> Result {
         let n = n.min(self.len);
-        let (Ok(count), Ok(offset)) = (c_int::try_from(n), c_int::try_from(self.offset)) else {
-            return Err(EINVAL);
-        };
-        // SAFETY: By the type invariant the skb holds these bytes; `to` has room, says the caller.
-        to_result(unsafe { bindings::skb_copy_bits(self.skb.as_ptr(), offset, to.cast(), count) })?;
-        // INVARIANT: What was taken is no longer counted. `count` is not negative.
-        self.offset = self.offset.wrapping_add(count.unsigned_abs());
-        self.len = self.len.wrapping_sub(n);
+        if self.there.is_empty() {
+            self.look();
+        }
+        if n <= self.there.len() {
+            // SAFETY: By the type invariant they can be read; `to` has room, says the caller, in memory that
+            // is no packet's. Should somebody be writing there, we get some of the old and some of the new.
+            unsafe { core::ptr::copy_nonoverlapping(self.there.as_ptr(), to, n) };
+        } else {
+            let (Ok(count), Ok(offset)) = (c_int::try_from(n), c_int::try_from(self.offset)) else {
+                return Err(EINVAL);
+            };
+            let skb = self.skb.as_ptr();
+            // SAFETY: By the type invariant the skb holds these bytes; `to` has room, says the caller.
+            to_result(unsafe { bindings::skb_copy_bits(skb, offset, to.cast(), count) })?;
+        }
+        self.skip(n);
         Ok(())
+    }
+
+    /// Finds out what can be read where it is.
+    fn look(&mut self) {
+        let mut len = 0;
+        // SAFETY: By the type invariant the skb is live; `len` is valid for writes.
+        let start =
+            unsafe { bindings::sp_helper_skb_part(self.skb.as_ptr(), self.offset, &mut len) };
+        if let Some(start) = NonNull::new(start.cast_mut().cast()) {
+            let len = self.len.min(usize::try_from(len).unwrap_or(0));
+            // INVARIANT: It has so many bytes there.
+            // SAFETY: For as long as the sock is locked, and the skb therefore in its queue.
+            self.there = unsafe { Piece::foreign(start, len) };
+        }
     }
 }
 
@@ -123,6 +148,7 @@ impl Input for Segment<'_> {
         // INVARIANT: What was dropped is no longer counted.
         self.offset = self.offset.wrapping_add(c_uint::try_from(n).unwrap_or(0));
         self.len = self.len.wrapping_sub(n);
+        self.there = self.there.behind(n);
         n
     }
 
@@ -132,6 +158,7 @@ impl Input for Segment<'_> {
         // INVARIANT: They are bytes of the skb, right before the others.
         self.offset = self.offset.wrapping_sub(c_uint::try_from(n).unwrap_or(0));
         self.len = self.len.wrapping_add(n);
+        self.there = Piece::of(&[]);
     }
 }
 
@@ -203,6 +230,7 @@ unsafe extern "C" fn actor<F: FnMut(&mut Segment<'_>)>(
         start: offset,
         offset,
         len,
+        there: Piece::of(&[]),
         behind: reader.unread.saturating_sub(len),
         payer: reader.payer,
         _tcp: PhantomData,

@@ -147,12 +147,14 @@ pub(in crate::wire) struct Decoder {
     /// The endpoint type that the peer must have.
     peer: u16,
     tagged: Tagged,
+    /// Where bodies are kept from: behind what is looked at.
+    kept_from: usize,
     /// Our own greeting is out.
     pub(in crate::wire) ready: bool,
 }
 
 impl Decoder {
-    pub(in crate::wire) const fn new(peer: u16, tagged: Tagged) -> Self {
+    pub(in crate::wire) const fn new(peer: u16, tagged: Tagged, filters: bool) -> Self {
         Decoder {
             state: State::Greeting {
                 bytes: [0; GREETING],
@@ -160,6 +162,7 @@ impl Decoder {
             },
             peer,
             tagged,
+            kept_from: if filters { HEAD } else { 0 },
             ready: false,
         }
     }
@@ -287,7 +290,15 @@ impl Decoder {
                 }
                 self.state = State::Frame(Partial::new(len, limits));
             }
-            State::Frame(frame) => match read(frame, self.tagged, input, sink, budget, flags) {
+            State::Frame(frame) => match read(
+                frame,
+                self.tagged,
+                self.kept_from,
+                input,
+                sink,
+                budget,
+                flags,
+            ) {
                 Ok(msg) => {
                     self.next_frame();
                     budget.frames = budget.frames.saturating_sub(1);
@@ -468,6 +479,7 @@ fn take(
 fn read(
     frame: &mut Partial,
     tagged: Tagged,
+    kept_from: usize,
     input: &mut impl Input<Kept = Kept>,
     sink: &mut impl Sink,
     budget: &mut Budget,
@@ -497,16 +509,13 @@ fn read(
             return Err(Halt::Stop(Stop::Spent));
         }
         let n = there.min(budget.bytes).min(frame.left);
-        let appended = if keep(frame.len, bytes, n, input, sink, flags) {
+        let long = frame.len > SMALL;
+        let head = kept_from.saturating_sub(bytes.len());
+        let n = if long && head > 0 { n.min(head) } else { n };
+        let keeps = long && head == 0 && n >= KEPT && keep(bytes, n, input, sink, flags);
+        let appended = if keeps {
             Ok(n)
         } else {
-            // What is behind the head may be kept.
-            let head = HEAD.saturating_sub(bytes.len());
-            let n = if frame.len > SMALL && head > 0 {
-                n.min(head)
-            } else {
-                n
-            };
             bytes.append(input, n, len, flags)
         };
         match appended {
@@ -525,19 +534,15 @@ fn read(
     Ok(msg)
 }
 
-/// Keeps the next `n` bytes of a long frame where they are, if that pins no more than twice as much and there is
-/// room for it.
+/// Keeps the next `n` bytes of a frame where they are, if that pins no more than twice as much and there is room
+/// for it.
 fn keep(
-    len: usize,
     bytes: &mut Bytes,
     n: usize,
     input: &mut impl Input<Kept = Kept>,
     sink: &mut impl Sink,
     flags: Flags,
 ) -> bool {
-    if len <= SMALL || n < KEPT || (1..HEAD).contains(&bytes.len()) {
-        return false;
-    }
     let Some(pins) = input.pins(n) else {
         return false;
     };
@@ -672,7 +677,7 @@ mod tests {
             self.tags = copy(msg.tags.as_bytes());
             let _ = self.seen.push(msg.len() as u8, GFP_KERNEL);
             for chunk in msg.bytes().chunks_from(0) {
-                let _ = self.seen.extend_from_slice(chunk.bytes(), GFP_KERNEL);
+                let _ = self.seen.extend_from_slice(chunk.seen(), GFP_KERNEL);
             }
             self.charge = msg.charge();
             let violation = Unwelcome::Violation(Violation(Reason::Malformed));
@@ -691,7 +696,7 @@ mod tests {
 
     /// A decoder whose own greeting is out.
     fn decoder(tagged: Tagged) -> Decoder {
-        let mut decoder = Decoder::new(REQ, tagged);
+        let mut decoder = Decoder::new(REQ, tagged, false);
         decoder.ready = true;
         decoder
     }
@@ -1023,7 +1028,7 @@ mod tests {
     #[test]
     fn not_ready_holds_after_greeting() {
         for (said, welcome) in [(false, true), (true, false), (false, false)] {
-            let mut decoder = Decoder::new(REQ, Tagged::Nothing);
+            let mut decoder = Decoder::new(REQ, Tagged::Nothing, false);
             let mut log = Log::new(3);
             (decoder.ready, log.ready) = (said, welcome);
             let mut input = Slice::new(STREAM);
@@ -1140,8 +1145,9 @@ mod tests {
     };
 
     /// Has it arrive in pieces that end there and pin so much, and tells what the message counts for.
-    fn long_arrives(ends: &[usize], pins: Option<usize>, stretch: usize) -> usize {
-        let mut decoder = decoder(Tagged::Nothing);
+    fn long_arrives(ends: &[usize], pins: Option<usize>, stretch: usize, filters: bool) -> usize {
+        let mut decoder = Decoder::new(REQ, Tagged::Nothing, filters);
+        decoder.ready = true;
         let mut log = Log::new(LONG);
         log.stretch = stretch;
         let mut from = 0;
@@ -1160,12 +1166,15 @@ mod tests {
     #[test]
     fn long_frame_is_kept_and_counts_for_what_it_pins() {
         let pins = LONG + 100;
-        assert_eq!(long_arrives(&[], Some(pins), 100), CHARGE + 100);
-        assert_eq!(long_arrives(&[], Some(pins), 99), CHARGE);
-        assert_eq!(long_arrives(&[], None, 100), CHARGE);
-        assert_eq!(long_arrives(&[], Some(2 * LONG), LONG), CHARGE + LONG);
-        // As a whole it would pin too much; behind its head, too.
-        assert_eq!(long_arrives(&[], Some(2 * LONG + 1), usize::MAX), CHARGE);
+        assert_eq!(long_arrives(&[], Some(pins), 100, false), CHARGE + 100);
+        assert_eq!(long_arrives(&[], Some(pins), 99, false), CHARGE);
+        assert_eq!(long_arrives(&[], None, 100, false), CHARGE);
+        let twice = 2 * LONG;
+        assert_eq!(long_arrives(&[], Some(twice), LONG, false), CHARGE + LONG);
+        assert_eq!(long_arrives(&[], Some(twice + 1), twice, false), CHARGE);
+        // What is looked at is copied.
+        let extra = LONG - (LONG - HEAD);
+        assert_eq!(long_arrives(&[], Some(LONG), LONG, true), CHARGE + extra);
     }
 
     #[test]
@@ -1175,9 +1184,12 @@ mod tests {
         let large = [at(HEAD), at(HEAD + KEPT), at(HEAD + 3 * KEPT)];
         let behind = LONG - HEAD - 3 * KEPT;
         assert!(behind > 2 * KEPT);
-        assert_eq!(long_arrives(&large, pins, usize::MAX), CHARGE + 2 * KEPT);
+        assert_eq!(
+            long_arrives(&large, pins, usize::MAX, false),
+            CHARGE + 2 * KEPT
+        );
         let small = [at(1), at(HEAD), at(HEAD + KEPT - 1), at(HEAD + KEPT)];
-        assert_eq!(long_arrives(&small, Some(LONG), usize::MAX), {
+        assert_eq!(long_arrives(&small, Some(LONG), usize::MAX, true), {
             // What was free behind the small ones is wasted.
             let chunk = KEPT - 1 + 1;
             CHARGE + LONG - (LONG - HEAD - chunk)

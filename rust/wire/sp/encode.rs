@@ -41,7 +41,7 @@ impl<'a> Frame<'a> {
             .bytes()
             .chunks_from(behind.saturating_sub(tags.len()));
         let front = front.into_iter().filter(|part| !part.is_empty());
-        Iterator::chain(front.map(Piece::copied), body)
+        Iterator::chain(front.map(Piece::of), body)
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
         let wire = b"\0\0\0\0\0\0\0\x0c\0\0\0\x07\x80\0\0\x01body";
         assert_eq!(frame.len(), wire.len());
         for offset in 0..=wire.len() {
-            let parts = || frame.parts(offset).map(|part| part.bytes());
+            let parts = || frame.parts(offset).flat_map(|part| part.bytes());
             assert!(parts().flatten().eq(&wire[offset..]));
             assert!(parts().all(|part| !part.is_empty()));
         }
@@ -75,7 +75,7 @@ mod tests {
         let msg = Message::of(b"", GFP_KERNEL)?;
         let frame = Frame::new(&msg);
         assert_eq!(frame.len(), 8);
-        let parts = frame.parts(0).map(|part| part.bytes());
+        let parts = frame.parts(0).flat_map(|part| part.bytes());
         assert!(parts.eq([&[0_u8; 8] as &[u8]]));
         assert!(frame.parts(8).next().is_none());
         Ok(())
