@@ -34,7 +34,7 @@ measure() {
 
 if [[ ${1-} == check ]]; then
 	transports=(sp tcp)
-	measure 'latency flood' 20 --icount >"$out/checked"
+	measure 'latency flood:64' 20 --icount >"$out/checked"
 	kernel=$("$scripts/setup-stock.sh")
 	/usr/bin/python3 "$scripts/bench-check.py" "$out/checked" "$(basename "$kernel")" "$scripts/bench-figures.json" ${RENEW:+renew}
 	exit

@@ -4,7 +4,8 @@
 # guest-bench.sh WHATS PART TRANSPORT...
 #
 # In the guest: measures each way to send, with so many PARTs of a hundred of the
-# messages; of latency, flood, fan-out and idle what is in WHATS. A line each: TRANSPORT WHAT SIZE, and JSON, or "failed" and why.
+# messages; of latency, flood, fan-out and idle what is in WHATS, as "flood:64" in that
+# size only. A line each: TRANSPORT WHAT SIZE, and JSON, or "failed" and why.
 
 whats=$1 part=$2
 shift 2
@@ -21,7 +22,7 @@ ulimit -n 20000
 measure() {
 	transport=$1 what=$2 size=$3 local=$4 remote=$5 tells=$6 count=$(($7 * part / 100))
 	shift 7
-	case " $whats " in *" $what "*) ;; *) return ;; esac
+	case " $whats " in *" $what "* | *" $what:$size "*) ;; *) return ;; esac
 	port=$((port + 1))
 	echo "$transport $what $size" >/dev/kmsg
 	timeout $limit "$perf/$transport/$local" $port "$size" "$count" "$@" >/tmp/local 2>/tmp/local.err &

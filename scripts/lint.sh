@@ -24,12 +24,13 @@ rust_format() {
 # Nobody debugs what is built here, and to describe it is half of the compilers' work.
 rust='-Dwarnings -Cdebuginfo=0' c='-Werror -g0'
 
-# The module, and the suites, by the kernel's choice of lints.
+# The module, and the suites, by the kernel's choice of lints; nothing of it is run.
 rust_clippy() {
-	local lints
+	local lints objects
+	objects=$(sed -nE 's/^sp-y [:+]= //p' Kbuild | grep -v rust_helpers)
 	mapfile -t lints < <(grep -oE -- '-[WAD]clippy::\w+' "$kernel/source/Makefile")
 	((${#lints[@]})) &&
-		"$scripts/build-module.sh" stock lint CLIPPY=1 W=1 KRUSTFLAGS="$rust" KCFLAGS="$c" &&
+		GOALS=$objects "$scripts/build-module.sh" stock lint SP_CHECK=y CLIPPY=1 W=1 KRUSTFLAGS="$rust -Copt-level=0" KCFLAGS="$c" &&
 		CLIPPY_CONF_DIR=$kernel/source "$scripts/unit.sh" --check "$(tool CLIPPY_DRIVER)" "${lints[@]}"
 }
 
