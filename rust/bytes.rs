@@ -62,8 +62,9 @@ pub(crate) trait Input: Source {
     /// How much memory it pins to keep the next `n` bytes where they are; `None` if that cannot be done.
     fn pins(&self, n: usize) -> Option<usize>;
 
-    /// Takes the next `n` bytes, of as many as are left, without copying them. `None` if there is no memory.
-    fn keep(&mut self, n: usize) -> Option<Self::Kept>;
+    /// Takes the next `n` bytes, of as many as are left, without copying them, for whom this pins `pins` bytes.
+    /// `None` if there is no memory.
+    fn keep(&mut self, n: usize, pins: usize) -> Option<Self::Kept>;
 
     /// How many are left.
     fn remaining(&self) -> usize;

@@ -3,8 +3,15 @@
  * Messages above 16 KiB: their sender's pages go to TCP as they are, and what
  * has arrived stays in TCP's packets until it is received. Nobody sees that.
  */
+#define _GNU_SOURCE
 #include "sptest.h"
 
+#include "cgroup.h"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 /* Above 16 KiB, above a packet of the loopback device, and far above. */
@@ -141,6 +148,99 @@ TEST(shared)
 	must_eq(LEN + 4, raw_read_frame(lost, frame, LEN + 4));
 	must_be_filled(frame + 4, LEN, 77);
 	free(frame);
+}
+
+/* Sends these pages themselves, not a copy of them. */
+static void splice_out(int fd, void *pages, size_t len)
+{
+	int ends[2];
+
+	must(pipe(ends));
+	while (len) {
+		struct iovec vec = { pages, len < 32768 ? len : 32768 };
+		ssize_t n = must(vmsplice(ends[1], &vec, 1, 0));
+
+		pages = (char *)pages + n;
+		len -= (size_t)n;
+		while (n)
+			n -= must(splice(ends[0], NULL, fd, NULL, (size_t)n,
+					 len ? SPLICE_F_MORE : 0));
+	}
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* A peer that writes to what it has sent changes nothing of it. */
+TEST(from_pages_of_the_peers)
+{
+	static const int into[] = { SOCK_PULL, SOCK_SUB };
+	enum { LEN = 40960 };
+	static unsigned char got[LEN];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(into); i++) {
+		struct addr addr;
+		int s = sp_listener(into[i], &addr), one = 1;
+		int peer = raw_peer(peer_type(into[i]), &addr);
+		unsigned char *body = mmap(NULL, LEN, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+					   -1, 0);
+
+		must_be(body != MAP_FAILED);
+		must(setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+		if (into[i] == SOCK_SUB)
+			subscribe(s, LIT(""));
+		fill(body, LEN, 5);
+		raw_header(peer, LEN);
+		splice_out(peer, body, LEN);
+		must_eq(LEN, recv(s, got, LEN, MSG_PEEK));
+		must_be_filled(got, LEN, 5);
+		memset(body, 0, LEN);
+		must_eq(LEN, recv(s, got, LEN, 0));
+		must_be_filled(got, LEN, 5);
+		munmap(body, LEN);
+	}
+}
+
+static int unacknowledged(int fd)
+{
+	int n;
+
+	must(ioctl(fd, SIOCOUTQ, &n));
+	return n;
+}
+
+/*
+ * A sender's task has one piece of memory for what it sends on all connections:
+ * where little of that is for us, none is kept.
+ */
+TEST(little_of_much_memory_is_copied)
+{
+	enum { LEN = 4 << 20, OURS = 4096, MOST = 3 << 20 };
+	static unsigned char piece[OURS], rest[(32 << 10) - OURS];
+	struct addr addr, sink;
+	int pull = sp_listener(SOCK_PULL, &addr), one = 1;
+	int peer = raw_peer(SOCK_PUSH, &addr), listener, in, out;
+	long before;
+	int i;
+
+	listener = raw_listen(&sink);
+	out = raw_connect(&sink);
+	in = raw_accept(listener);
+	must(setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+	before = sp_in_pages();
+	raw_header(peer, LEN);
+	for (i = 0; i < many(LEN / OURS) - 1; i++) {
+		int64_t deadline = patience();
+
+		raw_write(peer, piece, sizeof(piece));
+		raw_write(out, rest, sizeof(rest));
+		raw_read(in, rest, sizeof(rest));
+		while (unacknowledged(peer))
+			tick(deadline, "the SP socket to read");
+	}
+	EXPECT_GT(before + MOST, sp_in_pages());
+	close(pull);
 }
 
 /*

@@ -648,6 +648,45 @@ TEST_F_TIMEOUT(charged, full_of_what_can_be_had_back, 90)
 	must_not_have_run_out(&self->group);
 }
 
+/*
+ * Who receives may hold on to what it has received, here to a byte of each message in
+ * a pipe, and so to the page that it is in: that is nothing of the sender's any more.
+ */
+TEST_F_TIMEOUT(charged, nothing_of_what_was_received, 90)
+{
+	enum { LEN = 32768, LIMIT = 12 * MIB, SLOTS = 16 };
+	static unsigned char in[LEN];
+	const int n = many(1000);
+	int listener = raw_listen(&self->addr), peer, ends[2], i;
+	size_t left;
+	pid_t pid;
+
+	cgroup_set(&self->group, "memory.max", LIMIT);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		static unsigned char body[LEN];
+		int push;
+
+		enter(&self->group);
+		push = sp_dialer(SOCK_PUSH, &self->addr);
+		await_peers(push, 1);
+		for (i = 0; i < n; i++)
+			sp_send(push, body, LEN);
+		_exit(0);
+	}
+	peer = raw_peer_accept(SOCK_PULL, listener);
+	for (i = 0; i < n; i++) {
+		raw_read(peer, in, 8);
+		if (i % SLOTS == 0)
+			must(pipe(ends));
+		must_eq(1, splice(peer, NULL, ends[1], NULL, 1, 0));
+		for (left = LEN - 1; left; left -= (size_t)must(recv(peer, in, left, 0)))
+			;
+	}
+	child_join(pid);
+	must_not_have_run_out(&self->group);
+}
+
 /* In the child: fills its group with what is not had back, though the OOM killer comes. */
 static void fill_for_good(void)
 {

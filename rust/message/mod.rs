@@ -34,8 +34,12 @@ use crate::mem::{
     NoMemory,
     UniqueArc, //
 };
-use crate::net::chunk::Chunk;
 pub(crate) use crate::net::chunk::Piece;
+use crate::net::chunk::{
+    pages_for,
+    Chunk, //
+};
+pub(crate) use crate::net::sock::Charge;
 pub(crate) use crate::net::stream::Kept;
 use overdraft::Overdraft;
 use tags::Tags;
@@ -43,6 +47,9 @@ use tags::Tags;
 /// The largest contiguous piece of a body, in bytes: the largest size that the page allocator serves
 /// without reclaim becoming costly (order 3 of 4 KiB pages).
 const CHUNK: usize = 32 << 10;
+
+/// What the pages of a body are at most that is charged at a time.
+const PAGED: u32 = 64 << 20;
 
 /// What an allocation falls back to when [`CHUNK`] bytes in one piece are not to be had.
 const SMALL_CHUNK: usize = 4 << 10;
@@ -89,6 +96,8 @@ struct Rest {
     blocks: KVec<KVec<Part>>,
     /// The body pins so much more than it is long, in bytes.
     extra: usize,
+    /// Who pays for it, if its chunks are in pages.
+    charge: Option<Charge>,
 }
 
 enum Part {
@@ -109,6 +118,7 @@ impl Rest {
             first: KVec::new(),
             blocks: KVec::new(),
             extra: 0,
+            charge: None,
         }
     }
 
@@ -116,13 +126,25 @@ impl Rest {
         self.blocks.last_mut().unwrap_or(&mut self.first)
     }
 
-    /// Adds a part at the end.
-    fn list(&mut self, part: Part, flags: Flags) -> Result<(), AllocError> {
-        if self.last_block().len() < BLOCK {
-            return self.last_block().push(part, flags);
+    /// Adds a part at the end, if in the end it `may` be.
+    fn list(
+        &mut self,
+        part: Part,
+        flags: Flags,
+        may: impl FnOnce() -> bool,
+    ) -> Result<(), AllocError> {
+        let last = self.last_block();
+        if last.len() < BLOCK {
+            last.reserve(1, flags)?;
+            return may()
+                .then_some(())
+                .ok_or(AllocError)
+                .and_then(|()| last.push(part, flags));
         }
         let mut block = KVec::new();
         block.push(part, flags)?;
+        self.blocks.reserve(1, flags)?;
+        may().then_some(()).ok_or(AllocError)?;
         self.blocks.push(block, flags)
     }
 }
@@ -136,6 +158,29 @@ impl Bytes {
             len: 0,
             ledger: None,
         }
+    }
+
+    /// What is to be charged for a body of this length whose chunks are in pages, in bytes: 0 if that is too
+    /// short, or too much to be charged at a time.
+    pub(crate) fn pages(len: usize) -> u32 {
+        let whole = len / CHUNK * CHUNK;
+        let pages = whole.saturating_add(pages_for(len % CHUNK));
+        u32::try_from(pages)
+            .ok()
+            .filter(|pages| *pages <= PAGED)
+            .unwrap_or(0)
+    }
+
+    /// An empty body whose chunks are going to be in pages, which TCP sends where they are; `charge` is for
+    /// [`Self::pages`].
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`].
+    pub(crate) fn in_pages(charge: Charge, flags: Flags) -> Result<Self, NoMemory> {
+        let mut bytes = Bytes::new();
+        Self::rest(&mut bytes.rest, flags)?.charge = Some(charge);
+        Ok(bytes)
     }
 
     /// A copy of a body.
@@ -215,16 +260,25 @@ impl Bytes {
         Ok(n)
     }
 
-    /// Appends what is kept, which makes the body pin `extra` bytes more than it is long. False if there is no
-    /// memory for that.
-    pub(crate) fn keep(&mut self, kept: Kept, extra: usize, flags: Flags) -> bool {
+    /// Appends what is kept, if in the end it `may` be: the body pins `extra` bytes more than it is long by that.
+    /// False if it is not kept, for that or for want of memory.
+    pub(crate) fn keep(
+        &mut self,
+        kept: Kept,
+        extra: usize,
+        flags: Flags,
+        may: impl FnOnce() -> bool,
+    ) -> bool {
         let len = kept.len();
         let Ok(rest) = Self::rest(&mut self.rest, flags) else {
             return false;
         };
         if self.len == 0 {
+            if !may() {
+                return false;
+            }
             self.head = Head::Kept(kept);
-        } else if rest.list(Part::Kept(kept), flags).is_err() {
+        } else if rest.list(Part::Kept(kept), flags, may).is_err() {
             return false;
         }
         rest.extra = rest.extra.saturating_add(extra);
@@ -249,15 +303,15 @@ impl Bytes {
         let full = |c: &mut Chunk| c.capacity() == c.len();
         if self.len == 0 && self.last_chunk().is_some_and(|head| head.capacity() == 0) {
             let want = missing.min(HEAD.max(n.min(CHUNK)));
-            let chunk = Self::chunk(want, missing.min(HEAD), flags)?;
+            let chunk = self.chunk(want, missing.min(HEAD), flags)?;
             self.head = Head::Chunk(chunk);
         } else if self.last_chunk().is_none_or(full) {
             // At least a quarter of what is there already, so that a trickle of small segments does
             // not become a chunk each.
             let want = missing.min(CHUNK).min(n.max(SMALL_CHUNK).max(self.len / 4));
-            let chunk = Self::chunk(want, missing.min(SMALL_CHUNK), flags)?;
+            let chunk = self.chunk(want, missing.min(SMALL_CHUNK), flags)?;
             let rest = Self::rest(&mut self.rest, flags);
-            let listed = rest.and_then(|rest| rest.list(Part::Chunk(chunk), flags));
+            let listed = rest.and_then(|rest| rest.list(Part::Chunk(chunk), flags, || true));
             listed.map_err(|_| AppendError::NoMemory)?;
         }
         self.last_chunk().ok_or(AppendError::NoMemory)
@@ -284,8 +338,14 @@ impl Bytes {
     }
 
     /// One chunk of exactly `want` bytes capacity, or of `least` where memory is short.
-    fn chunk(want: usize, least: usize, flags: Flags) -> Result<Chunk, AppendError> {
-        Chunk::with_capacity(want, flags)
+    fn chunk(&self, want: usize, least: usize, flags: Flags) -> Result<Chunk, AppendError> {
+        let paged = self.rest.as_ref().is_some_and(|rest| rest.charge.is_some());
+        let chunk = if paged {
+            Chunk::in_pages(want, flags)
+        } else {
+            Chunk::with_capacity(want, flags)
+        };
+        chunk
             .or_else(|_| Chunk::with_capacity(least, flags))
             .map_err(|_| AppendError::NoMemory)
     }
@@ -793,7 +853,7 @@ mod tests {
         let mut keep = |body: &mut Bytes, n, extra| -> Result<(), AppendError> {
             let kept = Kept::of(bytes(source.at, n)).ok_or(AppendError::NoMemory)?;
             source.at += n;
-            assert!(body.keep(kept, extra, GFP_KERNEL));
+            assert!(body.keep(kept, extra, GFP_KERNEL, || true));
             Ok(())
         };
         keep(&mut body, 4097, 3)?;

@@ -24,6 +24,15 @@ use kernel::alloc::{
 /// Above this, in bytes, kmalloc has whole pages for each piece as well.
 const SLAB: usize = 8 << 10;
 
+/// What a chunk of so many bytes takes in pages; 0 if it is to be in none.
+pub(crate) fn pages_for(bytes: usize) -> usize {
+    if bytes > SLAB {
+        bytes.next_power_of_two()
+    } else {
+        0
+    }
+}
+
 /// Flags as C has them.
 fn raw(flags: Flags) -> bindings::gfp_t {
     const { assert!(size_of::<Flags>() == size_of::<bindings::gfp_t>()) };
@@ -35,13 +44,14 @@ fn raw(flags: Flags) -> bindings::gfp_t {
 ///
 /// # Invariants
 ///
-/// If `capacity` is 0 there is no memory. Else `start` has so many bytes: our own from kmalloc, or, above
-/// [`SLAB`], in pages of which we own one count, and where nobody else writes. The first `len` are
+/// If `capacity` is 0 there is no memory. Else `start` has so many bytes: our own from kmalloc, or, if
+/// `paged`, in pages of which we own one count, and where nobody else writes. The first `len` are
 /// initialised, and do not change any more: TCP may be sending them.
 pub(crate) struct Chunk {
     start: NonNull<u8>,
     len: u32,
     capacity: u32,
+    paged: bool,
 }
 
 // SAFETY: It owns its memory, and what is shared of that does not change.
@@ -57,6 +67,7 @@ impl Chunk {
             start: NonNull::dangling(),
             len: 0,
             capacity: 0,
+            paged: false,
         }
     }
 
@@ -66,15 +77,28 @@ impl Chunk {
     ///
     /// [`AllocError`].
     pub(crate) fn with_capacity(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
+        Self::make(capacity, false, flags)
+    }
+
+    /// The same in [`pages_for`] them, if there are any, that are charged to nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub(crate) fn in_pages(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
+        Self::make(capacity, pages_for(capacity) > 0, flags)
+    }
+
+    fn make(capacity: usize, paged: bool, flags: Flags) -> Result<Self, AllocError> {
         let bytes = u32::try_from(capacity).map_err(|_| AllocError)?;
         // SAFETY: No requirements.
-        let start =
-            unsafe { bindings::sp_helper_chunk_alloc(capacity, capacity > SLAB, raw(flags)) };
+        let start = unsafe { bindings::sp_helper_chunk_alloc(capacity, paged, raw(flags)) };
         // INVARIANT: It was just made for us.
         Ok(Chunk {
             start: NonNull::new(start.cast()).ok_or(AllocError)?,
             len: 0,
             capacity: bytes,
+            paged,
         })
     }
 
@@ -97,15 +121,11 @@ impl Chunk {
     /// What is there from byte `offset` on.
     pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
         let mut piece = Piece::of(self.as_slice().get(offset..).unwrap_or(&[]));
-        if self.is_paged() {
+        if self.paged {
             // INVARIANT: By the type invariant, and none of them changes.
             piece.kind = Kind::Paged;
         }
         piece
-    }
-
-    fn is_paged(&self) -> bool {
-        self.capacity() > SLAB
     }
 }
 
@@ -262,7 +282,7 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         if self.capacity > 0 {
             // SAFETY: By the type invariant it is ours, and of that kind.
-            unsafe { bindings::sp_helper_chunk_free(self.start.as_ptr().cast(), self.is_paged()) };
+            unsafe { bindings::sp_helper_chunk_free(self.start.as_ptr().cast(), self.paged) };
         }
     }
 }

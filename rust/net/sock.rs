@@ -141,9 +141,9 @@ impl SkRef {
         result
     }
 
-    /// Charges so many bytes of TCP's memory to the control group of this socket. `None` if that is full. From
-    /// any context.
-    pub(super) fn charge(&self, bytes: u32) -> Option<Charge> {
+    /// Charges so many bytes of pages that TCP may have as well to the control group of this socket. `None` if
+    /// that is full. From any context.
+    pub(crate) fn charge(&self, bytes: u32) -> Option<Charge> {
         // SAFETY: By the type invariant the sock is live.
         let charged = unsafe { bindings::sp_helper_charge(self.as_ptr(), bytes) };
         // SAFETY: By the type invariant the sock is live.
@@ -272,7 +272,7 @@ impl Drop for SkRef {
 /// # Invariants
 ///
 /// So many bytes were charged to `sk`.
-pub(super) struct Charge {
+pub(crate) struct Charge {
     sk: SkRef,
     bytes: u32,
 }

@@ -60,7 +60,7 @@ impl Socket {
         let bytes = if self.role.gathers && call.len() <= SHORT {
             self.send_short(call, close)?
         } else {
-            Some(take_bytes(call)?)
+            Some(self.take_bytes(call)?)
         };
         if let Some(bytes) = bytes {
             let msg = self.make_message(bytes)?;
@@ -213,6 +213,23 @@ impl Socket {
         }
     }
 
+    /// Copies a message from the calling program: into pages that TCP can send where they are, if the control
+    /// group has room for them; else into memory that is charged to the program's, as far as it can be had.
+    fn take_bytes(&self, call: &mut SendCall<'_>) -> Result<Bytes> {
+        let len = call.len();
+        let pages = Bytes::pages(len);
+        let charge = (pages > 0).then(|| self.sk.charge(pages)).flatten();
+        let mut bytes = match charge {
+            Some(charge) => Bytes::in_pages(charge, GFP_KERNEL_ACCOUNT).map_err(|_| ENOMEM)?,
+            None => Bytes::new(),
+        };
+        while bytes.len() < len {
+            let rest = len.saturating_sub(bytes.len());
+            bytes.append(call, rest, len, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(bytes)
+    }
+
     /// A message of what a program sends, entered in the ledger.
     fn make_message(&self, mut bytes: Bytes) -> Result<Msg> {
         bytes.enter(self.ledger.clone());
@@ -238,15 +255,4 @@ impl State {
             from = id.next();
         }
     }
-}
-
-/// Copies a message from the calling program.
-fn take_bytes(call: &mut SendCall<'_>) -> Result<Bytes> {
-    let len = call.len();
-    let mut bytes = Bytes::new();
-    while bytes.len() < len {
-        let rest = len.saturating_sub(bytes.len());
-        bytes.append(call, rest, len, GFP_KERNEL_ACCOUNT)?;
-    }
-    Ok(bytes)
 }

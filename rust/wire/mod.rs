@@ -188,7 +188,7 @@ impl Input for Empty {
         None
     }
 
-    fn keep(&mut self, _n: usize) -> Option<Kept> {
+    fn keep(&mut self, _n: usize, _pins: usize) -> Option<Kept> {
         None
     }
 
@@ -223,7 +223,7 @@ impl Input for Slice<'_> {
         self.pins
     }
 
-    fn keep(&mut self, n: usize) -> Option<Kept> {
+    fn keep(&mut self, n: usize, _pins: usize) -> Option<Kept> {
         let kept = Kept::of(self.rest().get(..n)?)?;
         self.at += n;
         Some(kept)

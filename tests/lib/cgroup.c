@@ -23,21 +23,6 @@ static void write_text(const char *dir, const char *name, const char *text)
 	close(fd);
 }
 
-/* The pages that SP sockets have of their own, as /proc/net/protocols has them. */
-static long sp_pages(void)
-{
-	FILE *file = fopen("/proc/net/protocols", "r");
-	char line[512];
-	long pages = -1;
-
-	must_be(file);
-	while (pages < 0 && fgets(line, sizeof(line), file))
-		sscanf(line, "SP %*d %*d %ld", &pages);
-	fclose(file);
-	must_be(pages >= 0);
-	return pages;
-}
-
 static void read_text(const struct cgroup *g, const char *name, char *text,
 		      size_t size)
 {
@@ -120,10 +105,23 @@ long cgroup_stat_(const struct cgroup *g, const char *name, const char *key)
 	die("%s does not tell %s", name, key);
 }
 
+long sp_in_pages_(void)
+{
+	FILE *file = fopen("/proc/net/protocols", "r");
+	char line[512];
+	long pages = -1;
+
+	must_be(file);
+	while (pages < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "SP %*d %*d %ld", &pages);
+	fclose(file);
+	must_be(pages >= 0);
+	return pages * sysconf(_SC_PAGESIZE);
+}
+
 long cgroup_without_tcp_(const struct cgroup *g)
 {
 	long used = cgroup_get_(g, "memory.current");
 
-	return used - cgroup_stat_(g, "memory.stat", "sock") +
-	       sp_pages() * sysconf(_SC_PAGESIZE);
+	return used - cgroup_stat_(g, "memory.stat", "sock") + sp_in_pages_();
 }

@@ -31,6 +31,9 @@ void cgroup_set_(const struct cgroup *g, const char *name, long value);
 long cgroup_get_(const struct cgroup *g, const char *name);
 #define cgroup_stat(g, name, key) AT(cgroup_stat_((g), (name), (key)))
 long cgroup_stat_(const struct cgroup *g, const char *name, const char *key);
+/* The bytes of pages that SP sockets are charged for, of all groups, as /proc/net/protocols has them. */
+#define sp_in_pages() AT(sp_in_pages_())
+long sp_in_pages_(void);
 /*
  * What the group is charged for, without what TCP has; that goes beyond a limit. What
  * SP sockets keep of it is theirs, give or take what the CPUs have at hand of that.

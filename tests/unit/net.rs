@@ -16,6 +16,10 @@ pub(crate) mod chunk {
 
     pub(crate) struct Chunk(KVec<u8>);
 
+    pub(crate) fn pages_for(_: usize) -> usize {
+        0
+    }
+
     impl Chunk {
         pub(crate) const fn new() -> Self {
             Chunk(KVec::new())
@@ -23,6 +27,10 @@ pub(crate) mod chunk {
 
         pub(crate) fn with_capacity(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
             KVec::with_capacity(capacity, flags).map(Chunk)
+        }
+
+        pub(crate) fn in_pages(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
+            Self::with_capacity(capacity, flags)
         }
 
         pub(crate) fn len(&self) -> usize {
@@ -87,6 +95,10 @@ pub(crate) mod chunk {
             self.0
         }
     }
+}
+
+pub(crate) mod sock {
+    pub(crate) struct Charge;
 }
 
 pub(crate) mod stream {

@@ -6,14 +6,26 @@
 
 #include "helpers.h"
 
+/* Its address is the private data of our pages, by which a receiver on this machine knows them. */
+static const char sp_chunk_mark;
+
+/* Pages are charged by whoever has them: those who receive may keep them after we do. */
 void *sp_helper_chunk_alloc(size_t size, bool paged, gfp_t flags)
 {
 	struct page *page;
 
 	if (!paged)
 		return kmalloc(size, flags);
-	page = alloc_pages(flags | __GFP_COMP, get_order(size));
-	return page ? page_address(page) : NULL;
+	page = alloc_pages((flags | __GFP_COMP) & ~__GFP_ACCOUNT, get_order(size));
+	if (!page)
+		return NULL;
+	set_page_private(page, (unsigned long)&sp_chunk_mark);
+	return page_address(page);
+}
+
+bool sp_helper_chunk_has(struct page *head)
+{
+	return page_private(head) == (unsigned long)&sp_chunk_mark;
 }
 
 void sp_helper_chunk_free(void *start, bool paged)

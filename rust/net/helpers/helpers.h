@@ -43,6 +43,7 @@ struct sp_birth {
 
 /* For chunk.rs. */
 void *sp_helper_chunk_alloc(size_t size, bool paged, gfp_t flags);
+bool sp_helper_chunk_has(struct page *head);
 void sp_helper_chunk_free(void *start, bool paged);
 
 /* For lock.rs. */
@@ -113,7 +114,7 @@ bool sp_helper_tcp_short(const struct sock *sk);
 unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes,
 		       unsigned int flags);
-unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int len);
+unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int offset, unsigned int len);
 struct sk_buff *sp_helper_skb_keep(struct sk_buff *skb, unsigned int *offset, unsigned int len);
 struct sk_buff *sp_helper_skb_of(const void *bytes, unsigned int len);
 const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, unsigned int *len);

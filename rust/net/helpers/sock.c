@@ -113,21 +113,21 @@ static bool sp_has_room(const struct sock *sk, unsigned int bytes)
 }
 
 /*
- * Charges what is kept of TCP's memory as TCP itself does. With bottom halves off that
- * goes beyond the limit of a control group, which it is therefore compared with before;
- * so it is beyond by no more than what is charged at a time on all CPUs. Nobody else
- * has sk_forward_alloc of our sockets: this spinlock is for it.
+ * Charges pages that TCP has as well, or had, as TCP itself does. With bottom halves off
+ * that goes beyond the limit of a control group, which it is therefore compared with
+ * before; so it is beyond by no more than what is charged at a time on all CPUs. Nobody
+ * else has sk_forward_alloc of our sockets: this spinlock is for it.
  */
 bool sp_helper_charge(struct sock *sk, unsigned int bytes)
 {
-	bool charged;
+	bool charged = false;
 	int missing;
 
-	if (!sp_has_room(sk, bytes))
-		return false;
 	spin_lock_bh(&sk->sk_lock.slock);
-	missing = bytes - sk->sk_forward_alloc;
-	charged = missing <= 0 || __sk_mem_schedule(sk, missing, SK_MEM_RECV);
+	if (sp_has_room(sk, bytes)) {
+		missing = bytes - sk->sk_forward_alloc;
+		charged = missing <= 0 || __sk_mem_schedule(sk, missing, SK_MEM_RECV);
+	}
 	if (charged)
 		sk_mem_charge(sk, bytes);
 	spin_unlock_bh(&sk->sk_lock.slock);

@@ -13,8 +13,9 @@
  * within the bounds of its buffers. What it charges in a task may call the group's
  * OOM killer, which is right for what the task sends, but not for packets that waited
  * for it to release the lock, nor in a worker: any peer can cause that. So in this
- * scope, a task goes beyond the limit as a softirq does. No allocation takes from the
- * reserves for it, see sk_allocation, and none of ours is made in it.
+ * scope, a task goes beyond the limit as a softirq does. What is allocated by the
+ * rules of sk_allocation takes nothing from the reserves for it, headers that TCP
+ * makes as if in a softirq may; and none of ours is allocated in it.
  */
 unsigned int sp_helper_worker_begin(void)
 {
@@ -52,7 +53,7 @@ void sp_helper_lock_sock(struct sock *sk)
 /* Handles the packets that came while the lock was held. */
 void sp_helper_release_sock(struct sock *sk)
 {
-	unsigned int flags = memalloc_noreclaim_save();
+	unsigned int flags = mem_cgroup_sk_enabled(sk) ? memalloc_noreclaim_save() : 0;
 
 	release_sock(sk);
 	memalloc_noreclaim_restore(flags);
@@ -257,8 +258,8 @@ unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk)
 
 /*
  * The socket lock is held. @flags may have MSG_SPLICE_PAGES: then the bytes are in pages that
- * have counts, and stay as they are, also for whoever gets these pages on loopback. Else they
- * are copied.
+ * have counts, and stay as they are; TCP is not told that they are not shared, or what
+ * encrypts and decrypts in place would change them for others. Else they are copied.
  */
 int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes,
 		       unsigned int flags)
@@ -286,18 +287,40 @@ static bool sp_skb_shares(const struct sk_buff *skb, unsigned int len)
 }
 
 /*
- * What it pins to keep @len bytes of a packet, as Linux counts; 0 if they cannot be read
- * where they are, or belong to more than one packet.
+ * What it pins to keep @len bytes of a packet from @offset on: as much as Linux counts
+ * for them, or the pages that they are in if that is more. 0 if they cannot be read
+ * where they are, belong to more than one packet, or are in pages that somebody else
+ * may still write to: what a program of this machine has spliced into its connection.
  */
-unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int len)
+unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int offset, unsigned int len)
 {
-	unsigned int head = SKB_TRUESIZE(skb_end_offset(skb));
+	const struct skb_shared_info *info = skb_shinfo(skb);
+	unsigned int counted = skb->truesize, pages = 0, at = skb_headlen(skb), end = offset + len, i;
+	bool shares = sp_skb_shares(skb, len), spliced = skb_has_shared_frag(skb);
+	unsigned int overhead = SKB_TRUESIZE(skb_end_offset(skb));
+	struct page *last = NULL;
 
 	if (!sp_skb_readable(skb) || skb_has_frag_list(skb))
 		return 0;
-	if (!sp_skb_shares(skb, len) || !skb->data_len || skb->truesize < head)
-		return skb->truesize;
-	return head + mul_u64_u32_div(skb->truesize - head, len, skb->data_len);
+	if (shares && skb->data_len && skb->truesize > overhead)
+		counted = overhead + mul_u64_u32_div(skb->truesize - overhead, len, skb->data_len);
+	for (i = 0; i < info->nr_frags; i++) {
+		struct page *head = compound_head(skb_frag_page(&info->frags[i]));
+		unsigned int from = at;
+
+		at += skb_frag_size(&info->frags[i]);
+		if (head == last)
+			continue;
+		if (at > offset && from < end) {
+			if (spliced && !sp_helper_chunk_has(head))
+				return 0;
+			last = head;
+		} else if (shares) {
+			continue;
+		}
+		pages += page_size(head);
+	}
+	return max(counted, pages);
 }
 
 /*
@@ -326,13 +349,14 @@ struct sk_buff *sp_helper_skb_of(const void *bytes, unsigned int len)
 
 /*
  * Some contiguous bytes of a packet from @offset on, and how many they are: as many as
- * there are, where frags follow each other in memory. NULL if they are elsewhere.
+ * there are, where frags follow each other in the same pages. NULL if they are elsewhere.
  */
 const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, unsigned int *len)
 {
 	const struct skb_shared_info *info = skb_shinfo(skb);
+	const void *start, *end;
 	unsigned int size, i;
-	const void *start;
+	struct page *head;
 
 	if (offset < skb_headlen(skb)) {
 		*len = skb_headlen(skb) - offset;
@@ -349,9 +373,12 @@ const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, u
 	}
 	if (i == info->nr_frags)
 		return NULL;
+	head = compound_head(skb_frag_page(&info->frags[i]));
+	end = page_address(head) + page_size(head);
 	start = skb_frag_address(&info->frags[i]) + offset;
 	*len = size - offset;
-	while (++i < info->nr_frags && skb_frag_address(&info->frags[i]) == start + *len)
+	while (++i < info->nr_frags && start + *len < end &&
+	       skb_frag_address(&info->frags[i]) == start + *len)
 		*len += skb_frag_size(&info->frags[i]);
 	return start;
 }

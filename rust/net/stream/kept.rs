@@ -12,7 +12,7 @@ use kernel::ffi::c_uint;
 ///
 /// # Invariants
 ///
-/// `skb` is a reference of ours, and has `len` bytes from `from` on, all of which can be addressed.
+/// `skb` is a reference of ours, and has `len` bytes from `from` on.
 pub(crate) struct Kept {
     skb: NonNull<bindings::sk_buff>,
     from: c_uint,
@@ -31,7 +31,7 @@ impl Kept {
     ///
     /// # Safety
     ///
-    /// `skb` is live, has these bytes, and `sp_helper_skb_pins` is not 0 for it.
+    /// `skb` is live, and has these bytes.
     pub(super) unsafe fn new(
         skb: NonNull<bindings::sk_buff>,
         mut from: c_uint,

@@ -106,16 +106,16 @@ impl Input for Segment<'_> {
     fn pins(&self, n: usize) -> Option<usize> {
         let n = c_uint::try_from(n).ok()?;
         // SAFETY: By the type invariant the skb is live.
-        let bytes = unsafe { bindings::sp_helper_skb_pins(self.skb.as_ptr(), n) };
+        let bytes = unsafe { bindings::sp_helper_skb_pins(self.skb.as_ptr(), self.offset, n) };
         usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
     }
 
-    fn keep(&mut self, n: usize) -> Option<Kept> {
+    fn keep(&mut self, n: usize, pins: usize) -> Option<Kept> {
         let n = n.min(self.len);
-        let pins = u32::try_from(self.pins(n)?).ok()?;
+        let pins = u32::try_from(pins).ok()?;
         let len = c_uint::try_from(n).ok()?;
         let charge = Some(self.payer.charge(pins)?);
-        // SAFETY: By the type invariant the skb is live, and has these bytes; it pins something.
+        // SAFETY: By the type invariant the skb is live, and has these bytes.
         let kept = unsafe { Kept::new(self.skb, self.offset, len, charge) }?;
         self.skip(n);
         Some(kept)

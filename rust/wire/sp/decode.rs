@@ -59,6 +59,9 @@ use crate::wire::{
 /// From so many bytes on it is worth while to keep them where they are.
 const KEPT: usize = 4 << 10;
 
+/// And if it is no less than this part of what is there already: the parts of a body are listed.
+const PARTS: usize = 1 << 10;
+
 /// Tags looked at in search of the bottom: one more than any limit allows (SP_MAXTTL, 1..255).
 const SCANNED: usize = 256;
 
@@ -512,7 +515,8 @@ fn read(
         let long = frame.len > SMALL;
         let head = kept_from.saturating_sub(bytes.len());
         let n = if long && head > 0 { n.min(head) } else { n };
-        let keeps = long && head == 0 && n >= KEPT && keep(bytes, n, input, sink, flags);
+        let least = KEPT.max(bytes.len() / PARTS);
+        let keeps = long && head == 0 && n >= least && keep(bytes, n, input, sink, flags);
         let appended = if keeps {
             Ok(n)
         } else {
@@ -547,15 +551,14 @@ fn keep(
         return false;
     };
     // What is free behind the bytes before is not used any more.
-    let pins = pins.saturating_add(bytes.spare());
-    let extra = pins.saturating_sub(n);
-    if extra > n || !sink.stretch(extra) {
+    let extra = pins.saturating_add(bytes.spare()).saturating_sub(n);
+    if extra > n {
         return false;
     }
-    let Some(kept) = input.keep(n) else {
+    let Some(kept) = input.keep(n, pins) else {
         return false;
     };
-    let keeps = bytes.keep(kept, extra, flags);
+    let keeps = bytes.keep(kept, extra, flags, || sink.stretch(extra));
     if !keeps {
         input.put_back(n);
     }
