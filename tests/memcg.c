@@ -607,7 +607,7 @@ static void fill_with_names(const struct cgroup *group, long limit)
 /* What fills the group gives way; so a publisher has little reason to drop. */
 TEST_F_TIMEOUT(charged, full_of_what_can_be_had_back, 90)
 {
-	enum { SUBS = 8, SENDS = 300, LIMIT = 24 * MIB };
+	enum { SUBS = 8, SENDS = 300, AT_A_TIME = 20, LIMIT = 24 * MIB };
 	static const unsigned char body[400];
 	pid_t pid;
 	int i;
@@ -630,9 +630,11 @@ TEST_F_TIMEOUT(charged, full_of_what_can_be_had_back, 90)
 		/* TCP takes no more. */
 		while (counter(pub, sp_tx_queued) < SUBS * sizeof(body) * 20)
 			sp_send(pub, body, sizeof(body));
-		fill_with_names(&self->group, LIMIT);
-		for (i = 0; i < SENDS; i++)
+		for (i = 0; i < SENDS; i++) {
+			if (i % AT_A_TIME == 0)
+				fill_with_names(&self->group, LIMIT);
 			sp_send(pub, body, sizeof(body));
+		}
 		/* Under a lock memory cannot be waited for, only before it. */
 		printf("# %d of %d copies dropped\n",
 		       (int)counter(pub, sp_tx_dropped), SENDS * SUBS);

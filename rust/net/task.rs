@@ -139,6 +139,12 @@ pub(crate) fn is_urgent() -> bool {
     unsafe { bindings::sp_helper_is_urgent() }
 }
 
+/// Tries to make room in the control group of the task for what could not be allocated. May sleep.
+pub(crate) fn reclaim() {
+    // SAFETY: The caller may sleep.
+    unsafe { bindings::sp_helper_reclaim() };
+}
+
 /// Lets whoever is to run once this task is back in user space run now. In task context, with no lock held.
 pub(crate) fn give_way() {
     // SAFETY: The caller may sleep.

@@ -34,6 +34,7 @@ use crate::mem::{
     accounted,
     Arc,
     KVec,
+    NoMemory,
     NO_SLEEP, //
 };
 use crate::message::queue::Queue;
@@ -113,6 +114,8 @@ pub(crate) struct Effects {
     pub(crate) writers: bool,
     /// Call [`Pattern::purge`]: what is queued may not be wanted any more.
     pub(crate) purge: bool,
+    /// For want of memory some were not given a message.
+    pub(crate) starved: bool,
 }
 
 impl Effects {
@@ -121,6 +124,7 @@ impl Effects {
         readers: Wake::Nobody,
         writers: false,
         purge: false,
+        starved: false,
     };
 
     fn flush(flush: Flush) -> Effects {
@@ -199,23 +203,32 @@ impl<H: Handle> World<'_, H> {
     }
 
     /// Gives a body to peers that are up, from one on and to so many; for who has no room it is dropped.
-    /// Returns whom to go on with, if there are more.
-    fn push_to_all(&mut self, body: &Arc<Bytes>, from: PipeId, most: usize) -> Option<PipeId> {
-        let mut next = from.0;
+    /// Returns whom to go on with, if there are more, and whether memory was short.
+    fn push_to_all(
+        &mut self,
+        body: &Arc<Bytes>,
+        from: PipeId,
+        most: usize,
+    ) -> (Option<PipeId>, bool) {
+        let (mut next, mut starved) = (from.0, false);
         for _ in 0..most {
-            let (to, _) = self.peers.up_from(next)?;
-            next = to.next();
-            let copy = if self.peers.is_writable(to) {
-                Message::sharing(body.clone(), Tags::new(), accounted(NO_SLEEP)).ok()
-            } else {
-                None
+            let Some((to, _)) = self.peers.up_from(next) else {
+                return (None, starved);
             };
-            match copy {
-                Some(copy) => self.peers.push(to, copy),
-                None => self.drop_for(to),
+            next = to.next();
+            if !self.peers.is_writable(to) {
+                self.drop_for(to);
+                continue;
+            }
+            match Message::sharing(body.clone(), Tags::new(), accounted(NO_SLEEP)) {
+                Ok(copy) => self.peers.push(to, copy),
+                Err(NoMemory) => {
+                    starved = true;
+                    self.drop_for(to);
+                }
             }
         }
-        Some(PipeId(next))
+        (Some(PipeId(next)), starved)
     }
 }
 

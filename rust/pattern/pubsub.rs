@@ -93,12 +93,15 @@ impl Pattern for Pub {
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {
         let (body, from) = self.walk.take()?;
-        let next = w.push_to_all(&body, from, STEP);
+        let (next, starved) = w.push_to_all(&body, from, STEP);
         if let Some(next) = next {
             self.walk = Some((body, next));
         }
         let behind = next.unwrap_or(PipeId(u32::MAX));
-        Some(Effects::flush(Flush::Span(from, behind)))
+        Some(Effects {
+            starved,
+            ..Effects::flush(Flush::Span(from, behind))
+        })
     }
 
     fn can_send<H: Handle>(&self, _peers: &Peers<H>, _caller: &H::Caller) -> bool {

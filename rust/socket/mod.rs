@@ -101,6 +101,7 @@ use kernel::workqueue::{
 };
 use namespace::Net;
 use reading::READING;
+use sending::Turn;
 use timer::ATTEND;
 use users::Member;
 
@@ -276,7 +277,7 @@ pub(crate) struct Socket {
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order. Holds
     /// those whose turn it is, [`STEP`] at most.
     #[pin]
-    order: Mutex<KVec<SocketPipe>>,
+    order: Mutex<Turn>,
     #[pin]
     endpoints: Mutex<Endpoints<Socket>>,
     #[pin]
@@ -309,9 +310,9 @@ impl Socket {
         let number = net.number();
         let totals = [&user.closed, &net.closed.total, &user.users().closed.total];
         let ledger = Arc::new(Ledger::new(totals.map(Arc::clone)), GFP_KERNEL_ACCOUNT)?;
-        let mut turn = KVec::new();
+        let mut turn = Turn::new();
         if role.sends_to_all {
-            turn.reserve(STEP, GFP_KERNEL_ACCOUNT)?;
+            turn.pipes.reserve(STEP, GFP_KERNEL_ACCOUNT)?;
         }
         let limits = Limits {
             body: Atomic::new(0),

@@ -25,6 +25,7 @@ use crate::message::{
 };
 use crate::net::family::SendCall;
 use crate::net::sock::Waiters;
+use crate::net::task;
 use crate::net::work;
 use crate::pattern::{
     Effects,
@@ -118,7 +119,7 @@ impl Socket {
         self: &Arc<Self>,
         slot: &mut Option<Msg>,
         close: bool,
-        turn: &mut KVec<SocketPipe>,
+        turn: &mut Turn,
     ) -> Poll<Result<Todo>> {
         let now = work::now();
         let mut state = self.state.lock();
@@ -134,6 +135,7 @@ impl Socket {
             None => Poll::Pending,
             Some(Ok(effects)) => {
                 self.has_sent(&mut state, len);
+                turn.starved |= effects.starved;
                 let many = usize::try_from(state.peers.count_up()).unwrap_or(usize::MAX) > STEP;
                 if self.role.sends_to_all && (many || !close) {
                     // A walk of several steps is not gathered.
@@ -166,11 +168,12 @@ impl Socket {
 
     /// Gives some more peers the message that is on its way to all of them, and adds these to `turn`; false
     /// once all have it.
-    fn send_on(&self, turn: &mut KVec<SocketPipe>) -> bool {
+    fn send_on(&self, turn: &mut Turn) -> bool {
         let mut state = self.state.lock();
         let effects = state.with(work::NEVER, |machine, world| machine.go_on(world));
         match effects.flatten() {
             Some(effects) => {
+                turn.starved |= effects.starved;
                 state.add_span(effects, turn);
                 true
             }
@@ -188,7 +191,7 @@ impl Socket {
     ) -> Result {
         let todo = self.patiently(Waiters::Writers, false, timeout, || {
             let close = core::mem::take(&mut close);
-            self.try_send(&mut slot, close, &mut KVec::new())
+            self.try_send(&mut slot, close, &mut Turn::new())
         })?;
         self.perform(todo, Origin::Task);
         Ok(())
@@ -204,13 +207,21 @@ impl Socket {
         };
         self.perform(todo, Origin::Task);
         loop {
-            while let Some(pipe) = turn.pop() {
+            while let Some(pipe) = turn.pipes.pop() {
                 pipe.flush();
             }
             if !self.send_on(&mut turn) {
-                return Ok(());
+                break;
             }
         }
+        let starved = core::mem::take(&mut turn.starved);
+        drop(turn);
+        if starved {
+            // What was allocated under the lock could not wait for memory, and what is allocated before may find
+            // what its like has left: so nobody else would have any reclaimed. The next message is to reach all.
+            task::reclaim();
+        }
+        Ok(())
     }
 
     /// Copies a message from the calling program: into pages that TCP can send where they are, if the control
@@ -242,16 +253,33 @@ impl Socket {
     }
 }
 
+/// One message's way to all peers.
+pub(super) struct Turn {
+    /// Who was given it and is to be flushed.
+    pub(super) pipes: KVec<SocketPipe>,
+    /// For want of memory some were not.
+    starved: bool,
+}
+
+impl Turn {
+    pub(super) const fn new() -> Self {
+        Turn {
+            pipes: KVec::new(),
+            starved: false,
+        }
+    }
+}
+
 impl State {
     /// Adds those that were given a message, if they are some of many.
     #[inline]
-    fn add_span(&self, effects: Effects, turn: &mut KVec<SocketPipe>) {
+    fn add_span(&self, effects: Effects, turn: &mut Turn) {
         let Flush::Span(PipeId(mut from), PipeId(behind)) = effects.flush else {
             return;
         };
         while let Some((id, pipe)) = self.peers.up_from(from).filter(|(id, _)| id.0 < behind) {
             // There is room for all of them, see `STEP`.
-            let _ = turn.push_within_capacity(pipe.clone());
+            let _ = turn.pipes.push_within_capacity(pipe.clone());
             from = id.next();
         }
     }
