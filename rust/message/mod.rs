@@ -163,8 +163,8 @@ impl Bytes {
     /// What is to be charged for a body of this length whose chunks are in pages, in bytes: 0 if that is too
     /// short, or too much to be charged at a time.
     pub(crate) fn pages(len: usize) -> u32 {
-        let whole = len / CHUNK * CHUNK;
-        let pages = whole.saturating_add(pages_for(len % CHUNK));
+        let tail = len % CHUNK;
+        let pages = len.saturating_sub(tail).saturating_add(pages_for(tail));
         u32::try_from(pages)
             .ok()
             .filter(|pages| *pages <= PAGED)
