@@ -35,23 +35,6 @@ static void set_int(int s, int level, int name, int value)
 	must(setsockopt(s, level, name, &value, sizeof(value)));
 }
 
-static int port_at(int fd, bool remote)
-{
-	struct addr a = { .len = sizeof(a.storage) };
-
-	must((remote ? getpeername : getsockname)(fd, &a.sa, &a.len));
-	return port_of(&a);
-}
-
-/* The kernel's side of the connection that the raw peer @fd has. */
-static struct diag other_end(int fd)
-{
-	struct diag d;
-
-	must_be(diag_find(&d, port_at(fd, true), port_at(fd, false)));
-	return d;
-}
-
 /*
  * What can be seen of an option from outside, on connections and listeners.
  */
@@ -194,9 +177,9 @@ static void ends_show(const FIXTURE_VARIANT(follow) *v, struct ends *e,
 {
 	struct diag d;
 
-	d = other_end(e->accepted);
+	d = diag_other_end(e->accepted);
 	must_eq(expected, v->seen(&d));
-	d = other_end(e->dialed);
+	d = diag_other_end(e->dialed);
 	must_eq(expected, v->seen(&d));
 	must_be(diag_find(&d, port_of(&e->bound), 0));
 	if (v->on_listeners)
@@ -232,7 +215,7 @@ TEST_F(follow, present_and_future)
 	close(s);
 	s = sp_open(SOCK_SUB);
 	ends_add(s, self->family, &after);
-	d = other_end(after.dialed);
+	d = diag_other_end(after.dialed);
 	EXPECT_FALSE(variant->seen(&d));
 }
 
@@ -870,7 +853,7 @@ TEST(privileged_options_outlive_the_privilege)
 		_exit(0);
 	}
 	peer = raw_peer_accept(SOCK_PUB, l);
-	d = other_end(peer);
+	d = diag_other_end(peer);
 	EXPECT_EQ(77, d.mark);
 	EXPECT_EQ(65534, d.uid);
 	meet_tell(&done);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "diag.h"
 
+#include "clock.h"
+#include "sock.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/inet_diag.h>
@@ -12,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The timer of struct inet_diag_msg that is the one of keepalive. */
-enum { TIMER_KEEPALIVE = 2 };
+/* The timers of struct inet_diag_msg, which has room for one at a time. */
+enum { TIMER_NONE = 0, TIMER_KEEPALIVE = 2 };
 
 static int value(const struct rtattr *a, size_t len)
 {
@@ -43,6 +46,8 @@ static void take(struct diag *d, const struct nlmsghdr *nlh)
 	d->keepalive_ms = -1;
 	if (m->idiag_timer == TIMER_KEEPALIVE)
 		d->keepalive_ms = (int)m->idiag_expires;
+	else
+		d->keepalive_hidden = m->idiag_timer != TIMER_NONE;
 	for (; RTA_OK(a, len); a = RTA_NEXT(a, len)) {
 		size_t n = RTA_PAYLOAD(a);
 
@@ -144,6 +149,24 @@ bool diag_find_(struct diag *d, int local, int remote)
 		close(nl);
 	}
 	return found;
+}
+
+struct diag diag_other_end_(int fd)
+{
+	struct addr here = { .len = sizeof(here.storage) };
+	struct addr there = { .len = sizeof(there.storage) };
+	int64_t deadline = patience();
+	struct diag d;
+
+	must(getsockname(fd, &here.sa, &here.len));
+	must(getpeername(fd, &there.sa, &there.len));
+	for (;;) {
+		if (!diag_find_(&d, port_of(&there), port_of(&here)))
+			die("the kernel has no other end");
+		if (!d.keepalive_hidden)
+			return d;
+		tick(deadline, "the acknowledgement of what was sent");
+	}
 }
 
 /* Asks for the one that a packet with these ports would meet; 0, or the errno. */

@@ -27,6 +27,8 @@ struct diag {
 	char congestion[16];
 	/* Until the keepalive timer fires; -1 if it does not run. */
 	int keepalive_ms;
+	/* Another timer is shown in its place: of what is not acknowledged. */
+	bool keepalive_hidden;
 };
 
 /*
@@ -35,6 +37,13 @@ struct diag {
  */
 #define diag_find(d, local, remote) AT(diag_find_((d), (local), (remote)))
 bool diag_find_(struct diag *d, int local_port, int remote_port);
+
+/*
+ * The kernel's side of the connection that the raw peer @fd has, once all that
+ * it sent is acknowledged.
+ */
+#define diag_other_end(fd) AT(diag_other_end_((fd)))
+struct diag diag_other_end_(int fd);
 
 /* Ends that socket, as `ss -K` does (SOCK_DESTROY). It has to be there. */
 #define diag_destroy(local, remote) AT(diag_destroy_((local), (remote)))
