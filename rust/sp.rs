@@ -29,7 +29,7 @@
 //! socket ──> endpoint, pattern, pipe, wire, net, message, options, address, bytes, errno, error, ids, ledger, mem, stats, time, uapi
 //! endpoint ──> pipe, net, options, address, errno, ids, mem, time, uapi
 //! pipe ──> wire, net, message, address, bytes, ids, ledger, mem, stats, time
-//! pattern ──> message, options, address, caller, error, ids, mem, stats, time, uapi
+//! pattern ──> message, options, caller, error, ids, mem, stats, time, uapi
 //! wire ──> message, bytes, ledger, mem, stats
 //! message ──> net, address, bytes, ledger, mem
 //! net ──> bytes, caller, errno, mem, time, uapi

@@ -113,8 +113,13 @@ impl Counters {
 
     /// Counts what is thrown away.
     pub(crate) fn discarded(&mut self, why: Reason) {
+        self.discarded_all(why, 1);
+    }
+
+    /// Counts so many messages that are.
+    pub(crate) fn discarded_all(&mut self, why: Reason, messages: usize) {
         if let Some(counter) = why.counter() {
-            self.count(counter);
+            self.add(counter, u64::try_from(messages).unwrap_or(0));
         }
     }
 

@@ -8,15 +8,17 @@
 //!
 //! What arrives of a long body stays in TCP's memory, if that is little more than it: it is *kept*.
 //!
+//! Short ones that arrive together are one message here, a *run*; see `run.rs`.
+//!
 //! Memory appears as bytes arrive: what a length on the wire claims never allocates. A message is one
 //! node, with a body of up to [`INLINE`] bytes inside, plus its chunks; a body that several pipes send, or that
 //! a REQ keeps for a resend, is shared behind a reference count and is memory once.
 
+mod chunks;
 pub(crate) mod overdraft;
 pub(crate) mod queue;
+pub(crate) mod run;
 pub(crate) mod tags;
-
-use core::slice::Iter;
 
 use crate::address::Address;
 use crate::bytes::{
@@ -41,7 +43,12 @@ use crate::net::chunk::{
 };
 pub(crate) use crate::net::sock::Charge;
 pub(crate) use crate::net::stream::Kept;
+pub(crate) use chunks::Chunks;
 use overdraft::Overdraft;
+use run::{
+    Left,
+    Run, //
+};
 use tags::Tags;
 
 /// The largest contiguous piece of a body, in bytes: the largest size that the page allocator serves
@@ -352,90 +359,7 @@ impl Bytes {
 
     /// The chunks from byte `offset` on, none of them empty.
     pub(crate) fn chunks_from(&self, offset: usize) -> Chunks<'_> {
-        let (first, blocks) = match &self.rest {
-            Some(rest) => (rest.first.as_slice(), rest.blocks.as_slice()),
-            None => (&[][..], &[][..]),
-        };
-        Chunks {
-            head: Some(&self.head),
-            len: self.len,
-            kept: None,
-            block: first.iter(),
-            blocks: blocks.iter(),
-            skip: offset,
-        }
-    }
-}
-
-/// The chunks of a body. What adapters would make of that has a name too long for the kernel's tools.
-pub(crate) struct Chunks<'a> {
-    head: Option<&'a Head>,
-    /// How long the body is.
-    len: usize,
-    /// What is kept, and how much of it was given.
-    kept: Option<(&'a Kept, usize)>,
-    block: Iter<'a, Part>,
-    blocks: Iter<'a, KVec<Part>>,
-    /// So many bytes of what is left are passed over.
-    skip: usize,
-}
-
-impl<'a> Chunks<'a> {
-    /// What is not passed over of the next contiguous bytes, and how many they are.
-    fn next_piece(&mut self) -> Option<(Piece<'a>, usize)> {
-        if let Some((kept, done)) = &mut self.kept {
-            let at = done.saturating_add(self.skip);
-            let piece = kept.piece(at);
-            let passed = at.min(kept.len()).saturating_sub(*done);
-            let len = passed.saturating_add(piece.len());
-            *done = done.saturating_add(len);
-            if len > 0 {
-                return Some((piece, len));
-            }
-            self.kept = None;
-        }
-        let part = match self.head.take() {
-            Some(Head::Inline(bytes)) => {
-                let rest = bytes.get(self.skip..self.len).unwrap_or(&[]);
-                return Some((Piece::of(rest), self.len));
-            }
-            Some(Head::Chunk(chunk)) => Ok(chunk),
-            Some(Head::Kept(kept)) => Err(kept),
-            None => match self.next_part()? {
-                Part::Chunk(chunk) => Ok(chunk),
-                Part::Kept(kept) => Err(kept),
-            },
-        };
-        match part {
-            Ok(chunk) => Some((chunk.piece(self.skip), chunk.len())),
-            Err(kept) => {
-                self.kept = Some((kept, 0));
-                Some((Piece::of(&[]), 0))
-            }
-        }
-    }
-
-    fn next_part(&mut self) -> Option<&'a Part> {
-        loop {
-            if let Some(part) = self.block.next() {
-                return Some(part);
-            }
-            self.block = self.blocks.next()?.iter();
-        }
-    }
-}
-
-impl<'a> Iterator for Chunks<'a> {
-    type Item = Piece<'a>;
-
-    fn next(&mut self) -> Option<Piece<'a>> {
-        loop {
-            let (piece, len) = self.next_piece()?;
-            self.skip = self.skip.saturating_sub(len);
-            if !piece.is_empty() {
-                return Some(piece);
-            }
-        }
+        Chunks::new(&self.head, self.rest.as_deref(), self.len, offset)
     }
 }
 
@@ -460,6 +384,8 @@ impl Drop for Bytes {
 enum Body {
     Owned(Bytes),
     Shared(Arc<Bytes>),
+    /// Several, one behind the other, and what is left of them.
+    Run(Arc<Run>, Left),
 }
 
 /// One message.
@@ -535,6 +461,7 @@ impl Message {
         match &self.body {
             Body::Owned(bytes) => bytes,
             Body::Shared(bytes) => bytes,
+            Body::Run(run, _) => &run.bytes,
         }
     }
 
@@ -542,7 +469,7 @@ impl Message {
     pub(crate) fn bytes_mut(&mut self) -> Option<&mut Bytes> {
         match &mut self.body {
             Body::Owned(bytes) => Some(bytes),
-            Body::Shared(_) => None,
+            Body::Shared(_) | Body::Run(..) => None,
         }
     }
 
@@ -552,22 +479,26 @@ impl Message {
     ///
     /// [`NoMemory`]; the message is unchanged.
     pub(crate) fn share(&mut self, flags: Flags) -> Result<Arc<Bytes>, NoMemory> {
-        if let Body::Shared(bytes) = &self.body {
-            return Ok(bytes.clone());
-        }
-        let room = UniqueArc::new_uninit(flags)?;
-        let old = core::mem::replace(&mut self.body, Body::Owned(Bytes::new()));
-        let shared = match old {
-            Body::Owned(bytes) => Arc::from(room.write(bytes)),
-            Body::Shared(bytes) => bytes,
+        let bytes = match &mut self.body {
+            Body::Owned(bytes) => bytes,
+            Body::Shared(bytes) => return Ok(bytes.clone()),
+            // Nobody shares one.
+            Body::Run(..) => return Err(NoMemory),
         };
+        let room = UniqueArc::new_uninit(flags)?;
+        let bytes = core::mem::replace(bytes, Bytes::new());
+        let shared = Arc::from(room.write(bytes));
         self.body = Body::Shared(shared.clone());
         Ok(shared)
     }
 
-    /// How long the body is, in bytes.
+    /// How long the body is, or those of a run that are left, in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.bytes().len()
+        match &self.body {
+            Body::Owned(bytes) => bytes.len(),
+            Body::Shared(bytes) => bytes.len(),
+            Body::Run(_, left) => left.bodies(),
+        }
     }
 
     /// How long it is on the wire with its tags, in bytes.
@@ -577,6 +508,9 @@ impl Message {
 
     /// What this message counts for in a buffer, in bytes.
     pub(crate) fn charge(&self) -> usize {
+        if let Body::Run(_, left) = &self.body {
+            return left.held();
+        }
         let rest = self.bytes().rest.as_ref();
         let extra = rest.map_or(0, |rest| rest.extra);
         let bytes = self.frame_len().saturating_add(extra);

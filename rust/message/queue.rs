@@ -2,6 +2,11 @@
 
 //! A queue of messages.
 
+use super::run::{
+    Lost,
+    Taken, //
+};
+use super::tags::Tags;
 use super::{
     Message,
     Msg, //
@@ -42,19 +47,29 @@ impl Queue {
     }
 
     pub(crate) fn push(&mut self, mut msg: Msg) {
-        self.len = self.len.saturating_add(1);
+        self.len = self.len.saturating_add(msg.messages());
         self.bytes = self.bytes.saturating_add(msg.len());
         msg.next = self.inbox.take();
         self.inbox = Some(msg);
     }
 
+    /// Takes the first message out, or a whole run.
     pub(crate) fn pop(&mut self) -> Option<Msg> {
         self.turn();
         let mut msg = self.outbox.take()?;
         self.outbox = msg.next.take();
-        self.len = self.len.saturating_sub(1);
+        self.len = self.len.saturating_sub(msg.messages());
         self.bytes = self.bytes.saturating_sub(msg.len());
         Some(msg)
+    }
+
+    /// Takes the first message out of a run that has more, and tells what the run does not count for any more. If
+    /// there is none, [`Self::pop`] is to be called.
+    pub(crate) fn take_first(&mut self) -> Option<(Taken, usize)> {
+        let (taken, less) = self.front()?.take_first()?;
+        self.len = self.len.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(taken.len());
+        Some((taken, less))
     }
 
     /// The message that [`Self::pop`] would return.
@@ -63,19 +78,23 @@ impl Queue {
         self.outbox.as_deref_mut()
     }
 
-    /// Takes the messages out that `keep` refuses, and returns them for the caller to drop.
-    pub(crate) fn purge(&mut self, mut keep: impl FnMut(&Message) -> bool) -> Queue {
+    /// Takes the messages out that `keep` refuses, which sees their tags and the front of their bodies, and
+    /// returns them for the caller to drop; and those that were in runs.
+    pub(crate) fn purge(&mut self, mut keep: impl FnMut(&Tags, &[u8]) -> bool) -> (Queue, Lost) {
         let mut kept = Queue::new();
         let mut gone = Queue::new();
-        while let Some(msg) = self.pop() {
-            if keep(&msg) {
+        let mut lost = Lost::default();
+        while let Some(mut msg) = self.pop() {
+            let (stays, less) = msg.retain(&mut keep);
+            lost.add(less);
+            if stays {
                 kept.push(msg);
             } else {
                 gone.push(msg);
             }
         }
         *self = kept;
-        gone
+        (gone, lost)
     }
 
     fn turn(&mut self) {
@@ -160,15 +179,15 @@ mod tests {
         for name in 4..=8 {
             queue.push(message(name, 2)?);
         }
-        let odd = |msg: &Message| msg.bytes().head().first().is_some_and(|name| name % 2 == 1);
-        let mut gone = queue.purge(odd);
+        let odd = |_: &Tags, body: &[u8]| body.first().is_some_and(|name| name % 2 == 1);
+        let (mut gone, _) = queue.purge(odd);
         assert_eq!((queue.bytes(), gone.bytes()), (2 + 4, 1 + 6));
         for name in [1, 3, 5, 7] {
             assert_eq!(pop(&mut queue), Some(name));
             assert_eq!(pop(&mut gone), Some(name + 1));
         }
         assert!(queue.is_empty() && gone.is_empty());
-        assert!(Queue::new().purge(odd).is_empty());
+        assert!(Queue::new().purge(odd).0.is_empty());
         Ok(())
     }
 

@@ -175,8 +175,8 @@ impl SkRef {
         on.then(|| isize::try_from(time).unwrap_or(isize::MAX))
     }
 
-    /// Wakes sleepers and pollers, all of them or, of the exclusive ones, the first. From any context.
-    pub(crate) fn wake(&self, whom: Waiters, all: bool) {
+    /// Wakes sleepers and pollers, all of them or, of the exclusive ones, the first so many. From any context.
+    pub(crate) fn wake(&self, whom: Waiters, exclusive: Option<u16>) {
         let (how, band) = match whom {
             Waiters::Readers => (bindings::SOCK_WAKE_WAITD, bindings::POLL_IN),
             Waiters::Writers => (bindings::SOCK_WAKE_SPACE, bindings::POLL_OUT),
@@ -188,7 +188,7 @@ impl SkRef {
             bindings::sp_helper_wake(
                 self.as_ptr(),
                 whom.key(),
-                i32::from(!all),
+                exclusive.unwrap_or(0).into(),
                 how as i32,
                 band as i32,
             )

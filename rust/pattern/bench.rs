@@ -17,7 +17,6 @@ use super::{
     Effects,
     Handle,
     Pattern,
-    Peeked,
     Received,
     Refused,
     Room,
@@ -41,6 +40,10 @@ use crate::mem::{
     GFP_KERNEL, //
 };
 use crate::message::queue::Queue;
+use crate::message::run::{
+    Contents,
+    Taken, //
+};
 use crate::message::tags::Tags;
 use crate::message::{
     Bytes,
@@ -93,9 +96,17 @@ pub(crate) fn message(tags: &[u8], body: &[u8]) -> Result<Msg, NoMemory> {
 }
 
 /// Whether these are the bytes of a body.
-fn holds(bytes: &Bytes, body: &[u8]) -> bool {
+fn has(bytes: &Bytes, body: &[u8]) -> bool {
     let pieces = bytes.chunks_from(0).flat_map(|piece| piece.bytes());
     pieces.flatten().eq(body)
+}
+
+/// Whether this is what the program is given.
+fn holds(taken: &Taken, body: &[u8]) -> bool {
+    match taken.contents() {
+        Contents::Whole(bytes) => has(bytes, body),
+        Contents::Part(bytes) => bytes == body,
+    }
 }
 
 /// What was pushed to a pipe. No pipe if there was no room for it.
@@ -386,7 +397,7 @@ impl<P: Pattern> Bench<P> {
                 self.effects = effects;
                 Ok(())
             }
-            Err(Refused { msg, .. }) if !holds(msg.bytes(), body) => Err(Fault::Changed),
+            Err(Refused { msg, .. }) if !has(msg.bytes(), body) => Err(Fault::Changed),
             Err(Refused { why, .. }) if !told || why == Refusal::NoMemory => {
                 Err(Fault::Refused(why))
             }
@@ -395,20 +406,20 @@ impl<P: Pattern> Bench<P> {
     }
 
     /// A first try to receive: what the program gets.
-    pub(crate) fn recv(&mut self) -> Result<Msg, Fault> {
+    pub(crate) fn recv(&mut self) -> Result<Taken, Fault> {
         self.recv_again(&mut Ticket::default())
     }
 
     /// One try of a blocked receive.
-    pub(crate) fn recv_again(&mut self, ticket: &mut Ticket) -> Result<Msg, Fault> {
+    pub(crate) fn recv_again(&mut self, ticket: &mut Ticket) -> Result<Taken, Fault> {
         let told = self.machine.can_recv(&self.peers, &self.caller);
         let len = self.call(|machine, world| machine.next_len(world));
         let received = self.call(|machine, world| machine.recv(world, ticket));
         self.sound()?;
         match received {
-            Ok((msg, effects)) if told && len == Some(msg.len()) => {
+            Ok((taken, effects)) if told && len == Some(taken.len()) => {
                 self.effects = effects;
-                Ok(msg)
+                Ok(taken)
             }
             Err(why @ (Refusal::Again | Refusal::State | Refusal::Direction)) if !told => {
                 Err(Fault::Refused(why))
@@ -424,11 +435,11 @@ impl<P: Pattern> Bench<P> {
 
     /// Whether a receive gives this body.
     pub(crate) fn gets(&mut self, body: &[u8]) -> bool {
-        self.recv().is_ok_and(|msg| holds(msg.bytes(), body))
+        self.recv().is_ok_and(|taken| holds(&taken, body))
     }
 
     /// What MSG_PEEK shows.
-    pub(crate) fn peek(&mut self) -> Result<Peeked, Fault> {
+    pub(crate) fn peek(&mut self) -> Result<Taken, Fault> {
         let peeked = self.call(|machine, world| machine.peek(world));
         self.sound()?;
         peeked.map_err(Fault::Refused)
@@ -436,7 +447,7 @@ impl<P: Pattern> Bench<P> {
 
     /// Whether MSG_PEEK shows this body.
     pub(crate) fn shows(&mut self, body: &[u8]) -> bool {
-        self.peek().is_ok_and(|peeked| holds(&peeked.bytes, body))
+        self.peek().is_ok_and(|taken| holds(&taken, body))
     }
 
     /// A message arrives whose bytes are those of `tags` and then those of `body`.
@@ -458,7 +469,7 @@ impl<P: Pattern> Bench<P> {
             Fate::Discarded(why) | Fate::Fatal(why) => self.stats.discarded(why),
             Fate::Kept(_) => {}
         }
-        if msg.tags.as_bytes() == tags && holds(msg.bytes(), body) {
+        if msg.tags.as_bytes() == tags && has(msg.bytes(), body) {
             Ok(fate)
         } else {
             Err(Fault::Changed)
@@ -480,7 +491,7 @@ impl<P: Pattern> Bench<P> {
             && log.iter().zip(frames).all(|(frame, (to, tags, body))| {
                 frame.to == Some(*to)
                     && frame.msg.tags.as_bytes() == *tags
-                    && holds(frame.msg.bytes(), body)
+                    && has(frame.msg.bytes(), body)
             });
         log.clear();
         self.log.set(log);

@@ -9,6 +9,7 @@
 //! 1. A frame of at most [`SMALL`] bytes stays in TCP until it is whole there, so half of one costs nothing
 //!    here. It is *taken in* while the socket holds less than SO_RCVBUF; while others wait, only as long as
 //!    its pipe holds less than its *share*, SO_RCVBUF divided by the pipes that hold or wait.
+//!    Several that are there may be taken in at once, as a run, where none of them would have to wait.
 //! 2. A pipe of which nothing is queued may go beyond SO_RCVBUF, one at a time (*the slot*; once more for a
 //!    better rank), if not by more than [`SMALL`] before. So everybody is heard once in a round.
 //! 3. Who was refused goes on when nothing of it is queued, or when half of its share is free. Hence each
@@ -38,6 +39,7 @@ use crate::mem::{
     Flags,
     NoMemory, //
 };
+use crate::message::run::Lost;
 use crate::message::{
     Message,
     Reserved,
@@ -270,6 +272,18 @@ impl Intake {
         false
     }
 
+    /// Whether a run that counts for so much may be taken in: only if none of its messages would have to wait. If
+    /// not, each is to be asked for.
+    pub(crate) fn ask_run(&mut self, id: u32, share: &mut Share, charge: usize) -> bool {
+        let room = self.used().saturating_add(charge) <= self.limits.rcvbuf;
+        let mine = share.held.saturating_add(charge);
+        let fits = room && (self.paused == 0 || mine <= self.portion(share));
+        if fits {
+            self.stop_waiting(id, share);
+        }
+        fits
+    }
+
     fn ask_part(&mut self, id: u32, rank: Priority, share: &mut Share, len: usize) -> bool {
         let class = share.class(rank);
         let first = self.line.best().is_none_or(|best| class < best);
@@ -431,16 +445,26 @@ impl Intake {
             self.add(share, charge);
         }
         self.active = self.active.saturating_add(usize::from(!share.is_active()));
-        share.queued = share.queued.saturating_add(1);
+        share.queued = share.queued.saturating_add(msg.messages());
     }
 
-    /// A message was taken out of its queue. Who waits may go on now.
+    /// A message was taken out of its queue, or a run. Who waits may go on now.
     pub(crate) fn taken(&mut self, id: u32, rank: Priority, share: &mut Share, msg: &mut Message) {
-        match msg.reserved {
-            None => self.subtract(share, msg.charge()),
-            Some(_) => self.release(msg),
-        }
-        share.queued = share.queued.saturating_sub(1);
+        let charge = match msg.reserved {
+            None => msg.charge(),
+            Some(_) => {
+                self.release(msg);
+                0
+            }
+        };
+        let messages = msg.messages();
+        self.lost(id, rank, share, Lost { messages, charge });
+    }
+
+    /// Some messages were taken out of a run.
+    pub(crate) fn lost(&mut self, id: u32, rank: Priority, share: &mut Share, lost: Lost) {
+        self.subtract(share, lost.charge);
+        share.queued = share.queued.saturating_sub(lost.messages);
         if !share.is_active() {
             self.active = self.active.saturating_sub(1);
         }

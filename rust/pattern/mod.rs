@@ -26,7 +26,6 @@ mod rota;
 mod slab;
 pub(crate) mod trie;
 
-use crate::address::Address;
 use crate::caller::Caller;
 use crate::error::Refusal;
 use crate::ids::PipeId;
@@ -38,6 +37,7 @@ use crate::mem::{
     NO_SLEEP, //
 };
 use crate::message::queue::Queue;
+use crate::message::run::Taken;
 use crate::message::tags::{
     RequestId,
     Tags, //
@@ -178,12 +178,6 @@ pub(crate) struct Refused {
 #[derive(Default)]
 pub(crate) struct Ticket(Option<RequestId>);
 
-/// A look at the next message, which stays where it is.
-pub(crate) struct Peeked {
-    pub(crate) bytes: Arc<Bytes>,
-    pub(crate) from: Address,
-}
-
 /// What a machine works on beside its own state.
 pub(crate) struct World<'a, H: Handle> {
     pub(crate) peers: &'a mut Peers<H>,
@@ -266,12 +260,12 @@ pub(crate) trait Pattern {
         &mut self,
         w: &mut World<'_, H>,
         _ticket: &mut Ticket,
-    ) -> Result<(Msg, Effects), Refusal> {
+    ) -> Result<(Taken, Effects), Refusal> {
         if !Self::RECEIVES {
             return Err(Refusal::Direction);
         }
-        let (_, msg, _) = w.peers.dequeue().ok_or(Refusal::Again)?;
-        Ok((msg, Effects::NONE))
+        let (_, taken, _) = w.peers.dequeue().ok_or(Refusal::Again)?;
+        Ok((taken, Effects::NONE))
     }
 
     /// Whether the caller may receive at all.
@@ -279,7 +273,7 @@ pub(crate) trait Pattern {
         true
     }
 
-    /// The message that `recv` would take; it stays the next one.
+    /// The message that `recv` would take, or a run that it is the first of; it stays the next one.
     fn front<'a, H: Handle>(
         &'a mut self,
         peers: &'a mut Peers<H>,
@@ -291,22 +285,19 @@ pub(crate) trait Pattern {
     }
 
     /// A look at the message that `recv` would take.
-    fn peek<H: Handle>(&mut self, w: &mut World<'_, H>) -> Result<Peeked, Refusal> {
+    fn peek<H: Handle>(&mut self, w: &mut World<'_, H>) -> Result<Taken, Refusal> {
         if !self.admits(w) {
             return Err(Refusal::State);
         }
         let msg = self.front(w.peers)?;
-        Ok(Peeked {
-            bytes: msg.share(NO_SLEEP).map_err(|_| Refusal::NoMemory)?,
-            from: msg.from,
-        })
+        Taken::look(msg, NO_SLEEP).map_err(|NoMemory| Refusal::NoMemory)
     }
 
     /// How long the message is that `recv` would take, in bytes.
     fn next_len<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<usize> {
         let admitted = self.admits(w);
         let msg = self.front(w.peers).ok().filter(|_| admitted)?;
-        Some(msg.len())
+        Some(msg.first_len())
     }
 
     /// Whether `send` would do anything else than refuse with `Again`, `State` or `Direction`.
@@ -319,7 +310,7 @@ pub(crate) trait Pattern {
         peers.some_readable()
     }
 
-    /// A message arrived on a pipe that is up.
+    /// A message arrived on a pipe that is up, or a run of them, which have no tags.
     fn received<H: Handle>(&mut self, _w: &mut World<'_, H>, _from: PipeId, msg: Msg) -> Received {
         Received::Fatal(msg, Reason::Malformed)
     }

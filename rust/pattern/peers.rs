@@ -4,6 +4,7 @@
 //! theirs in hand.
 
 mod giving;
+mod taking;
 
 use super::hands::Hands;
 use super::intake::{
@@ -31,11 +32,7 @@ use crate::mem::{
     NO_SLEEP, //
 };
 use crate::message::queue::Queue;
-use crate::message::tags::Tags;
-use crate::message::{
-    Message,
-    Msg, //
-};
+use crate::message::Message;
 use crate::options::Priorities;
 use crate::stats::count;
 
@@ -352,6 +349,14 @@ impl<H: Handle> Peers<H> {
         }
     }
 
+    /// Whether a run may be taken in. If not, each of its messages is to be asked for.
+    pub(crate) fn admit_run(&mut self, id: PipeId, charge: usize) -> bool {
+        match self.slab.get_mut(id.0).filter(|p| p.handle.is_some()) {
+            Some(peer) => self.intake.ask_run(id.0, &mut peer.share, charge),
+            None => false,
+        }
+    }
+
     /// Whether the frame that was admitted may hold so many bytes more than it has reserved.
     pub(crate) fn stretch(&mut self, id: PipeId, bytes: usize) -> bool {
         let peer = self.slab.get_mut(id.0);
@@ -420,106 +425,6 @@ impl<H: Handle> Peers<H> {
         let id = PipeId(self.intake.holder_from(from)?);
         Some((id, self.handle(id)?))
     }
-
-    pub(super) fn enqueue(&mut self, id: PipeId, mut msg: Msg) {
-        match self.slab.get_mut(id.0) {
-            Some(peer) => {
-                self.intake.queued(&mut peer.share, &mut msg);
-                self.bytes = self.bytes.saturating_add(msg.len());
-                peer.queue.push(msg);
-                self.readable.insert(id.0, peer.priorities.receive);
-            }
-            None => self.intake.release(&mut msg),
-        }
-    }
-
-    /// Queues a request, unless one that is among the last of this peer's that wait has the same digest.
-    /// Then the request comes back.
-    pub(super) fn enqueue_new(&mut self, id: PipeId, msg: Msg, digest: u64) -> Result<(), Msg> {
-        if let Some(peer) = self.slab.get_mut(id.0) {
-            if peer.recent.has(digest, peer.queue.len()) {
-                return Err(msg);
-            }
-            peer.recent.add(digest);
-        }
-        self.enqueue(id, msg);
-        Ok(())
-    }
-
-    /// Takes out the requests of a peer that have these tags, if there is one among the last that wait; if
-    /// no more than those wait, for all of them are looked at; and if nobody has been shown one of this
-    /// peer, who may count on finding it.
-    pub(super) fn retract(&mut self, id: PipeId, tags: &Tags, digest: u64) -> Queue {
-        match self.slab.get_mut(id.0) {
-            Some(peer)
-                if peer.queue.len() <= RECENT
-                    && peer.recent.has(digest, peer.queue.len())
-                    && !self.readable.prefers(id.0) =>
-            {
-                peer.recent.remove(digest);
-            }
-            Some(_) | None => return Queue::new(),
-        }
-        let others = |msg: &Message| msg.tags.as_bytes() != tags.as_bytes();
-        let purged = self.purge_from(id.0, others);
-        purged.map_or(Queue::new(), |(gone, _)| gone)
-    }
-
-    /// Takes the message whose turn it is, and tells whose it was and whether that peer is still up.
-    pub(super) fn dequeue(&mut self) -> Option<(PipeId, Msg, bool)> {
-        let id = self.readable.serve()?;
-        let peer = self.slab.get_mut(id)?;
-        let mut msg = peer.queue.pop()?;
-        let (alive, gone) = (peer.up, peer.handle.is_none());
-        let rank = peer.priorities.receive;
-        self.intake.taken(id, rank, &mut peer.share, &mut msg);
-        self.bytes = self.bytes.saturating_sub(msg.len());
-        if peer.queue.is_empty() {
-            self.readable.remove(id);
-            if gone {
-                self.slab.remove(id);
-            }
-        }
-        Some((PipeId(id), msg, alive))
-    }
-
-    /// Takes any received message out, to drop it; for a socket that nobody reads any more.
-    pub(crate) fn discard(&mut self) -> Option<Msg> {
-        self.dequeue().map(|(_, msg, _)| msg)
-    }
-
-    /// The message that `dequeue` is going to return, also if others arrive before.
-    pub(super) fn front(&mut self) -> Option<&mut Message> {
-        let id = self.readable.prefer()?;
-        self.slab.get_mut(id)?.queue.front()
-    }
-
-    /// Takes out the queued messages that `keep` refuses, one peer's at a time from `from` on, and
-    /// returns them with the id to go on from.
-    pub(super) fn purge_from(
-        &mut self,
-        from: u32,
-        keep: impl FnMut(&Message) -> bool,
-    ) -> Option<(Queue, u32)> {
-        let id = self.slab.next_from(from)?;
-        let peer = self.slab.get_mut(id)?;
-        let mut purged = peer.queue.purge(keep);
-        self.bytes = self.bytes.saturating_sub(purged.bytes());
-        let rank = peer.priorities.receive;
-        let mut gone = Queue::new();
-        while let Some(mut msg) = purged.pop() {
-            self.intake.taken(id, rank, &mut peer.share, &mut msg);
-            gone.push(msg);
-        }
-        if peer.queue.is_empty() && !gone.is_empty() {
-            self.readable.remove(id);
-            // Its pipe has ended: a place that is only reserved has had no messages.
-            if peer.handle.is_none() {
-                self.slab.remove(id);
-            }
-        }
-        Some((gone, id.saturating_add(1)))
-    }
 }
 
 #[cfg(any(test, SP_KUNIT))]
@@ -587,6 +492,7 @@ mod tests {
     };
     use super::super::pubsub::Sub;
     use super::*;
+    use crate::message::run::Contents;
 
     /// A bench for its peers; the machine has no part in these tests.
     fn bench() -> Result<Bench<Sub>, Fault> {
@@ -595,8 +501,11 @@ mod tests {
 
     /// The body of the message whose turn it is.
     fn take<H: Handle>(peers: &mut Peers<H>) -> Option<u8> {
-        let (_, msg, _) = peers.dequeue()?;
-        msg.bytes().head().first().copied()
+        let (_, taken, _) = peers.dequeue()?;
+        match taken.contents() {
+            Contents::Whole(bytes) => bytes.head().first().copied(),
+            Contents::Part(body) => body.first().copied(),
+        }
     }
 
     /// The body of the message that is to be next.
@@ -607,9 +516,9 @@ mod tests {
     /// Takes out of all queues what `keep` refuses, and counts it.
     fn purge<H: Handle>(peers: &mut Peers<H>, keep: impl Fn(u8) -> bool) -> usize {
         let (mut from, mut count) = (0, 0);
-        while let Some((mut gone, next)) = peers.purge_from(from, |msg| {
-            msg.bytes().head().first().is_some_and(|byte| keep(*byte))
-        }) {
+        while let Some((mut gone, next)) =
+            peers.purge_from(from, |_, body| body.first().is_some_and(|byte| keep(*byte)))
+        {
             while gone.pop().is_some() {
                 count += 1;
             }

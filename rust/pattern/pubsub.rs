@@ -34,9 +34,9 @@ use crate::mem::{
     NO_SLEEP, //
 };
 use crate::message::queue::Queue;
+use crate::message::tags::Tags;
 use crate::message::{
     Bytes,
-    Message,
     Msg, //
 };
 use crate::stats::Reason;
@@ -120,8 +120,8 @@ impl Sub {
         }
     }
 
-    fn wants(&self, msg: &Message) -> bool {
-        self.topics.matches(msg.bytes().head())
+    fn wants(&self, _: &Tags, body: &[u8]) -> bool {
+        self.topics.matches(body)
     }
 }
 
@@ -139,11 +139,19 @@ impl Pattern for Sub {
     }
 
     fn purge<H: Handle>(&self, peers: &mut Peers<H>, from: u32) -> Option<(Queue, u32)> {
-        peers.purge_from(from, |msg| self.wants(msg))
+        peers.purge_from(from, |tags, body| self.wants(tags, body))
     }
 
-    fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
-        if !self.wants(&msg) {
+    fn received<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        from: PipeId,
+        mut msg: Msg,
+    ) -> Received {
+        let (wanted, lost) = msg.retain(|tags, body| self.wants(tags, body));
+        // Of a run; of another one it is counted with the rest.
+        w.stats.discarded_all(Reason::Filtered, lost.messages);
+        if !wanted {
             return Received::Discarded(msg, Reason::Filtered);
         }
         w.peers.enqueue(from, msg);

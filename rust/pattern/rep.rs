@@ -34,7 +34,7 @@ use super::{
 };
 use crate::error::Refusal;
 use crate::ids::PipeId;
-use crate::message::tags::Tags;
+use crate::message::run::Taken;
 use crate::message::{
     Message,
     Msg, //
@@ -83,7 +83,7 @@ impl Pattern for Rep {
         &mut self,
         w: &mut World<'_, H>,
         _ticket: &mut Ticket,
-    ) -> Result<(Msg, Effects), Refusal> {
+    ) -> Result<(Taken, Effects), Refusal> {
         let caller = w.caller.ok_or(Refusal::State)?;
         if !w.peers.some_readable() {
             return Err(if self.admits(w) {
@@ -94,14 +94,14 @@ impl Pattern for Rep {
         }
         // Before a request is taken, which must not get lost.
         let seat = w.peers.hands.seat(caller)?;
-        let (from, mut msg, alive) = w.peers.dequeue().ok_or(Refusal::Again)?;
+        let (from, mut taken, alive) = w.peers.dequeue().ok_or(Refusal::Again)?;
         let request = Request {
             from: w.peers.origin(from).filter(|_| alive),
-            backtrace: core::mem::replace(&mut msg.tags, Tags::new()),
+            backtrace: taken.take_tags(),
         };
         w.peers.hands.take(seat, caller, request);
         // Now there is a request to reply to.
-        Ok((msg, Effects::wake_writers()))
+        Ok((taken, Effects::wake_writers()))
     }
 
     fn admits<H: Handle>(&self, w: &World<'_, H>) -> bool {

@@ -38,6 +38,7 @@ use crate::mem::{
     Arc,
     NO_SLEEP, //
 };
+use crate::message::run::Taken;
 use crate::message::tags::{
     RequestId,
     Tags, //
@@ -233,7 +234,7 @@ impl Pattern for Req {
         &mut self,
         w: &mut World<'_, H>,
         ticket: &mut Ticket,
-    ) -> Result<(Msg, Effects), Refusal> {
+    ) -> Result<(Taken, Effects), Refusal> {
         let Some(current) = self.current() else {
             // The last request's reply was taken: by another receiver of it, or after it had replaced
             // the one that this receiver waits for.
@@ -248,7 +249,7 @@ impl Pattern for Req {
         match core::mem::replace(&mut self.state, State::Idle) {
             State::Replied(_, mut reply) => {
                 w.peers.release(&mut reply);
-                Ok((reply, Effects::NONE))
+                Ok((Taken::whole(reply), Effects::NONE))
             }
             State::Failed(_, why) => Err(why),
             State::Idle => Err(Refusal::State),

@@ -22,6 +22,7 @@ use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::mem::KVec;
 use crate::message::queue::Queue;
+use crate::message::run::Taken;
 use crate::message::tags::{
     Tagged,
     Tags, //
@@ -214,7 +215,7 @@ impl Pattern for Machine {
         &mut self,
         w: &mut World<'_, H>,
         ticket: &mut Ticket,
-    ) -> Result<(Msg, Effects), Refusal> {
+    ) -> Result<(Taken, Effects), Refusal> {
         each!(self, m => m.recv(w, ticket))
     }
 

@@ -81,6 +81,10 @@ impl Rota {
         if self.members == 0 {
             return None;
         }
+        // Most are alone.
+        if self.members == 1 && self.contains(self.last) {
+            return Some(self.last);
+        }
         let after = self.last.wrapping_add(1);
         self.first_from(after).or_else(|| self.first_from(0))
     }

@@ -151,8 +151,16 @@ impl<U: Upper> Pipe<U> {
     ///
     /// One flush at a time: another caller's message is taken along by the one under way. Where messages
     /// are gathered that may be a work which has lost its CPU: there this waits for it, so that a sender is
-    /// never faster than its pipe is emptied.
-    pub(crate) fn flush(self: &Arc<Self>) {
+    /// never faster than its pipe is emptied. The pipe keeps memory for what comes next if the caller knows of
+    /// `more`, and will call again.
+    pub(crate) fn flush(self: &Arc<Self>, more: bool) {
+        self.flush_now();
+        if !more {
+            self.tx.lock().trim();
+        }
+    }
+
+    fn flush_now(self: &Arc<Self>) {
         let mut waiting = None;
         if self.upper.gathers().is_some() {
             if !self.tx.lock().moves() {
@@ -256,10 +264,10 @@ impl<U: Upper> Pipe<U> {
             Life::Greeting | Life::Up if slow => self.end_now(End::MessageTimeout),
             Life::Closing { .. } if !connected && !fin => self.end_now(End::Disconnected),
             Life::Closing { .. } => {
-                self.flush();
+                self.flush(false);
                 self.end_if_delivered();
             }
-            Life::Greeting | Life::Up => self.flush(),
+            Life::Greeting | Life::Up => self.flush(false),
             Life::Ended => {}
         }
     }

@@ -313,10 +313,11 @@ impl<S: Sink> Sink for Noting<'_, S> {
         if self.overdraft.is_some() {
             msg.overdraft = self.overdraft.take();
         }
+        let messages = u64::try_from(msg.messages()).unwrap_or(0);
         let taken = self.sink.message(msg, admitted);
         if !matches!(taken, Err(Unwelcome::NoRoom(_))) {
             *self.since = None;
-            count(self.messages);
+            *self.messages = self.messages.wrapping_add(messages);
         }
         taken
     }

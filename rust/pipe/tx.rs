@@ -284,6 +284,11 @@ impl Tx {
         self.full && self.charge < sndbuf
     }
 
+    /// Nothing more is expected soon: memory for it is given back.
+    pub(super) fn trim(&mut self) {
+        self.batch.trim();
+    }
+
     /// TCP takes no more than `done` bytes of this, for want of room, or of memory if it is `starved`. The
     /// flush is over. Tells whether the owner waits for the room of what is wholly taken.
     pub(super) fn stuck(

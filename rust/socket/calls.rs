@@ -28,10 +28,11 @@ use crate::errno::{
 };
 use crate::error::Refusal;
 use crate::mem::GFP_KERNEL_ACCOUNT;
-use crate::message::{
-    Bytes,
-    Msg, //
+use crate::message::run::{
+    Contents,
+    Taken, //
 };
+use crate::message::Piece;
 use crate::net::family::{
     self,
     Family,
@@ -53,7 +54,6 @@ use crate::net::work;
 use crate::pattern::role::Role;
 use crate::pattern::{
     Pattern,
-    Peeked,
     Ticket, //
 };
 use crate::pipe::End;
@@ -66,10 +66,10 @@ use kernel::sync::{
     ArcBorrow, //
 };
 
-/// What a receive has taken.
-struct Taken {
+/// What a receive has come to.
+struct Outcome {
     /// `None` if there will be nothing more.
-    msg: Option<Msg>,
+    taken: Option<Taken>,
     /// Somebody may read on now.
     moves: bool,
     /// There may be something to send now.
@@ -84,26 +84,26 @@ impl From<Refusal> for Error {
 
 impl Socket {
     /// One try to receive.
-    fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Poll<Result<Taken>> {
+    fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Poll<Result<Outcome>> {
         let mut state = self.state.lock();
         match state.call(work::NEVER, |machine, world| machine.recv(world, ticket)) {
             None => Poll::Pending,
-            Some(Ok((msg, effects))) => {
-                let bytes = u64::try_from(msg.len()).unwrap_or(0);
+            Some(Ok((taken, effects))) => {
+                let bytes = u64::try_from(taken.len()).unwrap_or(0);
                 state.stats.count(Counter::RxMsgs);
                 state.stats.add(Counter::RxBytes, bytes);
                 self.take_connections(&mut state);
                 self.press_on(&mut state);
                 self.see_off_soon(&mut state);
-                Poll::Ready(Ok(Taken {
-                    msg: Some(msg),
+                Poll::Ready(Ok(Outcome {
+                    taken: Some(taken),
                     moves: state.peers.moves(),
                     writers: effects.writers,
                 }))
             }
             Some(Err(Refusal::Again | Refusal::State)) if state.receive_shut => {
-                Poll::Ready(Ok(Taken {
-                    msg: None,
+                Poll::Ready(Ok(Outcome {
+                    taken: None,
                     moves: false,
                     writers: false,
                 }))
@@ -114,7 +114,7 @@ impl Socket {
                 drop(state);
                 if waits {
                     // It may have been woken for what others can take.
-                    self.sk.wake(Waiters::Readers, false);
+                    self.sk.wake(Waiters::Readers, Some(1));
                 }
                 Poll::Ready(Err(why.into()))
             }
@@ -122,7 +122,7 @@ impl Socket {
     }
 
     /// One try to look at the next message; nothing at the end of receiving.
-    fn try_peek(&self) -> Poll<Result<Option<Peeked>>> {
+    fn try_peek(&self) -> Poll<Result<Option<Taken>>> {
         let mut state = self.state.lock();
         match state.call(work::NEVER, |machine, world| machine.peek(world)) {
             None => Poll::Pending,
@@ -381,20 +381,20 @@ impl Family for Socket {
         let timeout = this.sk.timeout(Waiters::Readers, no_block);
         if flags & family::MSG_PEEK != 0 {
             let peeked = this.patiently(Waiters::Readers, false, timeout, || this.try_peek())?;
-            return peeked.map_or(Ok(0), |p| give_message(call, &p.bytes, p.from));
+            return peeked.map_or(Ok(0), |taken| give(call, &taken));
         }
         let mut ticket = Ticket::default();
         let attempt = || this.try_recv(&mut ticket);
-        let taken = this.patiently(Waiters::Readers, true, timeout, attempt)?;
-        if taken.writers {
-            this.sk.wake(Waiters::Writers, true);
+        let outcome = this.patiently(Waiters::Readers, true, timeout, attempt)?;
+        if outcome.writers {
+            this.sk.wake(Waiters::Writers, None);
         }
-        let Some(msg) = taken.msg else {
+        let Some(taken) = outcome.taken else {
             return Ok(0);
         };
-        let given = give_message(call, msg.bytes(), msg.from);
-        drop(msg);
-        if taken.moves {
+        let given = give(call, &taken);
+        drop(taken);
+        if outcome.moves {
             this.resume();
         }
         given
@@ -422,19 +422,24 @@ impl Family for Socket {
 }
 
 /// Copies a message to the calling program; returns what recv() does.
-fn give_message(call: &mut RecvCall<'_>, bytes: &Bytes, from: Address) -> Result<usize> {
-    let len = bytes.len();
+fn give(call: &mut RecvCall<'_>, taken: &Taken) -> Result<usize> {
+    let len = taken.len();
     let copied = len.min(call.room());
-    let mut rest = copied;
-    for piece in bytes.chunks_from(0) {
-        let part = piece.first(rest);
-        call.copy(part)?;
-        rest = rest.saturating_sub(part.len());
-        if rest == 0 {
-            break;
+    match taken.contents() {
+        Contents::Part(body) => call.copy(Piece::of(body).first(copied))?,
+        Contents::Whole(bytes) => {
+            let mut rest = copied;
+            for piece in bytes.chunks_from(0) {
+                let part = piece.first(rest);
+                call.copy(part)?;
+                rest = rest.saturating_sub(part.len());
+                if rest == 0 {
+                    break;
+                }
+            }
         }
     }
-    call.finish(copied < len, Some(from.emit()));
+    call.finish(copied < len, Some(taken.from.emit()));
     match call.flags() & family::MSG_TRUNC {
         0 => Ok(copied),
         _ => Ok(len),

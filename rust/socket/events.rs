@@ -154,9 +154,16 @@ impl Upper for Socket {
         admitted: bool,
     ) -> Result<(), Unwelcome> {
         let id = name.id;
+        let messages = msg.messages();
         let mut guard = this.state.lock();
         let state = &mut *guard;
-        if !admitted && !this.admits(state, id, msg.frame_len(), true) {
+        let admitted = admitted
+            || if messages > 1 {
+                !this.is_deaf(state) && state.peers.admit_run(id, msg.charge())
+            } else {
+                this.admits(state, id, msg.frame_len(), true)
+            };
+        if !admitted {
             return Err(Unwelcome::NoRoom(msg));
         }
         state.peers.arrived(id, &mut msg);
@@ -188,7 +195,7 @@ impl Upper for Socket {
         this.let_go_on(state);
         drop(guard);
         if let Some(readers) = readers {
-            this.wake_readers(readers);
+            this.wake_readers(readers, messages);
         }
         match violation {
             Some(violation) => Err(Unwelcome::Violation(violation)),
@@ -325,7 +332,7 @@ impl Upper for Socket {
         if last {
             this.ended();
             // Somebody may linger in close().
-            this.sk.wake(Waiters::Readers, true);
+            this.sk.wake(Waiters::Readers, None);
         }
     }
 }

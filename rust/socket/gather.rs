@@ -39,14 +39,14 @@ use kernel::workqueue::WorkItem;
 const CLOSE: u64 = 2000;
 
 /// How much is gathered before it is sent without waiting for the work: what it counts for, in bytes.
-const ENOUGH: usize = 64 << 10;
+const ENOUGH: usize = 32 << 10;
 
 /// The longest body that is sent without a message of its own, in bytes. It is on the stack meanwhile.
-pub(super) const SHORT: usize = 512;
+pub(super) const SHORT: usize = 1 << 10;
 
 /// The longest body that is worth another copy where messages follow each other closely, in bytes; and where
 /// each has many copies made under the socket's lock.
-const LONGEST: usize = 16 << 10;
+const LONGEST: usize = 8 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
 
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
@@ -63,6 +63,8 @@ pub(super) struct Gathered {
     behind: PipeId,
     /// What it counts for, in bytes; the work is to find the pipes also once this was sent.
     charge: usize,
+    /// The work is going to look at the pipes.
+    again: bool,
 }
 
 impl Gathered {
@@ -71,6 +73,7 @@ impl Gathered {
             from: PipeId(self.from.0.min(other.from.0)),
             behind: PipeId(self.behind.0.max(other.behind.0)),
             charge: self.charge.saturating_add(other.charge),
+            again: self.again,
         }
     }
 }
@@ -98,6 +101,7 @@ impl State {
             from,
             behind,
             charge,
+            again: false,
         };
         let all = self.gathered.map_or(this, |before| before.and(this));
         let far = all.behind.0.saturating_sub(all.from.0) > FAR;
@@ -131,7 +135,8 @@ impl Socket {
         });
         let enough = ENOUGH.min(self.limits.sndbuf.load(Relaxed) / 2);
         if !close || gathered.charge >= enough {
-            todo.gathered = Some(gathered);
+            let again = !first;
+            todo.gathered = Some(Gathered { again, ..gathered });
         }
         if first && todo.gathered.is_some() {
             state.gathered = None;
@@ -175,13 +180,19 @@ impl Socket {
 
     /// In task context.
     pub(super) fn send_gathered(&self, gathered: Option<Gathered>) {
-        let Some(Gathered { from, behind, .. }) = gathered else {
+        let Some(Gathered {
+            from,
+            behind,
+            again,
+            ..
+        }) = gathered
+        else {
             return;
         };
         self.walk(
             from.0,
             |state, from| state.peers.up_from(from).filter(|(id, _)| id.0 < behind.0),
-            |pipe| pipe.flush(),
+            |pipe| pipe.flush(again),
         );
     }
 }

@@ -212,9 +212,9 @@ impl State {
         Some(event(&mut self.machine, &mut world))
     }
 
-    /// Throws away a message that arrived, if it is a short one at once.
+    /// Throws away what arrived, if it is short at once.
     fn discard(&mut self, msg: Msg, why: Reason) {
-        self.stats.discarded(why);
+        self.stats.discarded_all(why, msg.messages());
         self.throw_away(msg);
     }
 
@@ -382,14 +382,15 @@ impl Socket {
         self.net.delist(self.number);
     }
 
-    fn wake_readers(&self, readers: Wake) {
+    /// Wakes those who wait to receive, `messages` of them if one for each.
+    fn wake_readers(&self, readers: Wake, messages: usize) {
         if readers != Wake::Nobody {
             self.sk.forget_error();
         }
         match readers {
             Wake::Nobody => {}
-            Wake::One => self.sk.wake(Waiters::Readers, false),
-            Wake::All => self.sk.wake(Waiters::Readers, true),
+            Wake::One => self.sk.wake(Waiters::Readers, u16::try_from(messages).ok()),
+            Wake::All => self.sk.wake(Waiters::Readers, None),
         }
     }
 
@@ -401,13 +402,13 @@ impl Socket {
     }
 
     fn perform(self: &Arc<Self>, todo: Todo, origin: Origin) {
-        self.wake_readers(todo.readers);
+        self.wake_readers(todo.readers, 1);
         if todo.writers {
-            self.sk.wake(Waiters::Writers, true);
+            self.sk.wake(Waiters::Writers, None);
         }
         if let Some(pipe) = &todo.flush {
             match origin {
-                Origin::Task => pipe.flush(),
+                Origin::Task => pipe.flush(false),
                 Origin::Callback => pipe.kick(),
             }
         }

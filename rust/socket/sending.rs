@@ -208,7 +208,7 @@ impl Socket {
         self.perform(todo, Origin::Task);
         loop {
             while let Some(pipe) = turn.pipes.pop() {
-                pipe.flush();
+                pipe.flush(false);
             }
             if !self.send_on(&mut turn) {
                 break;

@@ -60,7 +60,7 @@ pub(crate) trait Sink {
     /// Whether the frame that was admitted may hold so many bytes more.
     fn stretch(&mut self, bytes: usize) -> bool;
 
-    /// A whole message. One that was short enough was not `admitted` before.
+    /// A whole message, or a run of them. What is short enough was not `admitted` before.
     ///
     /// # Errors
     ///

@@ -166,8 +166,10 @@ void sp_helper_wake(struct sock *sk, __poll_t key, int exclusive, int how, int b
 	if (skwq_has_sleeper(wq)) {
 		if (exclusive)
 			wake_up_interruptible_sync_poll(&wq->wait, key);
-		else
-			__wake_up(&wq->wait, TASK_INTERRUPTIBLE, 0, poll_to_key(key));
+		/* Who is alone was taken off the queue by that. */
+		if (exclusive != 1 && waitqueue_active(&wq->wait))
+			__wake_up(&wq->wait, TASK_INTERRUPTIBLE,
+				  exclusive ? exclusive - 1 : 0, poll_to_key(key));
 	}
 	sk_wake_async_rcu(sk, how, band);
 	rcu_read_unlock();

@@ -20,6 +20,9 @@ const KEPT: usize = 1 << 10;
 /// What a second message makes room for, since there may be many, in bytes.
 const MANY: usize = 2 << 10;
 
+/// How much more is made room in than there was, for it is copied each time.
+const GROWTH: usize = 4;
+
 /// How much is gathered at most, in bytes: what the page allocator still serves without reclaim becoming
 /// costly.
 const MOST: usize = 32 << 10;
@@ -96,7 +99,7 @@ impl Batch {
         if !self.is_empty() {
             let messages = sndbuf.checked_div(len.saturating_add(OVERHEAD));
             let of_the_kind = frame.saturating_mul(messages.unwrap_or(0));
-            let more = MANY.max(capacity.saturating_mul(2));
+            let more = MANY.max(capacity.saturating_mul(GROWTH));
             want = all.max(more.min(of_the_kind).min(MOST));
         }
         // A vector that grows by itself would take up to twice of what is wanted.
@@ -150,7 +153,7 @@ impl Batch {
         }
     }
 
-    /// Takes the messages out, and the memory too, unless that is little.
+    /// Takes the messages out.
     pub(crate) fn clear(&mut self) {
         if let Some(ledger) = &self.ledger {
             ledger.sub(self.charge());
@@ -158,7 +161,11 @@ impl Batch {
         self.messages = 0;
         self.from = 0;
         self.bytes.clear();
-        if self.bytes.capacity() > KEPT {
+    }
+
+    /// Gives the memory back that an idle pipe is not to keep.
+    pub(crate) fn trim(&mut self) {
+        if self.is_empty() && self.bytes.capacity() > KEPT {
             self.bytes = KVec::new();
         }
     }
@@ -221,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn cleared_keeps_little_memory() -> Result<(), NoMemory> {
+    fn trimmed_keeps_little_memory() -> Result<(), NoMemory> {
         let parts: [&[u8]; 2] = [b"one", b"another"];
         let ledger = ledger()?;
         let mut batch = Batch::new();
@@ -229,12 +236,17 @@ mod tests {
         let capacity = batch.bytes.capacity();
         batch.clear();
         assert!(batch.is_empty() && batch.bytes().is_empty() && ledger.is_empty());
+        batch.trim();
         assert_eq!(batch.bytes.capacity(), capacity);
         append(&mut batch, b"one", SNDBUF, &ledger)?;
         append(&mut batch, b"of many", SNDBUF, &ledger)?;
         assert!(batch.bytes.capacity() >= MANY);
+        batch.trim();
+        assert_eq!(batch.messages(), 2);
         batch.clear();
-        assert!(!batch.has_memory() && ledger.is_empty());
+        assert!(batch.has_memory() && ledger.is_empty());
+        batch.trim();
+        assert!(!batch.has_memory());
         for part in parts {
             append(&mut batch, part, 1000, &ledger)?;
         }

@@ -17,31 +17,31 @@
 //! tells what it answers.
 //!
 //! A short frame that is whole in one piece is made a message first and offered then; where that is
-//! refused, its bytes are put back, and the next time it is admitted first, as any other.
+//! refused, its bytes are put back, and the next time it is admitted first, as any other. Several that
+//! have no tags are made a run; where that is refused, each is offered alone.
 
+use super::arriving::{
+    fill,
+    read,
+    read_tags,
+    several,
+    violated,
+    whole,
+    Halt,
+    Partial, //
+};
 use super::greeting::{
     check_prefix,
     Progress,
     GREETING, //
 };
 use super::HEADER;
-use crate::bytes::{
-    AppendError,
-    Input, //
-};
-use crate::mem::{
-    Flags,
-    NoMemory, //
-};
-use crate::message::tags::{
-    Tagged,
-    Tags,
-    TAG, //
-};
+use crate::bytes::Input;
+use crate::mem::Flags;
+use crate::message::run;
+use crate::message::tags::Tagged;
 use crate::message::{
-    Bytes,
     Kept,
-    Message,
     Msg,
     HEAD,
     SMALL, //
@@ -55,64 +55,6 @@ use crate::wire::{
     Unwelcome,
     Violation, //
 };
-
-/// From so many bytes on it is worth while to keep them where they are.
-const KEPT: usize = 4 << 10;
-
-/// And if it is no less than this part of what is there already: the parts of a body are listed.
-const PARTS: usize = 1 << 10;
-
-/// Tags looked at in search of the bottom: one more than any limit allows (SP_MAXTTL, 1..255).
-const SCANNED: usize = 256;
-
-/// A frame whose bytes are being read.
-struct Partial {
-    len: usize,
-    /// As they were when it was begun: what they become is for those that come after it.
-    limits: Limits,
-    /// How many of its bytes are still to be read.
-    left: usize,
-    tags: Tags,
-    /// How many tags there were.
-    seen: usize,
-    /// The tag under way.
-    tag: [u8; TAG],
-    have: usize,
-    /// All tags are read, and what is left is body.
-    tagged: bool,
-    msg: Option<Msg>,
-}
-
-impl Partial {
-    const fn new(len: usize, limits: Limits) -> Self {
-        Partial {
-            len,
-            limits,
-            left: len,
-            tags: Tags::new(),
-            seen: 0,
-            tag: [0; TAG],
-            have: 0,
-            tagged: false,
-            msg: None,
-        }
-    }
-}
-
-/// Why a frame does not become a message now.
-enum Halt {
-    Stop(Stop),
-    /// Nor ever: the rest of it is to be skipped.
-    Discard(Reason),
-    /// Nor ever: the body is longer than the limit.
-    TooLong,
-}
-
-impl From<Stop> for Halt {
-    fn from(stop: Stop) -> Self {
-        Halt::Stop(stop)
-    }
-}
 
 enum State {
     Greeting {
@@ -210,8 +152,9 @@ impl Decoder {
         budget: &mut Budget,
         flags: Flags,
     ) -> Stop {
+        let mut runs = self.tagged == Tagged::Nothing;
         loop {
-            match self.step(input, sink, limits, budget, flags) {
+            match self.step(input, sink, limits, budget, flags, &mut runs) {
                 Ok(()) => {}
                 Err(stop) => {
                     if let Stop::Violated(violation) = stop {
@@ -230,6 +173,7 @@ impl Decoder {
         limits: Limits,
         budget: &mut Budget,
         flags: Flags,
+        runs: &mut bool,
     ) -> Result<(), Stop> {
         match &mut self.state {
             State::Greeting { bytes, have } => {
@@ -280,6 +224,13 @@ impl Decoder {
                     return Ok(());
                 }
                 if !first && len <= SMALL && len <= input.remaining() {
+                    let more = input.remaining().saturating_sub(len) > HEADER;
+                    if *runs && more && len <= run::LITTLE {
+                        *runs = self.offer_run(len, input, sink, limits, budget, flags)?;
+                        if *runs {
+                            return Ok(());
+                        }
+                    }
                     return self.offer(len, input, sink, limits, budget, flags);
                 }
                 let there = input.available();
@@ -373,6 +324,37 @@ impl Decoder {
         }
     }
 
+    /// Makes a run of several frames that are all there, `len` that of the first, and puts them back if nobody takes
+    /// it. Tells whether it was taken.
+    fn offer_run(
+        &mut self,
+        len: usize,
+        input: &mut impl Input<Kept = Kept>,
+        sink: &mut impl Sink,
+        limits: Limits,
+        budget: &mut Budget,
+        flags: Flags,
+    ) -> Result<bool, Stop> {
+        let Some((msg, used)) = several(len, limits, *budget, input, flags) else {
+            return Ok(false);
+        };
+        let messages = msg.messages();
+        match sink.message(msg, false) {
+            Ok(()) => {
+                self.next_frame();
+                budget.frames = budget.frames.saturating_sub(messages);
+                budget.bytes = budget.bytes.saturating_sub(used);
+                Ok(true)
+            }
+            Err(Unwelcome::Violation(violation)) => Err(Stop::Violated(violation)),
+            Err(Unwelcome::NoRoom(msg)) => {
+                drop(msg);
+                input.put_back(used);
+                Ok(false)
+            }
+        }
+    }
+
     /// A frame with so many bytes left does not become a message, now or ever.
     fn halted(
         &mut self,
@@ -415,193 +397,22 @@ impl Decoder {
     }
 }
 
-fn violated(why: Reason) -> Stop {
-    Stop::Violated(Violation(why))
-}
-
-/// Makes a message of a frame that is all there.
-fn whole(
-    len: usize,
-    tagged: Tagged,
-    limits: Limits,
-    input: &mut impl Input<Kept = Kept>,
-    flags: Flags,
-) -> Result<Msg, Halt> {
-    let mut left = len;
-    let mut tags = Tags::new();
-    if tagged != Tagged::Nothing {
-        let mut seen = 0;
-        loop {
-            let mut tag = [0; TAG];
-            left = left
-                .checked_sub(TAG)
-                .ok_or(Halt::Discard(Reason::Malformed))?;
-            input.read(&mut tag);
-            if take(&mut tags, &mut seen, tag, tagged, limits)? {
-                break;
-            }
-        }
-    }
-    if left > limits.body {
-        return Err(Halt::TooLong);
-    }
-    let mut bytes = Bytes::new();
-    while bytes.len() < left {
-        let rest = left.saturating_sub(bytes.len());
-        let appended = bytes.append(input, rest, left, flags);
-        appended.map_err(|_| Stop::NoMemory)?;
-    }
-    Ok(Message::tagged(bytes, tags, flags).map_err(|NoMemory| Stop::NoMemory)?)
-}
-
-/// Takes one more tag, and tells whether it is the last one.
-///
-/// A stack without a bottom is [`Reason::Malformed`] whatever its depth; only 256 tags without one are
-/// [`Reason::TooManyTags`] unseen, as any complete stack above the limit is.
-fn take(
-    tags: &mut Tags,
-    seen: &mut usize,
-    tag: [u8; TAG],
-    tagged: Tagged,
-    limits: Limits,
-) -> Result<bool, Halt> {
-    *seen = seen.saturating_add(1);
-    let fits = tagged == Tagged::Once || *seen <= limits.tags;
-    if fits && tags.push(tag).is_err() {
-        // Without its pipe a requester asks again, which is more than can be done for it here.
-        return Err(Halt::Stop(violated(Reason::NoMemory)));
-    }
-    let last = tagged == Tagged::Once || Tags::is_bottom(tag);
-    if last && !fits || !last && *seen >= SCANNED {
-        return Err(Halt::Discard(Reason::TooManyTags));
-    }
-    Ok(last)
-}
-
-/// Reads what has arrived of a frame, and returns the message when it is whole.
-fn read(
-    frame: &mut Partial,
-    tagged: Tagged,
-    kept_from: usize,
-    input: &mut impl Input<Kept = Kept>,
-    sink: &mut impl Sink,
-    budget: &mut Budget,
-    flags: Flags,
-) -> Result<Msg, Halt> {
-    if !frame.tagged {
-        read_tags(frame, tagged, input)?;
-    }
-    // Also what the tags have left of the length: fewer of them allow no longer body.
-    let have = frame.msg.as_ref().map_or(0, |msg| msg.len());
-    let len = frame.left.saturating_add(have);
-    if len > frame.limits.body && have == 0 {
-        return Err(Halt::TooLong);
-    }
-    if frame.msg.is_none() {
-        if len > 0 && input.remaining() == 0 {
-            return Err(Halt::Stop(Stop::Hungry));
-        }
-        let msg = Message::new(Bytes::new(), flags);
-        frame.msg = Some(msg.map_err(|NoMemory| Stop::NoMemory)?);
-    }
-    let bytes = frame.msg.as_mut().and_then(|msg| msg.bytes_mut());
-    let bytes = bytes.ok_or(Stop::NoMemory)?;
-    while frame.left > 0 {
-        let there = input.remaining();
-        if there > 0 && budget.bytes == 0 {
-            return Err(Halt::Stop(Stop::Spent));
-        }
-        let n = there.min(budget.bytes).min(frame.left);
-        let long = frame.len > SMALL;
-        let head = kept_from.saturating_sub(bytes.len());
-        let n = if long && head > 0 { n.min(head) } else { n };
-        let least = KEPT.max(bytes.len() / PARTS);
-        let keeps = long && head == 0 && n >= least && keep(bytes, n, input, sink, flags);
-        let appended = if keeps {
-            Ok(n)
-        } else {
-            bytes.append(input, n, len, flags)
-        };
-        match appended {
-            Ok(0) => return Err(Halt::Stop(Stop::Hungry)),
-            Ok(n) => {
-                frame.left = frame.left.saturating_sub(n);
-                budget.bytes = budget.bytes.saturating_sub(n);
-            }
-            Err(AppendError::NoMemory | AppendError::Fault) => {
-                return Err(Halt::Stop(Stop::NoMemory));
-            }
-        }
-    }
-    let mut msg = frame.msg.take().ok_or(Stop::NoMemory)?;
-    msg.tags = core::mem::replace(&mut frame.tags, Tags::new());
-    Ok(msg)
-}
-
-/// Keeps the next `n` bytes of a frame where they are, if that pins no more than twice as much and there is room
-/// for it.
-fn keep(
-    bytes: &mut Bytes,
-    n: usize,
-    input: &mut impl Input<Kept = Kept>,
-    sink: &mut impl Sink,
-    flags: Flags,
-) -> bool {
-    let Some(pins) = input.pins(n) else {
-        return false;
-    };
-    // What is free behind the bytes before is not used any more.
-    let extra = pins.saturating_add(bytes.spare()).saturating_sub(n);
-    if extra > n {
-        return false;
-    }
-    let Some(kept) = input.keep(n, pins) else {
-        return false;
-    };
-    let keeps = bytes.keep(kept, extra, flags, || sink.stretch(extra));
-    if !keeps {
-        input.put_back(n);
-    }
-    keeps
-}
-
-/// Reads the tags in front of a body.
-fn read_tags(frame: &mut Partial, tagged: Tagged, input: &mut impl Input) -> Result<(), Halt> {
-    while !frame.tagged && tagged != Tagged::Nothing {
-        let missing = frame.tag.len().saturating_sub(frame.have);
-        if frame.left < missing {
-            return Err(Halt::Discard(Reason::Malformed));
-        }
-        let before = frame.have;
-        fill(&mut frame.tag, &mut frame.have, input);
-        let n = frame.have.saturating_sub(before);
-        frame.left = frame.left.saturating_sub(n);
-        if n < missing {
-            return Err(Halt::Stop(Stop::Hungry));
-        }
-        frame.have = 0;
-        let (tags, seen) = (&mut frame.tags, &mut frame.seen);
-        frame.tagged = take(tags, seen, frame.tag, tagged, frame.limits)?;
-    }
-    frame.tagged = true;
-    Ok(())
-}
-
-/// Goes on filling what `have` bytes are there of.
-fn fill(bytes: &mut [u8], have: &mut usize, input: &mut impl Input) {
-    let rest = bytes.get_mut(*have..).unwrap_or(&mut []);
-    *have = have.saturating_add(input.read(rest));
-}
-
 #[cfg(any(test, SP_KUNIT))]
 #[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_decode))]
 mod tests {
+    use super::super::arriving::KEPT;
     use super::*;
     use crate::bytes::Slice;
     use crate::mem::{
         KVec,
         GFP_KERNEL, //
     };
+    use crate::message::queue::Queue;
+    use crate::message::run::{
+        Contents,
+        Taken, //
+    };
+    use crate::message::tags::Tags;
     use crate::message::OVERHEAD;
 
     const REQ: u16 = 0x30;
@@ -610,6 +421,10 @@ mod tests {
     struct Log {
         seen: KVec<u8>,
         messages: usize,
+        /// How often something came.
+        calls: usize,
+        /// Runs are taken.
+        runs: bool,
         /// The tags of the last one.
         tags: KVec<u8>,
         /// What the last one counts for.
@@ -630,11 +445,28 @@ mod tests {
     }
 
     impl Log {
+        fn note(&mut self, taken: &Taken) {
+            self.messages += 1;
+            let _ = self.seen.push(taken.len() as u8, GFP_KERNEL);
+            match taken.contents() {
+                Contents::Part(body) => {
+                    let _ = self.seen.extend_from_slice(body, GFP_KERNEL);
+                }
+                Contents::Whole(bytes) => {
+                    for chunk in bytes.chunks_from(0) {
+                        let _ = self.seen.extend_from_slice(chunk.seen(), GFP_KERNEL);
+                    }
+                }
+            }
+        }
+
         fn new(body: usize) -> Self {
             Log {
                 // At once what most tests need: the debug kernel is slow to allocate.
                 seen: KVec::with_capacity(16, GFP_KERNEL).unwrap_or_default(),
                 messages: 0,
+                calls: 0,
+                runs: true,
                 tags: KVec::new(),
                 charge: 0,
                 admitted: None,
@@ -676,13 +508,20 @@ mod tests {
             if !admitted && !self.room {
                 return Err(Unwelcome::NoRoom(msg));
             }
-            self.messages += 1;
-            self.tags = copy(msg.tags.as_bytes());
-            let _ = self.seen.push(msg.len() as u8, GFP_KERNEL);
-            for chunk in msg.bytes().chunks_from(0) {
-                let _ = self.seen.extend_from_slice(chunk.seen(), GFP_KERNEL);
+            if !self.runs && msg.messages() > 1 {
+                return Err(Unwelcome::NoRoom(msg));
             }
+            self.calls += 1;
+            self.tags = copy(msg.tags.as_bytes());
             self.charge = msg.charge();
+            let mut queue = Queue::new();
+            queue.push(msg);
+            while let Some((taken, _)) = queue.take_first() {
+                self.note(&taken);
+            }
+            while let Some(msg) = queue.pop() {
+                self.note(&Taken::whole(msg));
+            }
             let violation = Unwelcome::Violation(Violation(Reason::Malformed));
             self.welcome.then_some(()).ok_or(violation)
         }
@@ -1051,7 +890,75 @@ mod tests {
         let wanted = violated(Reason::Malformed);
         assert_eq!(arrives(&mut decoder, STREAM, &mut log), wanted);
         assert_eq!(arrives(&mut decoder, STREAM, &mut log), wanted);
-        assert_eq!(log.messages, 1);
+        assert_eq!(log.calls, 1);
+    }
+
+    /// So many frames, each a byte longer than the one before.
+    fn frames(count: u8) -> KVec<u8> {
+        let mut bytes = KVec::new();
+        for len in 0..count {
+            let _ = bytes.extend_from_slice(&u64::from(len).to_be_bytes(), GFP_KERNEL);
+            for _ in 0..len {
+                let _ = bytes.push(len, GFP_KERNEL);
+            }
+        }
+        bytes
+    }
+
+    /// A decoder that is past the greeting, and how often something comes of these frames in a feed.
+    fn calls(bytes: &[u8], log: &mut Log, frames: usize) -> (Stop, usize) {
+        let mut decoder = decoder(Tagged::Nothing);
+        arrives(&mut decoder, HELLO, log);
+        let mut budget = Budget {
+            frames,
+            bytes: usize::MAX,
+        };
+        let (limits, mut input) = (log.limits, Slice::new(bytes));
+        let stop = decoder.feed(&mut input, log, limits, &mut budget, GFP_KERNEL);
+        if stop == Stop::Hungry {
+            assert_eq!(input.remaining(), 0);
+        }
+        (stop, log.calls)
+    }
+
+    #[test]
+    fn frames_that_are_there_come_as_runs() {
+        let all = frames(100);
+        let mut log = Log::new(100);
+        let (stop, calls) = calls(&all, &mut log, usize::MAX);
+        assert_eq!((stop, log.messages), (Stop::Hungry, 100));
+        assert!(calls < 10);
+        let mut single = Log::new(100);
+        single.runs = false;
+        assert_eq!(self::calls(&all, &mut single, usize::MAX).1, 100);
+        assert_eq!(log.seen.as_slice(), single.seen.as_slice());
+    }
+
+    #[test]
+    fn run_ends_where_the_budget_does() {
+        let mut log = Log::new(100);
+        let (stop, _) = calls(&frames(100), &mut log, 7);
+        assert_eq!((stop, log.messages), (Stop::Spent, 7));
+    }
+
+    #[test]
+    fn run_ends_before_a_frame_that_is_too_long() {
+        let mut log = Log::new(8);
+        let (stop, _) = calls(&frames(20), &mut log, usize::MAX);
+        assert_eq!((stop, log.messages), (violated(Reason::Oversize), 9));
+    }
+
+    #[test]
+    fn tags_make_no_runs() {
+        let mut bytes = KVec::new();
+        for _ in 0..5 {
+            let _ = bytes.extend_from_slice(&stacked(0, true, b"body"), GFP_KERNEL);
+        }
+        let mut log = Log::new(100);
+        let mut decoder = decoder(Tagged::Once);
+        arrives(&mut decoder, HELLO, &mut log);
+        arrives(&mut decoder, &bytes, &mut log);
+        assert_eq!((log.messages, log.calls), (5, 5));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! SP on a TCP connection (sp-tcp-mapping-01): both ends greet, then each message is a frame: its length,
 //! 64 bits, and that many bytes, tags included. There is nothing else on the wire.
 
+mod arriving;
 mod batch;
 mod decode;
 mod encode;

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Short messages that have arrived together.
+//!
+//! Most of what a short message costs on its way in is paid each time: memory, locks, a wake-up. So those that
+//! are whole in one segment are copied out of it in one piece, and queued as one message, a *run*, of which the
+//! program is given one after the other.
+//!
+//! A run counts for what its messages count for; but as long as one of them is left, for no less than the memory
+//! that it takes.
+
+use super::tags::Tags;
+use super::{
+    Body,
+    Bytes,
+    Message,
+    Msg,
+    OVERHEAD, //
+};
+use crate::address::Address;
+use crate::mem::{
+    Arc,
+    Flags,
+    NoMemory, //
+};
+
+/// How many messages are in a run at most: one for each bit of what is left.
+pub(crate) const MOST: usize = 64;
+
+/// How much is copied for a run, in bytes: no more than is cheap to have in one piece.
+pub(crate) const BYTES: usize = 16 << 10;
+
+/// The longest message that a run begins with, in bytes.
+pub(crate) const LITTLE: usize = BYTES / 4;
+
+/// Where the bodies of a run are in its bytes.
+pub(crate) struct Ends {
+    ends: [u16; MOST],
+    count: u8,
+    /// What is in front of each body but the first, in bytes.
+    gap: u8,
+}
+
+impl Ends {
+    pub(crate) const fn new(gap: u8) -> Self {
+        Ends {
+            ends: [0; MOST],
+            count: 0,
+            gap,
+        }
+    }
+
+    /// Adds a body that ends there. False if there are enough.
+    pub(crate) fn push(&mut self, end: usize) -> bool {
+        let count = self.len();
+        let (Some(place), Ok(end)) = (self.ends.get_mut(count), u16::try_from(end)) else {
+            return false;
+        };
+        *place = end;
+        self.count = self.count.saturating_add(1);
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.into()
+    }
+
+    /// Where the last one ends.
+    pub(crate) fn end(&self) -> usize {
+        let last = self.len().checked_sub(1);
+        last.and_then(|last| self.ends.get(last))
+            .map_or(0, |end| usize::from(*end))
+    }
+
+    /// Where the nth body begins and ends.
+    fn range(&self, nth: u32) -> Option<(usize, usize)> {
+        let nth = usize::try_from(nth).ok()?;
+        let end = usize::from(*self.ends.get(nth)?);
+        let start = match nth.checked_sub(1) {
+            Some(before) => usize::from(*self.ends.get(before)?).saturating_add(self.gap.into()),
+            None => 0,
+        };
+        Some((start, end))
+    }
+}
+
+/// The messages of a run, those that were taken included.
+pub(crate) struct Run {
+    pub(super) bytes: Bytes,
+    ends: Ends,
+}
+
+impl Run {
+    fn body(&self, nth: u32) -> &[u8] {
+        let body = self.ends.range(nth);
+        body.and_then(|(start, end)| self.bytes.head().get(start..end))
+            .unwrap_or(&[])
+    }
+}
+
+/// What a run takes beside its bytes.
+const MEMORY: usize = size_of::<Run>().saturating_add(OVERHEAD);
+
+/// What has not been taken out of a run.
+///
+/// # Invariants
+///
+/// `which` has a bit for each of them, `bodies` is the sum of their lengths. `held` is what the run counts for: no
+/// less than its memory while there are any, else 0.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    which: u64,
+    bodies: u32,
+    held: u32,
+}
+
+impl Left {
+    pub(super) fn messages(&self) -> usize {
+        // CAST: 64 at most.
+        self.which.count_ones() as usize
+    }
+
+    pub(super) fn bodies(&self) -> usize {
+        // CAST: As many as fit into a run.
+        self.bodies as usize
+    }
+
+    pub(super) fn held(&self) -> usize {
+        // CAST: As above.
+        self.held as usize
+    }
+
+    fn first(&self) -> u32 {
+        self.which.trailing_zeros()
+    }
+
+    /// Takes the nth message out, and tells what it does not count for any more.
+    fn take(&mut self, nth: u32, run: &Run) -> usize {
+        let len = run.body(nth).len();
+        self.which &= !1_u64.checked_shl(nth).unwrap_or(0);
+        // CAST: It is part of the sum.
+        self.bodies = self.bodies.saturating_sub(len as u32);
+        let floor = match self.which {
+            0 => 0,
+            _ => run.bytes.len().saturating_add(MEMORY),
+        };
+        let free = self.held().saturating_sub(floor);
+        let less = match self.which {
+            0 => free,
+            _ => free.min(len.saturating_add(OVERHEAD)),
+        };
+        // CAST: It is no more than that.
+        self.held = self.held.saturating_sub(less as u32);
+        less
+    }
+}
+
+/// What was taken out of a queue without becoming a message of its own.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lost {
+    pub(crate) messages: usize,
+    /// What they counted for, in bytes.
+    pub(crate) charge: usize,
+}
+
+impl Lost {
+    pub(crate) fn add(&mut self, other: Lost) {
+        self.messages = self.messages.saturating_add(other.messages);
+        self.charge = self.charge.saturating_add(other.charge);
+    }
+}
+
+impl Message {
+    /// Several messages without tags, which `bytes` has in one piece. `None` if there is no memory, or it takes
+    /// more than each of them would.
+    pub(crate) fn run(bytes: Bytes, ends: Ends, flags: Flags) -> Option<Msg> {
+        let gaps = usize::from(ends.gap).saturating_mul(ends.len().checked_sub(1)?);
+        let bodies = ends.end().saturating_sub(gaps);
+        let held = OVERHEAD.saturating_mul(ends.len()).saturating_add(bodies);
+        if held < bytes.len().saturating_add(MEMORY) {
+            return None;
+        }
+        let beyond = u32::try_from(ends.len()).ok()?;
+        // INVARIANT: All of them are there, and count for what they take at least.
+        let left = Left {
+            which: u64::MAX.checked_shr(64_u32.checked_sub(beyond)?)?,
+            bodies: u32::try_from(bodies).ok()?,
+            held: u32::try_from(held).ok()?,
+        };
+        let run = Arc::new(Run { bytes, ends }, flags).ok()?;
+        Self::with(Body::Run(run, left), Tags::new(), flags).ok()
+    }
+
+    /// How many messages it stands for.
+    pub(crate) fn messages(&self) -> usize {
+        match &self.body {
+            Body::Owned(_) | Body::Shared(_) => 1,
+            Body::Run(_, left) => left.messages(),
+        }
+    }
+
+    /// How long the first of them is, in bytes.
+    pub(crate) fn first_len(&self) -> usize {
+        match &self.body {
+            Body::Owned(_) | Body::Shared(_) => self.len(),
+            Body::Run(run, left) => run.body(left.first()).len(),
+        }
+    }
+
+    /// Takes the first message out of a run that has more, and tells what it does not count for any more.
+    pub(super) fn take_first(&mut self) -> Option<(Taken, usize)> {
+        let from = self.from;
+        let Body::Run(run, left) = &mut self.body else {
+            return None;
+        };
+        let nth = left.first();
+        if left.which & left.which.wrapping_sub(1) == 0 {
+            return None;
+        }
+        let less = left.take(nth, run);
+        let what = What::Part(run.clone(), nth);
+        Some((Taken { what, from }, less))
+    }
+
+    /// Takes out what `keep`, which sees the tags and the front of the body, refuses of a run; of another message,
+    /// nothing. Tells whether anything is left.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Tags, &[u8]) -> bool) -> (bool, Lost) {
+        let mut lost = Lost::default();
+        match &mut self.body {
+            Body::Owned(bytes) => (keep(&self.tags, bytes.head()), lost),
+            Body::Shared(bytes) => (keep(&self.tags, bytes.head()), lost),
+            Body::Run(run, left) => {
+                let mut rest = left.which;
+                while rest != 0 {
+                    let nth = rest.trailing_zeros();
+                    rest &= rest.wrapping_sub(1);
+                    if !keep(&self.tags, run.body(nth)) {
+                        lost.messages = lost.messages.saturating_add(1);
+                        lost.charge = lost.charge.saturating_add(left.take(nth, run));
+                    }
+                }
+                (left.which != 0, lost)
+            }
+        }
+    }
+}
+
+/// A message as the program is given it.
+pub(crate) struct Taken {
+    what: What,
+    /// Who sent it.
+    pub(crate) from: Address,
+}
+
+enum What {
+    Whole(Msg),
+    /// It stays where it was.
+    Shown(Arc<Bytes>),
+    Part(Arc<Run>, u32),
+}
+
+/// Where its bytes are.
+pub(crate) enum Contents<'a> {
+    Whole(&'a Bytes),
+    Part(&'a [u8]),
+}
+
+impl Taken {
+    /// The message, or the last one of a run.
+    pub(crate) fn whole(msg: Msg) -> Self {
+        let from = msg.from;
+        let what = match &msg.body {
+            Body::Run(run, left) => What::Part(run.clone(), left.first()),
+            Body::Owned(_) | Body::Shared(_) => What::Whole(msg),
+        };
+        Taken { what, from }
+    }
+
+    /// A look at the first message.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`].
+    pub(crate) fn look(msg: &mut Message, flags: Flags) -> Result<Self, NoMemory> {
+        let from = msg.from;
+        let what = match &msg.body {
+            Body::Run(run, left) => What::Part(run.clone(), left.first()),
+            Body::Owned(_) | Body::Shared(_) => What::Shown(msg.share(flags)?),
+        };
+        Ok(Taken { what, from })
+    }
+
+    pub(crate) fn contents(&self) -> Contents<'_> {
+        match &self.what {
+            What::Whole(msg) => Contents::Whole(msg.bytes()),
+            What::Shown(bytes) => Contents::Whole(bytes),
+            What::Part(run, nth) => Contents::Part(run.body(*nth)),
+        }
+    }
+
+    /// How long it is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self.contents() {
+            Contents::Whole(bytes) => bytes.len(),
+            Contents::Part(body) => body.len(),
+        }
+    }
+
+    /// The tags that it has arrived with, which are taken out.
+    pub(crate) fn take_tags(&mut self) -> Tags {
+        match &mut self.what {
+            What::Whole(msg) => core::mem::replace(&mut msg.tags, Tags::new()),
+            What::Shown(_) | What::Part(..) => Tags::new(),
+        }
+    }
+}
+
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_run))]
+mod tests {
+    use super::super::queue::Queue;
+    use super::*;
+    use crate::mem::GFP_KERNEL;
+
+    const COUNT: usize = 10;
+
+    /// Messages of so many bytes, each of which is its number, with two bytes between them.
+    fn run(count: usize, len: usize) -> Option<Msg> {
+        let mut bytes = [0xff_u8; 1500];
+        let mut ends = Ends::new(2);
+        let mut at = 0;
+        for nth in 0..count {
+            bytes.get_mut(at..at + len)?.fill(nth as u8);
+            ends.push(at + len).then_some(())?;
+            at += len + 2;
+        }
+        let bytes = Bytes::of(bytes.get(..at - 2)?, GFP_KERNEL).ok()?;
+        Message::run(bytes, ends, GFP_KERNEL)
+    }
+
+    /// The first byte of a message, and its length.
+    fn look(taken: &Taken) -> (Option<u8>, usize) {
+        let first = match taken.contents() {
+            Contents::Whole(bytes) => bytes.head().first(),
+            Contents::Part(body) => body.first(),
+        };
+        (first.copied(), taken.len())
+    }
+
+    /// Takes the next one out, and tells what is not counted any more.
+    fn take(queue: &mut Queue) -> Option<((Option<u8>, usize), usize)> {
+        if let Some((taken, less)) = queue.take_first() {
+            return Some((look(&taken), less));
+        }
+        let msg = queue.pop()?;
+        let less = msg.charge();
+        Some((look(&Taken::whole(msg)), less))
+    }
+
+    #[test]
+    fn taken_one_by_one_between_others() -> Result<(), NoMemory> {
+        let mut queue = Queue::new();
+        queue.push(Message::of(b"\xaa", GFP_KERNEL)?);
+        let run = run(COUNT, 7).ok_or(NoMemory)?;
+        let charge = run.charge();
+        assert_eq!(charge, COUNT * (7 + OVERHEAD));
+        assert_eq!((run.messages(), run.len(), run.first_len()), (10, 70, 7));
+        queue.push(run);
+        queue.push(Message::of(b"\xbb", GFP_KERNEL)?);
+        assert_eq!((queue.len(), queue.bytes()), (12, 72));
+        assert_eq!(take(&mut queue).map(|t| t.0), Some((Some(0xaa), 1)));
+        let mut less = 0;
+        for nth in 0..COUNT {
+            // A look changes nothing.
+            let shown = queue.front().map(|msg| Taken::look(msg, GFP_KERNEL));
+            assert_eq!(look(&shown.ok_or(NoMemory)??), (Some(nth as u8), 7));
+            let (seen, part) = take(&mut queue).ok_or(NoMemory)?;
+            assert_eq!(seen, (Some(nth as u8), 7));
+            less += part;
+            assert_eq!((queue.len(), queue.bytes()), (10 - nth, 64 - 7 * nth));
+        }
+        assert_eq!(less, charge);
+        assert_eq!(take(&mut queue).map(|t| t.0), Some((Some(0xbb), 1)));
+        assert!(queue.is_empty() && queue.bytes() == 0);
+        Ok(())
+    }
+
+    #[test]
+    fn counts_for_its_memory_until_the_last_is_taken() -> Result<(), NoMemory> {
+        let mut run = run(COUNT, 100).ok_or(NoMemory)?;
+        let memory = run.bytes().len() + MEMORY;
+        assert!(run.charge() >= memory);
+        while let Some((taken, _)) = run.take_first() {
+            assert_eq!(taken.len(), 100);
+            assert!(run.charge() >= memory);
+        }
+        assert_eq!((run.messages(), run.charge()), (1, memory));
+        Ok(())
+    }
+
+    #[test]
+    fn dearer_than_its_messages_is_none() {
+        assert!(run(1, 100).is_none());
+        assert!(run(COUNT, 100).is_some());
+    }
+
+    #[test]
+    fn most_and_no_more_fit() {
+        let mut ends = Ends::new(0);
+        for nth in 0..MOST {
+            assert!(ends.push(nth));
+        }
+        assert!(!ends.push(MOST));
+        assert_eq!((ends.len(), ends.end()), (MOST, MOST - 1));
+        assert!(!Ends::new(0).push(1 << 16));
+        let all = run(MOST, 1);
+        assert_eq!(all.map(|run| run.messages()), Some(MOST));
+    }
+
+    #[test]
+    fn purged_goes_on_with_the_rest() -> Result<(), NoMemory> {
+        let mut queue = Queue::new();
+        queue.push(run(COUNT, 5).ok_or(NoMemory)?);
+        let before = queue.front().map_or(0, |run| run.charge());
+        assert!(take(&mut queue).is_some());
+        let odd = |_: &Tags, body: &[u8]| body.first().is_some_and(|name| name % 2 == 1);
+        let (gone, lost) = queue.purge(odd);
+        assert!(gone.is_empty());
+        // 2, 4, 6 and 8.
+        assert_eq!((lost.messages, queue.len(), queue.bytes()), (4, 5, 25));
+        let mut less = 5 + OVERHEAD + lost.charge;
+        for nth in [1, 3, 5, 7, 9] {
+            let (seen, part) = take(&mut queue).ok_or(NoMemory)?;
+            assert_eq!(seen, (Some(nth), 5));
+            less += part;
+        }
+        assert_eq!(less, before);
+        assert!(queue.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn purged_of_all_is_gone() -> Result<(), NoMemory> {
+        let mut queue = Queue::new();
+        queue.push(run(COUNT, 5).ok_or(NoMemory)?);
+        let charge = queue.front().map_or(0, |run| run.charge());
+        let (mut gone, lost) = queue.purge(|_, _| false);
+        assert_eq!((lost.messages, lost.charge), (COUNT, charge));
+        assert_eq!((queue.len(), queue.bytes(), gone.len()), (0, 0, 0));
+        assert_eq!(gone.pop().map(|msg| msg.charge()), Some(0));
+        assert!(queue.pop().is_none());
+        Ok(())
+    }
+}
