@@ -443,18 +443,23 @@ impl Message {
     }
 
     fn with(body: Body, tags: Tags, flags: Flags) -> Result<Msg, NoMemory> {
-        let msg = Message {
-            next: None,
-            tags,
-            body,
-            reserved: None,
-            overdraft: None,
-            from: Address::Unspec,
-        };
+        // It is put together where it is going to be.
+        let room = KBox::new_uninit(flags)?;
+        let msg = KBox::write(
+            room,
+            Message {
+                next: None,
+                tags,
+                body,
+                reserved: None,
+                overdraft: None,
+                from: Address::Unspec,
+            },
+        );
         if let Some(ledger) = &msg.bytes().ledger {
             ledger.add(OVERHEAD);
         }
-        Ok(KBox::new(msg, flags)?)
+        Ok(msg)
     }
 
     pub(crate) fn bytes(&self) -> &Bytes {

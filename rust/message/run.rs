@@ -73,14 +73,20 @@ impl Ends {
     }
 
     /// Where the nth body begins and ends.
-    fn range(&self, nth: u32) -> Option<(usize, usize)> {
-        let nth = usize::try_from(nth).ok()?;
-        let end = usize::from(*self.ends.get(nth)?);
-        let start = match nth.checked_sub(1) {
-            Some(before) => usize::from(*self.ends.get(before)?).saturating_add(self.gap.into()),
-            None => 0,
-        };
-        Some((start, end))
+    fn range(&self, nth: u32) -> (usize, usize) {
+        // CAST: 64 at most.
+        let nth = nth as usize;
+        let end = self.ends.get(nth).map_or(0, |end| usize::from(*end));
+        let before = nth.checked_sub(1).and_then(|nth| self.ends.get(nth));
+        let gap = self.gap.into();
+        let start = before.map_or(0, |end| usize::from(*end).saturating_add(gap));
+        (start, end)
+    }
+
+    /// How long the nth body is, in bytes.
+    fn body_len(&self, nth: u32) -> usize {
+        let (start, end) = self.range(nth);
+        end.saturating_sub(start)
     }
 }
 
@@ -92,9 +98,8 @@ pub(crate) struct Run {
 
 impl Run {
     fn body(&self, nth: u32) -> &[u8] {
-        let body = self.ends.range(nth);
-        body.and_then(|(start, end)| self.bytes.head().get(start..end))
-            .unwrap_or(&[])
+        let (start, end) = self.ends.range(nth);
+        self.bytes.head().get(start..end).unwrap_or(&[])
     }
 }
 
@@ -136,7 +141,7 @@ impl Left {
 
     /// Takes the nth message out, and tells what it does not count for any more.
     fn take(&mut self, nth: u32, run: &Run) -> usize {
-        let len = run.body(nth).len();
+        let len = run.ends.body_len(nth);
         self.which &= !1_u64.checked_shl(nth).unwrap_or(0);
         // CAST: It is part of the sum.
         self.bodies = self.bodies.saturating_sub(len as u32);
@@ -203,7 +208,7 @@ impl Message {
     pub(crate) fn first_len(&self) -> usize {
         match &self.body {
             Body::Owned(_) | Body::Shared(_) => self.len(),
-            Body::Run(run, left) => run.body(left.first()).len(),
+            Body::Run(run, left) => run.ends.body_len(left.first()),
         }
     }
 
@@ -300,9 +305,10 @@ impl Taken {
 
     /// How long it is, in bytes.
     pub(crate) fn len(&self) -> usize {
-        match self.contents() {
-            Contents::Whole(bytes) => bytes.len(),
-            Contents::Part(body) => body.len(),
+        match &self.what {
+            What::Whole(msg) => msg.len(),
+            What::Shown(bytes) => bytes.len(),
+            What::Part(run, nth) => run.ends.body_len(*nth),
         }
     }
 

@@ -191,16 +191,26 @@ impl Ranks {
         if self.is_empty() {
             return None;
         }
-        let in_turn = || self.ranks.iter().find_map(|(_, rota)| rota.next());
-        self.preferred.or_else(in_turn)
+        if self.preferred.is_some() {
+            return self.preferred;
+        }
+        match &*self.ranks {
+            [(_, rota)] => rota.next(),
+            ranks => ranks.iter().find_map(|(_, rota)| rota.next()),
+        }
     }
 
     /// Gives the one whose turn it is its turn.
     pub(crate) fn serve(&mut self) -> Option<u32> {
         let id = self.next()?;
         self.preferred = None;
-        for (_, rota) in self.ranks.iter_mut().filter(|(_, r)| r.contains(id)) {
-            rota.last = id;
+        match &mut *self.ranks {
+            [(_, rota)] => rota.last = id,
+            ranks => {
+                for (_, rota) in ranks.iter_mut().filter(|(_, r)| r.contains(id)) {
+                    rota.last = id;
+                }
+            }
         }
         Some(id)
     }

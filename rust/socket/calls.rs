@@ -439,7 +439,7 @@ fn give(call: &mut RecvCall<'_>, taken: &Taken) -> Result<usize> {
             }
         }
     }
-    call.finish(copied < len, Some(taken.from.emit()));
+    call.finish(copied < len, || taken.from.emit());
     match call.flags() & family::MSG_TRUNC {
         0 => Ok(copied),
         _ => Ok(len),

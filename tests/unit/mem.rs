@@ -77,6 +77,16 @@ impl<T> KBox<T> {
         allocate(flags)?;
         Ok(KBox(Box::new(value)))
     }
+
+    pub(crate) fn new_uninit(flags: Flags) -> Result<KBox<MaybeUninit<T>>, AllocError> {
+        KBox::new(MaybeUninit::uninit(), flags)
+    }
+}
+
+impl<T> KBox<MaybeUninit<T>> {
+    pub(crate) fn write(self, value: T) -> KBox<T> {
+        KBox(Box::new(value))
+    }
 }
 
 impl<T> Deref for KBox<T> {

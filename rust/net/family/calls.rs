@@ -149,12 +149,13 @@ impl<'a> RecvCall<'a> {
     }
 
     /// Ends the message: it was `truncated` or not, and came from `from`.
-    pub(crate) fn finish(&mut self, truncated: bool, from: Option<SockAddr>) {
+    pub(crate) fn finish(&mut self, truncated: bool, from: impl FnOnce() -> SockAddr) {
         self.msg.msg_flags |= bindings::MSG_EOR;
         if truncated {
             self.msg.msg_flags |= bindings::MSG_TRUNC;
         }
-        if let (Some((bytes, len)), false) = (from, self.msg.msg_name.is_null()) {
+        if !self.msg.msg_name.is_null() {
+            let (bytes, len) = from();
             let len = len.min(bytes.len());
             // SAFETY: By the type invariant there is room for a `sockaddr_storage`; `len` is no more.
             unsafe {
