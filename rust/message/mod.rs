@@ -516,10 +516,14 @@ impl Message {
         if let Body::Run(_, left) = &self.body {
             return left.held();
         }
-        let rest = self.bytes().rest.as_ref();
-        let extra = rest.map_or(0, |rest| rest.extra);
-        let bytes = self.frame_len().saturating_add(extra);
+        let bytes = self.frame_len().saturating_add(self.extra());
         bytes.saturating_add(OVERHEAD)
+    }
+
+    /// What it pins beyond its length, in bytes.
+    pub(crate) fn extra(&self) -> usize {
+        let rest = self.bytes().rest.as_ref();
+        rest.map_or(0, |rest| rest.extra)
     }
 }
 

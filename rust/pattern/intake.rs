@@ -20,7 +20,7 @@
 //!    something is queued reserves only while all that is held and reserved is less than SO_RCVBUF: the cap
 //!    is there to let everybody be heard, not to make one's buffer larger.
 //!    What is kept in TCP's memory may pin more than it is long: that is reserved as well, while nobody waits and
-//!    there is room, else it is copied.
+//!    there is room, else it is copied. So it is with a shorter frame, where SO_RCVBUF has room for it.
 //! 5. Those that wait for that stand in line: by rank, then who has nothing queued, then who has delivered
 //!    a reserved one before, then in turn. None passes the first. A line moves because a holder that is
 //!    slow while others wait is ended (`pipe/` does that, see [`Intake::holder_from`]).
@@ -225,6 +225,11 @@ impl Intake {
     /// Whether SO_RCVBUF is reached.
     fn is_full(&self) -> bool {
         self.used() >= self.limits.rcvbuf
+    }
+
+    /// Whether what a message takes beyond its length is within SO_RCVBUF.
+    pub(crate) fn has_room_for(&self, extra: usize) -> bool {
+        self.used().saturating_add(extra) < self.limits.rcvbuf
     }
 
     /// Whether SO_RCVBUF is reached, what is reserved included.

@@ -349,6 +349,12 @@ impl<H: Handle> Peers<H> {
         }
     }
 
+    /// Whether a message that is offered may hold so many bytes more than it is long. If not, it is to be admitted
+    /// without them.
+    pub(crate) fn has_room_for(&self, extra: usize) -> bool {
+        extra == 0 || self.intake.has_room_for(extra)
+    }
+
     /// Whether a run may be taken in. If not, each of its messages is to be asked for.
     pub(crate) fn admit_run(&mut self, id: PipeId, charge: usize) -> bool {
         match self.slab.get_mut(id.0).filter(|p| p.handle.is_some()) {

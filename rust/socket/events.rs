@@ -161,7 +161,8 @@ impl Upper for Socket {
             || if messages > 1 {
                 !this.is_deaf(state) && state.peers.admit_run(id, msg.charge())
             } else {
-                this.admits(state, id, msg.frame_len(), true)
+                state.peers.has_room_for(msg.extra())
+                    && this.admits(state, id, msg.frame_len(), true)
             };
         if !admitted {
             return Err(Unwelcome::NoRoom(msg));

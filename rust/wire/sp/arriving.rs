@@ -39,6 +39,9 @@ use crate::wire::{
 /// From so many bytes on it is worth while to keep them where they are.
 pub(super) const KEPT: usize = 4 << 10;
 
+/// The same where they are a whole message.
+const KEPT_WHOLE: usize = 8 << 10;
+
 /// And if it is no less than this part of what is there already: the parts of a body are listed.
 const PARTS: usize = 1 << 10;
 
@@ -98,11 +101,12 @@ pub(super) fn violated(why: Reason) -> Stop {
     Stop::Violated(Violation(why))
 }
 
-/// Makes a message of a frame that is all there.
+/// Makes a message of a frame that is all there; a body that `keeps` may stay where it is.
 pub(super) fn whole(
     len: usize,
     tagged: Tagged,
     limits: Limits,
+    keeps: bool,
     input: &mut impl Input<Kept = Kept>,
     flags: Flags,
 ) -> Result<Msg, Halt> {
@@ -125,6 +129,10 @@ pub(super) fn whole(
         return Err(Halt::TooLong);
     }
     let mut bytes = Bytes::new();
+    if keeps && left >= KEPT_WHOLE {
+        // Whether there is room for more than its length is for the one to say who is offered it.
+        keep(&mut bytes, left, input, |_| true, flags);
+    }
     while bytes.len() < left {
         let rest = left.saturating_sub(bytes.len());
         let appended = bytes.append(input, rest, left, flags);
@@ -238,7 +246,10 @@ pub(super) fn read(
         let head = kept_from.saturating_sub(bytes.len());
         let n = if long && head > 0 { n.min(head) } else { n };
         let least = KEPT.max(bytes.len() / PARTS);
-        let keeps = long && head == 0 && n >= least && keep(bytes, n, input, sink, flags);
+        let keeps = long
+            && head == 0
+            && n >= least
+            && keep(bytes, n, input, |extra| sink.stretch(extra), flags);
         let appended = if keeps {
             Ok(n)
         } else {
@@ -260,13 +271,13 @@ pub(super) fn read(
     Ok(msg)
 }
 
-/// Keeps the next `n` bytes of a frame where they are, if that pins no more than twice as much and there is room
-/// for it.
+/// Keeps the next `n` bytes of a frame where they are, if that pins no more than twice as much, and in the end it
+/// `may` pin so many bytes more than they are.
 fn keep(
     bytes: &mut Bytes,
     n: usize,
     input: &mut impl Input<Kept = Kept>,
-    sink: &mut impl Sink,
+    may: impl FnOnce(usize) -> bool,
     flags: Flags,
 ) -> bool {
     let Some(pins) = input.pins(n) else {
@@ -280,7 +291,7 @@ fn keep(
     let Some(kept) = input.keep(n, pins) else {
         return false;
     };
-    let keeps = bytes.keep(kept, extra, flags, || sink.stretch(extra));
+    let keeps = bytes.keep(kept, extra, flags, || may(extra));
     if !keeps {
         input.put_back(n);
     }

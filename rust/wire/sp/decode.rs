@@ -298,7 +298,7 @@ impl Decoder {
             return Err(Stop::Spent);
         }
         let before = input.remaining();
-        match whole(len, self.tagged, limits, input, flags) {
+        match whole(len, self.tagged, limits, self.kept_from == 0, input, flags) {
             Ok(msg) => match sink.message(msg, false) {
                 Ok(()) => {
                     self.next_frame();
@@ -311,7 +311,7 @@ impl Decoder {
                     drop(msg);
                     input.put_back(len);
                     self.state = State::Waiting { len, first: true };
-                    Err(Stop::Held)
+                    Ok(())
                 }
             },
             Err(halt) => {
