@@ -733,8 +733,8 @@ TEST_F_TIMEOUT(charged, sends_without_memory, 90)
 {
 	enum { SENDS = 30 };
 	static const char body[400];
-	int pub, reader, i, failed = 0, seen = 0;
-	int64_t took, alone = 0, beside = 0;
+	int pub, reader, i, failed = 0, seen = 0, late = 0;
+	int64_t took, alone = 0;
 	struct {
 		bool full, over;
 		int taken;
@@ -781,7 +781,8 @@ TEST_F_TIMEOUT(charged, sends_without_memory, 90)
 		took = now_us();
 		must(send(pub, body, sizeof(body), MSG_DONTWAIT));
 		took = now_us() - took;
-		beside = took > beside ? took : beside;
+		/* The machine may give the CPU to the other one meanwhile. */
+		late += took >= 10 * alone;
 		while (raw_read_frame(reader, got, sizeof(got)) != sizeof(got))
 			seen++;
 		if (i == SENDS - 2) {
@@ -790,11 +791,11 @@ TEST_F_TIMEOUT(charged, sends_without_memory, 90)
 		}
 	}
 	EXPECT_EQ(other->taken, seen);
-	printf("# at most %lld us alone, %lld beside who has no memory\n",
-	       (long long)alone, (long long)beside);
+	printf("# at most %lld us alone, %d later beside who has no memory\n",
+	       (long long)alone, late);
 	fflush(stdout);
 	if (time_is_work())
-		EXPECT_GT(10 * alone, beside);
+		EXPECT_GT(SENDS / 3, late);
 	close(pub);
 }
 
