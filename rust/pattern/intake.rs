@@ -729,6 +729,38 @@ mod tests {
     }
 
     #[test]
+    fn run_is_taken_in_only_where_none_would_wait() -> Result<(), NoMemory> {
+        let mut pipes = Pipes::new(&[8, 8])?;
+        let run = |pipes: &mut Pipes, charge| {
+            let share = &mut pipes.of[0].1;
+            pipes.intake.ask_run(0, share, charge)
+        };
+        assert!(run(&mut pipes, RCVBUF) && !run(&mut pipes, RCVBUF + 1));
+        while pipes.small(1, BODY)? {}
+        assert!(!run(&mut pipes, 1));
+        for _ in 0..11 {
+            assert!(pipes.take(1));
+        }
+        // The other one waits, so it is a share for each.
+        assert!(run(&mut pipes, RCVBUF / 2) && !run(&mut pipes, RCVBUF / 2 + 1));
+        // It is the first message that waits, not the run.
+        assert!(pipes.of[0].1.wait == Wait::Nothing);
+        assert_eq!(pipes.next(), Some(1));
+        assert_eq!(pipes.next(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn room_beyond_a_length_is_within_the_buffer() -> Result<(), NoMemory> {
+        let mut pipes = Pipes::new(&[8])?;
+        assert!(pipes.intake.has_room_for(RCVBUF - 1) && !pipes.intake.has_room_for(RCVBUF));
+        assert!(pipes.small(0, BODY)?);
+        let left = RCVBUF - BODY - OVERHEAD;
+        assert!(pipes.intake.has_room_for(left - 1) && !pipes.intake.has_room_for(left));
+        Ok(())
+    }
+
+    #[test]
     fn full_others_are_heard_one_at_a_time() -> Result<(), NoMemory> {
         let mut pipes = Pipes::new(&[8, 8, 8])?;
         while pipes.small(0, BODY)? {}
