@@ -32,17 +32,17 @@
 //! pattern ──> message, options, caller, error, ids, mem, stats, time, uapi
 //! wire ──> message, bytes, ledger, mem, stats
 //! message ──> net, address, bytes, ledger, mem
+//! stats ──> net, uapi
 //! net ──> bytes, caller, errno, mem, time, uapi
 //! ground floor
 //! options ──> mem, time, uapi
-//! stats ──> uapi
 //! errno ──> uapi
 //! error ──> uapi
 //! ledger ──> mem
 //! ```
 //!
 //! `pattern`, `wire`, `message`, and the two sides of a pipe in `pipe`, are arithmetic on values; all that they
-//! know of `net` is memory. `net` has all the unsafe code and knows TCP, not SP. `pipe` and `endpoint` report to the layer above through a trait
+//! know of `net` is memory, and that somebody may be told what was thrown away. `net` has all the unsafe code and knows TCP, not SP. `pipe` and `endpoint` report to the layer above through a trait
 //! that they declare.
 //!
 //! # The way of a message

@@ -3,7 +3,9 @@
 //! What a socket counts, and why a message is not delivered: the one table from a reason to its counter,
 //! to its field in `struct sp_info` (whose comments tell the meanings) and its column in `/proc/net/sp`.
 
+use crate::net::trace;
 use crate::uapi::sp_info;
+use core::ffi::CStr;
 
 macro_rules! counters {
     ($($name:ident: $field:ident, $column:literal;)*) => {
@@ -74,6 +76,21 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    fn name(self) -> &'static CStr {
+        match self {
+            Reason::Filtered => c"filtered",
+            Reason::Stale => c"stale",
+            Reason::Malformed => c"malformed",
+            Reason::TooManyTags => c"ttl",
+            Reason::Oversize => c"oversize",
+            Reason::Partial => c"partial",
+            Reason::Full => c"full",
+            Reason::NoPeer => c"no_peer",
+            Reason::NoMemory => c"no_memory",
+            Reason::Greeting => c"greeting",
+        }
+    }
+
     fn counter(self) -> Option<Counter> {
         match self {
             Reason::Filtered => Some(Counter::RxFiltered),
@@ -92,17 +109,26 @@ impl Reason {
 
 /// The counters of one socket.
 #[derive(Clone, Default)]
-pub(crate) struct Counters([u64; ALL.len()]);
+pub(crate) struct Counters {
+    of: [u64; ALL.len()],
+    /// The socket's inode number, for who traces what is thrown away.
+    inode: u64,
+}
 
 impl Counters {
+    pub(crate) fn new(inode: u64) -> Self {
+        let of = [0; ALL.len()];
+        Counters { of, inode }
+    }
+
     pub(crate) fn get(&self, counter: Counter) -> u64 {
         // CAST: The number of a variant, below the length.
-        self.0.get(counter as usize).copied().unwrap_or(0)
+        self.of.get(counter as usize).copied().unwrap_or(0)
     }
 
     pub(crate) fn add(&mut self, counter: Counter, n: u64) {
         // CAST: As in `get`.
-        if let Some(count) = self.0.get_mut(counter as usize) {
+        if let Some(count) = self.of.get_mut(counter as usize) {
             *count = count.wrapping_add(n);
         }
     }
@@ -118,14 +144,18 @@ impl Counters {
 
     /// Counts so many messages that are.
     pub(crate) fn discarded_all(&mut self, why: Reason, messages: usize) {
+        if messages == 0 {
+            return;
+        }
         if let Some(counter) = why.counter() {
             self.add(counter, u64::try_from(messages).unwrap_or(0));
         }
+        trace::dropped(self.inode, why.name(), messages);
     }
 
     /// All of them, in the order of the columns.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        self.0.iter().copied()
+        self.of.iter().copied()
     }
 }
 

@@ -18,8 +18,8 @@ begin() {
 }
 
 end() {
-	kill -- -$background
-	wait $background 2>/dev/null
+	kill -- "-$background"
+	wait "$background" 2>/dev/null
 }
 
 # The text that came out, if it was this.

@@ -86,7 +86,7 @@ other_namespaces_have_their_own() {
 	until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
 	said=$("$bin/spstat" -bN $other | tail -n +2)
 	kill $other
-	expect '' "$said" && expect 3 "$("$bin/spstat" -bN $program | wc -l)"
+	expect '' "$said" && expect 3 "$("$bin/spstat" -bN "$program" | wc -l)"
 }
 
 # refused STATUS SAYS OPTION...

@@ -11,6 +11,8 @@
 //!   ├───────> sock ──> setting
 //!   │           ^
 //!   └──> netns ─┘        chunk   lock   task   work
+//!
+//! trace ──> sock, stream
 //! ```
 //!
 //! The safety argument, in short; each type's `# Invariants` has its part of it:
@@ -39,4 +41,5 @@ pub(crate) mod setting;
 pub(crate) mod sock;
 pub(crate) mod stream;
 pub(crate) mod task;
+pub(crate) mod trace;
 pub(crate) mod work;

@@ -26,6 +26,10 @@ use crate::net::stream::{
     StreamEvents,
     TcpLocked, //
 };
+use crate::net::trace::{
+    self,
+    Way, //
+};
 use crate::net::work;
 use crate::stats::Reason;
 use crate::wire::sp::Frame;
@@ -154,9 +158,24 @@ impl<U: Upper> Pipe<U> {
     /// never faster than its pipe is emptied. The pipe keeps memory for what comes next if the caller knows of
     /// `more`, and will call again.
     pub(crate) fn flush(self: &Arc<Self>, more: bool) {
+        let before = trace::sees_messages(Way::Out).then(|| self.tx.lock().taken());
         self.flush_now();
+        if let Some(before) = before {
+            self.trace_sent(before);
+        }
         if !more {
             self.tx.lock().trim();
+        }
+    }
+
+    /// Tells what TCP has taken since there were so many messages and bytes.
+    fn trace_sent(&self, before: (u64, u64)) {
+        let after = self.tx.lock().taken();
+        let messages = after.0.wrapping_sub(before.0);
+        let bytes = after.1.wrapping_sub(before.1);
+        if messages > 0 {
+            let peer = self.peer.emit();
+            trace::messages(Way::Out, self.upper.inode(), peer, messages, bytes);
         }
     }
 
@@ -326,6 +345,10 @@ impl<U: Upper> Pipe<U> {
     }
 }
 
+fn wide(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
 /// Bytes in one piece.
 fn once(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
     core::iter::once(Piece::of(bytes))
@@ -371,7 +394,7 @@ impl<U: Upper> Sink for Owner<'_, U> {
                 Life::Ending(_) | Life::Ended => return false,
             }
         };
-        let welcome = !opens || U::opened(&self.0.upper, self.0.name);
+        let welcome = !opens || U::opened(&self.0.upper, self.0.name, self.0.peer);
         if !welcome {
             self.0.end(End::Closed);
         }
@@ -388,7 +411,14 @@ impl<U: Upper> Sink for Owner<'_, U> {
 
     fn message(&mut self, mut msg: Msg, admitted: bool) -> Result<(), Unwelcome> {
         msg.from = self.0.peer;
-        U::received(&self.0.upper, self.0.name, msg, admitted)
+        let traced = trace::sees_messages(Way::In).then(|| (msg.messages(), msg.len()));
+        let received = U::received(&self.0.upper, self.0.name, msg, admitted);
+        if let (Some((messages, bytes)), Ok(())) = (traced, &received) {
+            let (messages, bytes) = (wide(messages), wide(bytes));
+            let peer = self.0.peer.emit();
+            trace::messages(Way::In, self.0.upper.inode(), peer, messages, bytes);
+        }
+        received
     }
 
     fn too_long(&mut self, tags: &Tags) {

@@ -18,6 +18,7 @@ use crate::time::{
 };
 use crate::wire::sp::Batch;
 use crate::wire::Violation;
+use core::ffi::CStr;
 
 /// How long a peer may take to connect and greet.
 pub(super) const GREETING_TIME: Millis = Millis(10_000);
@@ -37,6 +38,20 @@ pub(crate) enum End {
     Closed,
     /// As `Closed`, and nothing more is to be delivered: reset the connection.
     Aborted,
+}
+
+impl End {
+    /// For who traces pipes.
+    pub(crate) fn name(self) -> &'static CStr {
+        match self {
+            End::Disconnected => c"disconnected",
+            End::Violated(_) => c"violated",
+            End::GreetingTimeout => c"greeting_timeout",
+            End::MessageTimeout => c"message_timeout",
+            End::Closed => c"closed",
+            End::Aborted => c"aborted",
+        }
+    }
 }
 
 /// How far a pipe has come.
@@ -121,8 +136,9 @@ pub(super) struct Tx {
     /// The owner was told that there is no room.
     full: bool,
     flow: Flow,
-    /// How many messages TCP has taken.
+    /// How many messages TCP has taken, and how many bytes they had.
     messages: u64,
+    bytes: u64,
 }
 
 impl Tx {
@@ -137,6 +153,7 @@ impl Tx {
             full: false,
             flow: Flow::Idle,
             messages: 0,
+            bytes: 0,
         }
     }
 
@@ -150,6 +167,17 @@ impl Tx {
 
     pub(super) fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// How many messages TCP has taken, and how many bytes the programs see of them.
+    pub(super) fn taken(&self) -> (u64, u64) {
+        (self.messages, self.bytes)
+    }
+
+    fn count(&mut self, messages: u64, bodies: usize) {
+        self.messages = self.messages.wrapping_add(messages);
+        let bytes = u64::try_from(bodies).unwrap_or(0);
+        self.bytes = self.bytes.wrapping_add(bytes);
     }
 
     /// What waits to be sent, in bytes of the programs' messages.
@@ -274,7 +302,7 @@ impl Tx {
     #[inline]
     pub(super) fn sent(&mut self, parcel: &mut Parcel, sndbuf: usize) -> bool {
         self.charge = self.charge.saturating_sub(parcel.charge());
-        self.messages = self.messages.wrapping_add(parcel.messages());
+        self.count(parcel.messages(), parcel.bodies());
         if let Parcel::Many(batch) = parcel {
             batch.clear();
             if !self.batch.has_memory() {
@@ -299,12 +327,12 @@ impl Tx {
         sndbuf: usize,
     ) -> bool {
         if let Parcel::Many(batch) = &mut parcel {
-            let (charge, messages) = (batch.charge(), batch.messages());
+            let (charge, messages, bodies) = (batch.charge(), batch.messages(), batch.bodies());
             batch.taken(done);
             let less = charge.saturating_sub(batch.charge());
             self.charge = self.charge.saturating_sub(less);
             let taken = messages.saturating_sub(batch.messages());
-            self.messages = self.messages.wrapping_add(taken.into());
+            self.count(taken.into(), bodies.saturating_sub(batch.bodies()));
         }
         self.current = Some((parcel, done));
         self.flow = if starved {

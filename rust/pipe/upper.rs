@@ -6,6 +6,7 @@ use super::{
     End,
     Pipe, //
 };
+use crate::address::Address;
 use crate::ids::PipeName;
 use crate::ledger::Ledger;
 use crate::message::tags::Tags;
@@ -57,6 +58,9 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// Whose memory is charged, and who can have some reclaimed.
     fn sk(&self) -> &SkRef;
 
+    /// The inode number of its descriptors.
+    fn inode(&self) -> u64;
+
     /// Where messages may follow each other so closely that several are to be sent in one piece: how long
     /// one may be to be copied for that, in bytes, and what their memory is entered in. They have no tags.
     fn gathers(&self) -> Option<(&Arc<Ledger>, usize)>;
@@ -87,7 +91,7 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
 
     /// Both greetings are exchanged. False if the owner wants no such pipe: it ends. Under the TCP lock and
     /// `rx`, in a callback or the work.
-    fn opened(this: &Arc<Self>, name: PipeName) -> bool;
+    fn opened(this: &Arc<Self>, name: PipeName, peer: Address) -> bool;
 
     /// The pipe was full and may not be any more. In task context, with no lock held.
     fn writable(this: &Arc<Self>, pipe: &Pipe<Self>);

@@ -6,6 +6,7 @@ use super::{
     Origin,
     Socket, //
 };
+use crate::address::Address;
 use crate::endpoint::backoff::Reconnect;
 use crate::endpoint::pace::{
     Pace,
@@ -28,6 +29,7 @@ use crate::net::sock::{
     Waiters, //
 };
 use crate::net::stream::TcpSocket;
+use crate::net::trace;
 use crate::net::work;
 use crate::pattern::{
     Effects,
@@ -131,6 +133,10 @@ impl Upper for Socket {
 
     fn sk(&self) -> &SkRef {
         &self.sk
+    }
+
+    fn inode(&self) -> u64 {
+        self.inode
     }
 
     fn gathers(&self) -> Option<(&Arc<Ledger>, usize)> {
@@ -238,8 +244,9 @@ impl Upper for Socket {
         }
     }
 
-    fn opened(this: &Arc<Self>, name: PipeName) -> bool {
+    fn opened(this: &Arc<Self>, name: PipeName, peer: Address) -> bool {
         let id = name.id;
+        trace::pipe_up(this.inode, peer.emit());
         let now = work::now();
         let mut state = this.state.lock();
         state.peers.opened(id);
@@ -311,6 +318,7 @@ impl Upper for Socket {
             this.take_connections(&mut state);
             (handle, todo)
         };
+        trace::pipe_down(this.inode, pipe.peer.emit(), end.name());
         if let Some(todo) = todo {
             this.perform(todo, Origin::Task);
         }

@@ -51,6 +51,7 @@ use crate::net::sock::{
     Waiters, //
 };
 use crate::net::task::Current;
+use crate::net::trace;
 use crate::net::work;
 use crate::options::Options;
 use crate::pattern::peers::Peers;
@@ -261,6 +262,8 @@ pub(crate) struct Socket {
     net: Arc<Net>,
     /// Its number in the list of `net`.
     number: u64,
+    /// That of its descriptors.
+    inode: u64,
     user: Member,
     /// What its messages hold that are to be sent.
     ledger: Arc<Ledger>,
@@ -310,6 +313,7 @@ impl Socket {
         let number = net.number();
         let totals = [&user.closed, &net.closed.total, &user.users().closed.total];
         let ledger = Arc::new(Ledger::new(totals.map(Arc::clone)), GFP_KERNEL_ACCOUNT)?;
+        let inode = trace::inode(&sk);
         let mut turn = Turn::new();
         if role.sends_to_all {
             turn.pipes.reserve(STEP, GFP_KERNEL_ACCOUNT)?;
@@ -325,6 +329,7 @@ impl Socket {
                 sk,
                 net,
                 number,
+                inode,
                 user,
                 ledger,
                 closed_as: Atomic::new(0),
@@ -338,7 +343,7 @@ impl Socket {
                 state <- new_bhlock!(State {
                     machine,
                     peers: Peers::new(),
-                    stats: Counters::default(),
+                    stats: Counters::new(*inode),
                     trash: Queue::new(),
                     pressing: false,
                     turned_away: false,

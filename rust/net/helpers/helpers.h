@@ -57,6 +57,14 @@ void sp_helper_put_cred(const struct cred *cred);
 int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, int name,
 			 const void *value, size_t len);
 
+/* For trace.rs. */
+u64 sp_helper_inode(const struct sock *sk);
+bool sp_helper_traces_messages(bool in);
+void sp_helper_trace_messages(bool in, u64 inode, const void *peer, unsigned int messages,
+			      u64 bytes);
+void sp_helper_trace_drop(u64 inode, const char *reason, unsigned int messages);
+void sp_helper_trace_pipe(bool up, u64 inode, const void *peer, const char *reason);
+
 /* For sock.rs. */
 u64 sp_helper_user(void);
 bool sp_helper_may_force(void);
