@@ -317,7 +317,23 @@ TEST(topics_choose_among_them)
 	EXPECT_EQ(EACH, counter(sub, sp_rx_filtered));
 	EXPECT_EQ(0, counter(sub, sp_rx_queued));
 
+	/* Nothing else is there. */
+	b.len = 0;
+	for (i = 0; i < 20; i++)
+		bundle_add(&b, "a", 1);
+	raw_write(peer, b.bytes, b.len);
+	await_counter(sub, sp_rx_queued, 20);
+	unsubscribe(sub, LIT("a"));
+	sp_expect_nothing(sub);
+
 	/* All of it at once. */
+	subscribe(sub, LIT("a"));
+	b.len = 0;
+	for (i = 0; i < EACH; i++) {
+		bundle_add(&b, "a0", 2);
+		bundle_add(&b, "c", 1);
+		bundle_add(&b, "d", 1);
+	}
 	raw_write(peer, b.bytes, b.len);
 	await_counter(sub, sp_rx_filtered, 3 * EACH);
 	sp_expect(sub, LIT("a0"));

@@ -33,8 +33,9 @@ impl Queue {
         }
     }
 
+    /// Whether it has nothing, not even a run of which nothing is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.inbox.is_none() && self.outbox.is_none()
     }
 
     pub(crate) fn len(&self) -> usize {

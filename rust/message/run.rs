@@ -453,6 +453,7 @@ mod tests {
         let (mut gone, lost) = queue.purge(|_, _| false);
         assert_eq!((lost.messages, lost.charge), (COUNT, charge));
         assert_eq!((queue.len(), queue.bytes(), gone.len()), (0, 0, 0));
+        assert!(queue.is_empty() && !gone.is_empty());
         assert_eq!(gone.pop().map(|msg| msg.charge()), Some(0));
         assert!(queue.pop().is_none());
         Ok(())

@@ -213,6 +213,12 @@ impl Intake {
         self.held
     }
 
+    /// How many pipes have something queued, or wait to take a frame in.
+    #[cfg(any(test, SP_KUNIT))]
+    pub(crate) fn active(&self) -> usize {
+        self.active
+    }
+
     /// What counts for SO_RCVBUF, with what is reserved beyond the cap, in bytes.
     fn used(&self) -> usize {
         self.held.saturating_add(self.beyond_cap(self.reserved))
@@ -468,9 +474,10 @@ impl Intake {
 
     /// Some messages were taken out of a run.
     pub(crate) fn lost(&mut self, id: u32, rank: Priority, share: &mut Share, lost: Lost) {
+        let was_active = share.is_active();
         self.subtract(share, lost.charge);
         share.queued = share.queued.saturating_sub(lost.messages);
-        if !share.is_active() {
+        if was_active && !share.is_active() {
             self.active = self.active.saturating_sub(1);
         }
         if self.slot.is_some_and(|(holder, _)| holder == id) {

@@ -498,7 +498,15 @@ mod tests {
     };
     use super::super::pubsub::Sub;
     use super::*;
-    use crate::message::run::Contents;
+    use crate::mem::GFP_KERNEL;
+    use crate::message::run::{
+        Contents,
+        Ends, //
+    };
+    use crate::message::{
+        Bytes,
+        Msg, //
+    };
 
     /// A bench for its peers; the machine has no part in these tests.
     fn bench() -> Result<Bench<Sub>, Fault> {
@@ -531,6 +539,41 @@ mod tests {
             from = next;
         }
         count
+    }
+
+    /// Several messages that have come together.
+    fn run_of(name: u8) -> Result<Msg, Fault> {
+        let mut ends = Ends::new(0);
+        for nth in 1..=20 {
+            ends.push(nth * 8);
+        }
+        let bytes = Bytes::of(&[name; 160], GFP_KERNEL)?;
+        Ok(Message::run(bytes, ends, GFP_KERNEL).ok_or(NoMemory)?)
+    }
+
+    #[test]
+    fn run_is_taken_and_purged_as_its_messages() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let (one, two) = (bench.open(1)?, bench.open(1)?);
+        bench.peers.enqueue(one, run_of(b'1')?);
+        bench.peers.enqueue(two, run_of(b'2')?);
+        assert!(bench.peers.is_sound(0) && bench.peers.intake.active() == 2);
+        assert_eq!(bench.peers.bytes(), 2 * 160);
+        // In turn.
+        for name in [b'1', b'2', b'1', b'2'] {
+            assert_eq!(take(&mut bench.peers), Some(name));
+        }
+        assert!(bench.peers.is_sound(0) && bench.peers.bytes() == 2 * 144);
+        purge(&mut bench.peers, |name| name != b'1');
+        assert!(bench.peers.is_sound(0) && bench.peers.intake.active() == 1);
+        assert_eq!((bench.peers.queued(one), bench.peers.queued(two)), (0, 144));
+        // What is left of one whose pipe has ended goes with its place.
+        bench.peers.detach(two);
+        assert_eq!(take(&mut bench.peers), Some(b'2'));
+        purge(&mut bench.peers, |_| false);
+        assert!(bench.peers.is_sound(0) && !bench.peers.some_readable());
+        assert!(bench.peers.bytes() == 0 && bench.peers.intake.active() == 0);
+        Ok(())
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl<H: Handle> Peers<H> {
     ) -> Option<(Queue, u32)> {
         let id = self.slab.next_from(from)?;
         let peer = self.slab.get_mut(id)?;
-        let before = peer.queue.bytes();
+        let (had, before) = (!peer.queue.is_empty(), peer.queue.bytes());
         let (mut purged, lost) = peer.queue.purge(keep);
         let bytes = before.saturating_sub(peer.queue.bytes());
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -138,7 +138,7 @@ impl<H: Handle> Peers<H> {
             self.intake.taken(id, rank, &mut peer.share, &mut msg);
             gone.push(msg);
         }
-        if peer.queue.is_empty() && !gone.is_empty() {
+        if had && peer.queue.is_empty() {
             self.readable.remove(id);
             // Its pipe has ended: a place that is only reserved has had no messages.
             if peer.handle.is_none() {
