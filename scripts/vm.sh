@@ -12,7 +12,7 @@ usage() {
 	  --kernel KERNEL               what to boot: stock (Debian's), debug, norust,
 	                                SUITE/RELEASE, or the path of a bzImage (stock)
 	  --module FILE                 the sp.ko to load (the kernel's own build)
-	  --no-module                   bring sp.ko along, but do not load it
+	  --no-module                   none: neither built nor brought along
 	  --smp N, --mem MB             CPUs (2) and memory (1024; debug: 2048)
 	  --icount                      one CPU whose clock counts instructions
 	  --profile FILE                note what code is executed, see profile.c
@@ -58,6 +58,7 @@ while (($#)); do
 	shift
 done
 (($#)) || usage
+[[ -n $load || -z $module ]] || die '--module and --no-module exclude each other'
 [[ -z $tty || -t 0 ]] || die '--tty needs a terminal on standard input'
 
 "$scripts/setup-packages.sh" build guest
@@ -69,11 +70,11 @@ append='console=ttyS0 reboot=t panic=-1 oops=panic tsc=reliable no5lvl no_timer_
 pack=()
 if [[ -f $kernel ]]; then
 	image=$kernel
-	[[ -n $module ]] || module=$scripts/../sp.ko
+	[[ -z $load || -n $module ]] || module=$scripts/../sp.ko
 else
 	build=$("$scripts/setup-kernel.sh" "$kernel")
 	image=$build/arch/x86/boot/bzImage
-	[[ -n $module ]] || module=$("$scripts/build-module.sh" "$kernel" "${kernel//\//-}")
+	[[ -z $load || -n $module ]] || module=$("$scripts/build-module.sh" "$kernel" "${kernel//\//-}")
 	if [[ -n $modules ]]; then
 		modules=$("$scripts/setup-modules.sh" "$build")
 		pack+=("$modules:/lib/modules/kernel")
@@ -84,7 +85,7 @@ if [[ $kernel == debug ]]; then
 	: "${mem:=2048}"
 fi
 [[ -r $image ]] || die "no kernel image '$image'"
-[[ -r $module ]] || die "no module '$module'; build it or name one with --module"
+[[ -z $load || -r $module ]] || die "no module '$module'; build it or name one with --module"
 
 work=$(mktemp -d)
 log=${keep:-$work/log}
@@ -107,7 +108,6 @@ quote() {
 	printf "'%s' " "${@//\'/\'\\\'\'}"
 }
 mkdir "$work/vm"
-[[ -n $load ]] || touch "$work/vm/no-module"
 if [[ -n $tty ]]; then
 	touch "$work/vm/tty"
 	read -r rows columns < <(stty size)
@@ -115,7 +115,8 @@ if [[ -n $tty ]]; then
 fi
 echo "exec $(quote "$@")" >>"$work/vm/command"
 
-pack+=("$work/vm:/etc/vm" "$module:/lib/modules/sp.ko")
+pack+=("$work/vm:/etc/vm")
+[[ -z $load ]] || pack+=("$module:/lib/modules/sp.ko")
 for file in "${files[@]}"; do
 	src=${file%%:*} dst=/root/${file##*/}
 	[[ $file != *:* ]] || dst=${file#*:}
@@ -224,11 +225,16 @@ fi
 pids=()
 
 if [[ ! -s $work/status ]]; then
+	# What matters first: the log is long.
+	if ((died == 124)); then
+		say "the guest did not finish in $timeout s; the end of its log:"
+	else
+		died=125
+		say 'the guest died before the command ended; the end of its log:'
+	fi
 	cat "$work/qemu" >&2
 	tail -n 100 "$log" >&2
-	((died != 124)) || { say "the guest did not finish in $timeout s"; exit 124; }
-	say "the guest died before the command ended; its log is above"
-	exit 125
+	exit "$died"
 fi
 "$scripts/check-log.sh" "$log" || exit 125
 exit "$(<"$work/status")"
