@@ -77,7 +77,7 @@ watch() {
 find_programs() {
 	local program path
 	programs=()
-	for program in ip ss tc nanocat; do
+	for program in ip ss tc nanocat nngcat; do
 		path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || die "$program is not installed"
 		programs+=(--file "$path:/usr/bin/$program")
 	done

@@ -27,7 +27,8 @@ for group; do
 		;;
 	llvm-*) wanted+=("clang-${group#*-}" "lld-${group#*-}" "llvm-${group#*-}" "libclang1-${group#*-}") ;;
 	guest) wanted+=(qemu-system-x86 busybox-static cpio util-linux) ;;
-	tests) wanted+=(gcc libc6-dev nanomsg-utils libnanomsg-dev libnng-dev liburing-dev iproute2) ;;
+	tests) wanted+=(gcc libc6-dev nanomsg-utils libnanomsg-dev nng-utils libnng-dev liburing-dev iproute2) ;;
+	capture) wanted+=(tshark) ;;
 	bench) wanted+=(gcc libc6-dev libzmq3-dev libnanomsg-dev libnng-dev liburing-dev python3) ;;
 	pictures) wanted+=(python3-matplotlib) ;;
 	python) wanted+=(python3 python3-venv ca-certificates) ;;

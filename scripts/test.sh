@@ -33,7 +33,7 @@ kernel=$("$scripts/setup-kernel.sh" "$flavour")
 
 read -ra patterns <<<"$*"
 tests=()
-for test in $(make -s -C "$top/tests" list) warning; do
+for test in $(make -s -C "$top/tests" list) warning dissector; do
 	for pattern in "${patterns[@]:-*}"; do
 		# shellcheck disable=SC2053 # a pattern
 		if [[ ${test%.sh} == $pattern ]]; then
@@ -50,15 +50,16 @@ costly='budget|buffers|dialing|gone|lapses|memcg|turns'
 stretched="$costly|fanout|policy|shared_many"
 # What would find no more there than other tests do runs there only if it is asked for.
 alike='interop_.*'
-# A module that warns needs a guest of its own: where a warning ends it, in none.
-own=warning
+# A module that warns needs a guest of its own: where a warning ends it, in none. So
+# does what is looked at from outside.
+own='warning|dissector'
 if [[ $flavour == debug ]]; then
 	((!${#patterns[@]})) || alike=none
 	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched|$alike|$own")
-	counted=() warned=()
+	counted=() apart=()
 else
 	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$costly|$own")
-	mapfile -t warned < <(printf '%s\n' "${tests[@]}" | grep -xE "$own")
+	mapfile -t apart < <(printf '%s\n' "${tests[@]}" | grep -xE "$own")
 	mapfile -t counted < <(printf '%s\n' "${tests[@]}" | grep -xE "$costly|fanout|gather|large" || true)
 fi
 
@@ -119,6 +120,10 @@ warning() {
 	echo '#> end warning 0'
 }
 
+dissector() {
+	"$scripts/test-dissector.sh" "$flavour"
+}
+
 # Both guests at once; each keeps about one CPU busy.
 "$scripts/build-module.sh" "$flavour" "$name" >/dev/null
 said=$top/build/test-$name-counted.out
@@ -128,12 +133,14 @@ if ((${#counted[@]})); then
 	counting=$!
 	trap 'kill "$counting" 2>/dev/null || true' EXIT
 fi
-expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} ${warned[*]} suites"
+expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} ${apart[*]} suites"
 {
 	echo "$unit"
 	echo '#> suites end'
 	((!${#plain[@]})) || in_guest '' "${plain[@]}"
-	((!${#warned[@]})) || warning
+	for test in "${apart[@]}"; do
+		"$test"
+	done
 	((!${#counted[@]})) || tail --pid="$counting" -f /dev/null
 	cat "$said"
 	[[ $flavour != debug ]] || kunit "$top/build/test-debug.log"
