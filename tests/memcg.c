@@ -799,6 +799,63 @@ TEST_F_TIMEOUT(charged, sends_without_memory, 90)
 	close(pub);
 }
 
+/* Whoever sends pays, also on a socket that another group has made. */
+struct send_long {
+	struct task task;
+	int s;
+	void *body;
+};
+
+enum { LONG_BODY = 8 * MIB };
+
+static void send_long(void *arg)
+{
+	struct send_long *of = arg;
+
+	/* Until the process ends: nobody receives it. */
+	send(of->s, of->body, LONG_BODY, MSG_NOSIGNAL);
+}
+
+TEST_F_TIMEOUT(charged, long_messages_on_the_socket_of_others, 90)
+{
+	enum { THREADS = 8, LIMIT = 16 * MIB };
+	long before = sp_in_pages(), most = 0;
+	int s = sp_open(SOCK_PUSH);
+	int64_t since;
+	pid_t pid;
+
+	set_timeout(s, SO_SNDTIMEO, 0);
+	sp_bind(s, AF_INET);
+	cgroup_set(&self->group, "memory.max", LIMIT);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		struct send_long of[THREADS];
+		void *zeroes;
+		int i;
+
+		must(prctl(PR_SET_PDEATHSIG, SIGKILL));
+		cgroup_enter(&self->group);
+		zeroes = mmap(NULL, LONG_BODY, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		for (i = 0; i < THREADS; i++) {
+			of[i] = (struct send_long){ .s = s, .body = zeroes };
+			task_start(&of[i].task, send_long, &of[i]);
+		}
+		pause();
+	}
+	for (since = now_ms(); now_ms() - since < 5 * quiet_ms();) {
+		long held = sp_in_pages() - before;
+
+		most = held > most ? held : most;
+		pass_ms(5);
+	}
+	printf("# at most %ld kB, of others' %d kB\n", most / 1024, LIMIT / 1024);
+	fflush(stdout);
+	EXPECT_GT(LIMIT, most);
+	kill(pid, SIGKILL);
+	child_status(pid);
+	close(s);
+}
+
 /* What waits for them takes no more memory than SO_SNDBUF. */
 TEST_F_TIMEOUT(charged, stuck_subscribers, 90)
 {

@@ -9,6 +9,7 @@
 //! A run counts for what its messages count for; but as long as one of them is left, for no less than the memory
 //! that it takes.
 
+use super::queue::Queue;
 use super::tags::Tags;
 use super::{
     Body,
@@ -196,6 +197,31 @@ impl Message {
         Self::with(Body::Run(run, left), Tags::new(), flags).ok()
     }
 
+    /// The messages of a run one by one, where it has become dearer than they are. Else, or if there is no memory,
+    /// the message comes back.
+    pub(crate) fn apart(msg: Msg, flags: Flags) -> Result<Queue, Msg> {
+        let Body::Run(run, left) = &msg.body else {
+            return Err(msg);
+        };
+        let alone = OVERHEAD.saturating_mul(left.messages());
+        if left.held() <= alone.saturating_add(left.bodies()) {
+            return Err(msg);
+        }
+        let mut apart = Queue::new();
+        let mut rest = left.which;
+        while rest != 0 {
+            let body = run.body(rest.trailing_zeros());
+            rest &= rest.wrapping_sub(1);
+            let one = Bytes::of(body, flags).and_then(|bytes| Message::new(bytes, flags));
+            let Ok(mut one) = one else {
+                return Err(msg);
+            };
+            one.from = msg.from;
+            apart.push(one);
+        }
+        Ok(apart)
+    }
+
     /// How many messages it stands for.
     pub(crate) fn messages(&self) -> usize {
         match &self.body {
@@ -324,7 +350,6 @@ impl Taken {
 #[cfg(any(test, SP_KUNIT))]
 #[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_run))]
 mod tests {
-    use super::super::queue::Queue;
     use super::*;
     use crate::mem::GFP_KERNEL;
 
@@ -442,6 +467,30 @@ mod tests {
         }
         assert_eq!(less, before);
         assert!(queue.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn few_that_are_left_are_cheaper_apart() -> Result<(), NoMemory> {
+        let whole = run(MOST, 20).ok_or(NoMemory)?;
+        let mut whole = match Message::apart(whole, GFP_KERNEL) {
+            Err(run) => run,
+            Ok(_) => return Err(NoMemory),
+        };
+        whole.from = Address::V4 {
+            ip: [1; 4],
+            port: 1,
+        };
+        let (stays, _) = whole.retain(|_, body| body.first().is_some_and(|name| *name < 2));
+        assert!(stays && whole.charge() > 2 * (20 + OVERHEAD));
+        let mut apart = Message::apart(whole, GFP_KERNEL).map_err(|_| NoMemory)?;
+        assert_eq!((apart.len(), apart.bytes()), (2, 40));
+        for name in 0..2 {
+            let msg = apart.pop().ok_or(NoMemory)?;
+            assert_eq!(msg.charge(), 20 + OVERHEAD);
+            assert!(matches!(msg.from, Address::V4 { port: 1, .. }));
+            assert_eq!(look(&Taken::whole(msg)), (Some(name), 20));
+        }
         Ok(())
     }
 

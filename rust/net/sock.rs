@@ -152,6 +152,13 @@ impl SkRef {
         Some(Charge { sk, bytes })
     }
 
+    /// As [`Self::charge`], if that is the control group of the calling task as well.
+    pub(crate) fn charge_own(&self, bytes: u32) -> Option<Charge> {
+        // SAFETY: By the type invariant the sock is live.
+        let own = unsafe { bindings::sp_helper_charges_current(self.as_ptr()) };
+        own.then(|| self.charge(bytes)).flatten()
+    }
+
     /// Tries to make room for what could not be allocated or charged. May sleep.
     pub(crate) fn reclaim(&self) {
         // SAFETY: The caller may sleep.

@@ -101,7 +101,19 @@ pub(crate) enum Flush {
 pub(crate) enum Wake {
     Nobody,
     One,
+    /// One for each of so many messages.
+    Some(u16),
     All,
+}
+
+impl Wake {
+    /// One for each of so many messages.
+    fn each(messages: usize) -> Wake {
+        match messages {
+            1 => Wake::One,
+            _ => u16::try_from(messages).map_or(Wake::All, Wake::Some),
+        }
+    }
 }
 
 /// What is to be done when the socket's lock is released.

@@ -60,8 +60,9 @@ pub(crate) struct Pull;
 
 impl Pattern for Pull {
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
+        let wake = Wake::each(msg.messages());
         w.peers.enqueue(from, msg);
-        Received::Kept(Wake::One)
+        Received::Kept(wake)
     }
 }
 

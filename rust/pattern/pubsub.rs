@@ -29,6 +29,7 @@ use super::{
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::mem::{
+    accounted,
     Arc,
     KVec,
     NO_SLEEP, //
@@ -37,6 +38,7 @@ use crate::message::queue::Queue;
 use crate::message::tags::Tags;
 use crate::message::{
     Bytes,
+    Message,
     Msg, //
 };
 use crate::stats::Reason;
@@ -79,16 +81,22 @@ impl Pattern for Pub {
         if count > STEP || !w.peers.all_take_copies(body.len()) {
             return None;
         }
-        let mut next = 0;
+        let (mut next, mut starved) = (0, false);
         while let Some((to, _)) = w.peers.up_from(next) {
             next = to.next();
-            // What was made room in may have been sent meanwhile, and there be no memory.
-            if !w.peers.is_writable(to) || !w.peers.copy_to(to, body) {
+            if !w.peers.is_writable(to) {
+                w.drop_for(to);
+            } else if !w.peers.copy_to(to, body) {
+                // What was made room in has been sent meanwhile, and there is no memory.
+                starved = true;
                 w.drop_for(to);
             }
         }
         let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
-        Some(Effects::flush(all))
+        Some(Effects {
+            starved,
+            ..Effects::flush(all)
+        })
     }
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {
@@ -154,8 +162,16 @@ impl Pattern for Sub {
         if !wanted {
             return Received::Discarded(msg, Reason::Filtered);
         }
-        w.peers.enqueue(from, msg);
-        Received::Kept(Wake::One)
+        let wake = Wake::each(msg.messages());
+        match Message::apart(msg, accounted(NO_SLEEP)) {
+            Ok(mut few) => {
+                while let Some(msg) = few.pop() {
+                    w.peers.enqueue(from, msg);
+                }
+            }
+            Err(msg) => w.peers.enqueue(from, msg),
+        }
+        Received::Kept(wake)
     }
 }
 

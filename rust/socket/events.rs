@@ -160,11 +160,10 @@ impl Upper for Socket {
         admitted: bool,
     ) -> Result<(), Unwelcome> {
         let id = name.id;
-        let messages = msg.messages();
         let mut guard = this.state.lock();
         let state = &mut *guard;
         let admitted = admitted
-            || if messages > 1 {
+            || if msg.messages() > 1 {
                 !this.is_deaf(state) && state.peers.admit_run(id, msg.charge())
             } else {
                 state.peers.has_room_for(msg.extra())
@@ -202,7 +201,7 @@ impl Upper for Socket {
         this.let_go_on(state);
         drop(guard);
         if let Some(readers) = readers {
-            this.wake_readers(readers, messages);
+            this.wake_readers(readers);
         }
         match violation {
             Some(violation) => Err(Unwelcome::Violation(violation)),

@@ -171,6 +171,8 @@ struct Todo {
     gathered: Option<Gathered>,
     readers: Wake,
     writers: bool,
+    /// For want of memory some were not given the message.
+    starved: bool,
     /// Dropped with the rest.
     _trash: Queue,
 }
@@ -237,6 +239,7 @@ impl State {
             gathered: None,
             readers: effects.readers,
             writers: effects.writers,
+            starved: effects.starved,
             _trash: core::mem::replace(&mut self.trash, Queue::new()),
         }
     }
@@ -387,14 +390,14 @@ impl Socket {
         self.net.delist(self.number);
     }
 
-    /// Wakes those who wait to receive, `messages` of them if one for each.
-    fn wake_readers(&self, readers: Wake, messages: usize) {
+    fn wake_readers(&self, readers: Wake) {
         if readers != Wake::Nobody {
             self.sk.forget_error();
         }
         match readers {
             Wake::Nobody => {}
-            Wake::One => self.sk.wake(Waiters::Readers, u16::try_from(messages).ok()),
+            Wake::One => self.sk.wake(Waiters::Readers, Some(1)),
+            Wake::Some(number) => self.sk.wake(Waiters::Readers, Some(number)),
             Wake::All => self.sk.wake(Waiters::Readers, None),
         }
     }
@@ -407,7 +410,7 @@ impl Socket {
     }
 
     fn perform(self: &Arc<Self>, todo: Todo, origin: Origin) {
-        self.wake_readers(todo.readers, 1);
+        self.wake_readers(todo.readers);
         if todo.writers {
             self.sk.wake(Waiters::Writers, None);
         }

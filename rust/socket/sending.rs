@@ -85,7 +85,12 @@ impl Socket {
         drop(order);
         match sent {
             Some(todo) => {
+                let starved = todo.starved;
                 self.perform(todo, Origin::Task);
+                if starved {
+                    // As in `send_to_all`.
+                    task::reclaim();
+                }
                 Ok(None)
             }
             None => {
@@ -224,12 +229,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Copies a message from the calling program: into pages that TCP can send where they are, if the control
-    /// group has room for them; else into memory that is charged to the program's, as far as it can be had.
+    /// Copies a message from the calling program: into pages that TCP can send where they are, if the program is
+    /// in the control group of the socket, and that has room for them; else into memory that is charged to the program's, as far as it can be had.
     fn take_bytes(&self, call: &mut SendCall<'_>) -> Result<Bytes> {
         let len = call.len();
         let pages = Bytes::pages(len);
-        let charge = (pages > 0).then(|| self.sk.charge(pages)).flatten();
+        let charge = (pages > 0).then(|| self.sk.charge_own(pages)).flatten();
         let mut bytes = match charge {
             Some(charge) => Bytes::in_pages(charge, GFP_KERNEL_ACCOUNT).map_err(|_| ENOMEM)?,
             None => Bytes::new(),

@@ -79,6 +79,7 @@ void sp_helper_forget_error(struct sock *sk);
 bool sp_helper_charge_begin(const struct sock *sk, struct mem_cgroup **old);
 void sp_helper_charge_end(struct mem_cgroup *old);
 void sp_helper_reclaim(void);
+bool sp_helper_charges_current(const struct sock *sk);
 bool sp_helper_charge(struct sock *sk, unsigned int bytes);
 void sp_helper_uncharge(struct sock *sk, unsigned int bytes);
 void sp_helper_fixed_buffers(const struct sock *sk, int *sndbuf, int *rcvbuf);

@@ -112,6 +112,21 @@ static bool sp_has_room(const struct sock *sk, unsigned int bytes)
 	return true;
 }
 
+/* Whether what a socket is charged for is charged to the task's control group. */
+bool sp_helper_charges_current(const struct sock *sk)
+{
+	struct mem_cgroup *memcg;
+	bool same;
+
+	rcu_read_lock();
+	memcg = mem_cgroup_from_task(current);
+	if (memcg && mem_cgroup_is_root(memcg))
+		memcg = NULL;
+	same = memcg == mem_cgroup_from_sk(sk);
+	rcu_read_unlock();
+	return same;
+}
+
 /*
  * Charges pages that TCP has as well, or had, as TCP itself does. With bottom halves off
  * that goes beyond the limit of a control group, which it is therefore compared with
