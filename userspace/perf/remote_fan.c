@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 	long arg[ARGS], messages = 0;
 	struct reading from, to;
 	struct end **end;
+	int64_t last = 0;
 	bool *over, some = true;
 	void *body;
 
@@ -25,7 +26,7 @@ int main(int argc, char **argv)
 	over = room_for((size_t)arg[SUBSCRIBERS] * sizeof(*over));
 	for (long i = 0; i < arg[SUBSCRIBERS]; i++)
 		end[i] = end_open(SUBSCRIBES, false, (int)arg[PORT], LONG_MS);
-	from = to = reading_now();
+	from = reading_now();
 	for (long n = 0; n < arg[COUNT] && some; n++) {
 		some = false;
 		for (long i = 0; i < arg[SUBSCRIBERS]; i++) {
@@ -37,13 +38,14 @@ int main(int argc, char **argv)
 			}
 			if (messages++ == 0)
 				from = reading_now();
-			to.ns = now_ns();
+			last = now_ns();
 			some = true;
 		}
 	}
-	/* Who dropped nothing has waited for nothing. */
-	if (messages == arg[COUNT] * arg[SUBSCRIBERS])
-		to = reading_now();
+	to = reading_now();
+	/* Where something was dropped it was waited for in vain. */
+	if (messages < arg[COUNT] * arg[SUBSCRIBERS])
+		to.ns = last;
 	if (messages < 2)
 		fail_with("remote_fan", "nothing arrived");
 	report((size_t)arg[SIZE], messages - 1, &from, &to, "");
