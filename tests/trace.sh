@@ -31,6 +31,11 @@ traced() {
 echo 1 >"$out/tracing/events/sp/enable"
 timeout 60 "$bin/weather_pub" --peers 1 --count 3 --interval 0.1 0.0.0.0 $port 'Oslo: 1' 'Rome: 22' 'Oslo: 3' >/dev/null &
 publisher=$!
+# A dial that nobody answers would be seen as well.
+for _ in $(seq 300); do
+	grep -q "listener 0.0.0.0:$port - listening" /proc/net/sp && break
+	sleep 0.1
+done
 timeout 60 "$bin/weather_sub" --count 2 127.0.0.1 $port Oslo >/dev/null &
 wait $publisher
 wait

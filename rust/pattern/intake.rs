@@ -146,7 +146,7 @@ pub(crate) struct Intake {
     held: usize,
     reserved: usize,
     long: usize,
-    active: usize,
+    pub(super) active: usize,
     paused: usize,
     /// Whose message is beyond SO_RCVBUF, and its rank.
     slot: Option<(u32, Priority)>,
@@ -211,12 +211,6 @@ impl Intake {
     #[cfg(any(test, SP_KUNIT))]
     pub(crate) fn held(&self) -> usize {
         self.held
-    }
-
-    /// How many pipes have something queued, or wait to take a frame in.
-    #[cfg(any(test, SP_KUNIT))]
-    pub(crate) fn active(&self) -> usize {
-        self.active
     }
 
     /// What counts for SO_RCVBUF, with what is reserved beyond the cap, in bytes.

@@ -557,7 +557,7 @@ mod tests {
         let (one, two) = (bench.open(1)?, bench.open(1)?);
         bench.peers.enqueue(one, run_of(b'1')?);
         bench.peers.enqueue(two, run_of(b'2')?);
-        assert!(bench.peers.is_sound(0) && bench.peers.intake.active() == 2);
+        assert!(bench.peers.is_sound(0) && bench.peers.intake.active == 2);
         assert_eq!(bench.peers.bytes(), 2 * 160);
         // In turn.
         for name in [b'1', b'2', b'1', b'2'] {
@@ -565,14 +565,14 @@ mod tests {
         }
         assert!(bench.peers.is_sound(0) && bench.peers.bytes() == 2 * 144);
         purge(&mut bench.peers, |name| name != b'1');
-        assert!(bench.peers.is_sound(0) && bench.peers.intake.active() == 1);
+        assert!(bench.peers.is_sound(0) && bench.peers.intake.active == 1);
         assert_eq!((bench.peers.queued(one), bench.peers.queued(two)), (0, 144));
         // What is left of one whose pipe has ended goes with its place.
         bench.peers.detach(two);
         assert_eq!(take(&mut bench.peers), Some(b'2'));
         purge(&mut bench.peers, |_| false);
         assert!(bench.peers.is_sound(0) && !bench.peers.some_readable());
-        assert!(bench.peers.bytes() == 0 && bench.peers.intake.active() == 0);
+        assert!(bench.peers.bytes() == 0 && bench.peers.intake.active == 0);
         Ok(())
     }
 
