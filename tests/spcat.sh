@@ -111,7 +111,7 @@ publisher_waits_for_whom_it_connects_to() {
 
 # Of each family, with a name, in all ways to write them.
 addresses() {
-	for pair in "[::1]: [::1]:" "*: tcp6://[::1]:" "tcp://*: 127.0.0.1:" ": localhost:" \
+	for pair in "[::1]: [::1]:" "*: tcp6://[::1]:" ": localhost:" \
 		"tcp4://*: 127.0.0.1:" "TCP://localhost: tcp4://localhost:"; do
 		next_port
 		bound=${pair% *}$port connected=${pair#* }$port
@@ -154,14 +154,12 @@ long_file_there_and_back() {
 # What is above the socket's own limit is sent, since it was meant.
 longer_than_usual() {
 	next_port
-	head -c 17000000 /dev/zero >"$out/there"
+	truncate -s 17000000 "$out/there"
 	begin --pull -L $port --count 1 --recv-maxsz 20000000
 	run --push -l $port <"$out/there"
 	wait $background
-	same "$out/there" "$out/background"
-	status=$?
 	rm "$out/there"
-	return $status
+	expect 17000000 "$(stat -c %s "$out/background")"
 }
 
 standard_input_is_one_message() {
@@ -193,7 +191,7 @@ lines_do_not_wait_for_the_last() {
 	pusher=$!
 	exec 3>"$out/typed"
 	echo first >&3
-	said=$(run --pull -L $port --count 1)
+	said=$(run --pull -L $port --count 1 3>&-)
 	exec 3>&-
 	rm "$out/typed"
 	wait $pusher
@@ -210,7 +208,7 @@ lines_are_requests_and_replies() {
 	expect "$(printf '1\n2')" "$said" && expect "$(printf 'a\nb')" "$(cat "$out/background")" || return
 	next_port
 	begin --rep -L $port --lines --file /dev/null
-	run --req -l $port --data unanswered --recv-timeout 1 2>/dev/null
+	run --req -l $port --data unanswered --recv-timeout 0.5 2>/dev/null
 	expect 3 $? && wait $background && expect unanswered "$(cat "$out/background")"
 }
 
@@ -234,7 +232,6 @@ formats() {
 	printed_as --raw 'a"b\\c\n\t\r\1\200~\177z' &&
 		printed_as --lines 'a"b\\c\n\t\r\1\200~\177z\n' &&
 		printed_as --ascii 'a"b\\c.....~.z\n' &&
-		printed_as -A 'a"b\\c.....~.z\n' &&
 		printed_as --quoted '"a\\"b\\\\c\\n\\t\\r\\x01\\x80~\\x7fz"\n' &&
 		printed_as --hex '"\\x61\\x22\\x62\\x5c\\x63\\x0a\\x09\\x0d\\x01\\x80\\x7e\\x7f\\x7a"\n' &&
 		printed_as --format=msgpack '\304\15a"b\\c\n\t\r\1\200~\177z' &&
@@ -243,8 +240,7 @@ formats() {
 
 empty_message_in_each_format() {
 	: >"$out/there"
-	printed_as --raw '' && printed_as --ascii '\n' && printed_as -Q '""\n' && printed_as --hex '""\n' &&
-		printed_as --msgpack '\304\0'
+	printed_as --raw '' && printed_as -A '\n' && printed_as -Q '""\n' && printed_as --msgpack '\304\0'
 }
 
 # msgpack_head LENGTH OCTETS
@@ -255,7 +251,7 @@ msgpack_head() {
 }
 
 msgpack_has_three_lengths() {
-	msgpack_head 255 c4ff && msgpack_head 256 c50100 && msgpack_head 65535 c5ffff && msgpack_head 65536 c600010000
+	msgpack_head 255 c4ff && msgpack_head 256 c50100 && msgpack_head 65536 c600010000
 }
 
 # elapsed MINIMUM COMMAND...: in hundredths of a second; how long at most is nobody's promise.
@@ -332,15 +328,15 @@ timeouts_have_a_status() {
 # After messages, silence is the end; unless more were asked for.
 silence_is_the_end() {
 	next_port
-	begin --pull -L $port --recv-timeout 1 --ascii
+	begin --pull -L $port --recv-timeout 0.5 --ascii
 	run --push -l $port -D x
 	wait $background
 	expect 0 $? && expect x "$(cat "$out/background")" || return
 	next_port
-	begin --pull -L $port --recv-timeout 1 --ascii --count 2
+	begin --pull -L $port --recv-timeout 0.5 --ascii --count 2
 	run --push -l $port -D x
 	wait $background
-	expect 3 $? && expect x "$(cat "$out/background")" && expect 'spcat: no message within 1 s' "$(cat "$out/errors")"
+	expect 3 $? && expect x "$(cat "$out/background")" && expect 'spcat: no message within 0.5 s' "$(cat "$out/errors")"
 }
 
 too_long_is_not_taken() {
@@ -426,38 +422,37 @@ closed_pipe_ends_it() {
 }
 
 signals_end_it() {
-	next_port
-	timeout -s INT 0.5 "$spcat" --pull -L $port
-	expect 130 $? || return
-	timeout -s TERM 0.5 "$spcat" --req -l $port -D x
-	expect 143 $?
+	for signal in INT:130 TERM:143; do
+		next_port
+		(
+			await "listener 127.0.0.1:$port"
+			kill -"${signal%:*}" "$(cat "$out/pid")"
+		) &
+		# In the foreground: behind & a shell has SIGINT ignored.
+		# shellcheck disable=SC2016 # the other shell's
+		sh -c 'echo $$ >"$0"; exec "$@"' "$out/pid" "$spcat" --pull -L $port --recv-timeout 60
+		expect "${signal#*:}" $? || return
+		wait $!
+	done
 }
 
 # What a killed program has sent is whole, or is not there.
 killed_half_way() {
 	next_port
 	head -c 100000 /dev/urandom >"$out/there"
-	timeout 60 "$spcat" --pull -L $port --format msgpack >"$out/background" &
-	puller=$!
+	begin --pull -L $port --format msgpack --recv-timeout 0.5
 	timeout 60 "$spcat" --push -l $port --file "$out/there" --interval 0 &
 	pusher=$!
 	for _ in $(seq 200); do
-		[ "$(wc -c <"$out/background")" -lt 1000000 ] || break
+		[ "$(stat -c %s "$out/background")" -lt 1000000 ] || break
 		sleep 0.05
 	done
 	kill -9 $pusher
 	wait $pusher 2>/dev/null
-	run --push -l $port -D 'and another'
-	for _ in $(seq 200); do
-		[ "$(tail -c 11 "$out/background")" != 'and another' ] || break
-		sleep 0.05
-	done
-	end $puller
-	expect 'and another' "$(tail -c 11 "$out/background")" &&
-		expect 0 $((($(wc -c <"$out/background") - 13) % 100005)) || return
-	# The first and the last of them.
+	wait $background
+	expect 0 $? && expect 0 $(($(wc -c <"$out/background") % 100005)) || return
 	head -c 100005 "$out/background" | tail -c 100000 >"$out/first"
-	tail -c 100013 "$out/background" | head -c 100000 >"$out/last"
+	tail -c 100000 "$out/background" >"$out/last"
 	same "$out/there" "$out/first" && same "$out/there" "$out/last"
 }
 
@@ -539,9 +534,13 @@ nanocat_sends() {
 # Nor is what they print another thing than what we print: of every octet but the tab,
 # which nanocat shows as \x09.
 nanocat_receives_and_prints_alike() {
-	for i in $(seq 0 255); do
-		# shellcheck disable=SC2059 # an octet
-		[ "$i" = 9 ] || printf "\\$(printf %o "$i")"
+	for a in 0 1 2 3; do
+		for b in 0 1 2 3 4 5 6 7; do
+			for c in 0 1 2 3 4 5 6 7; do
+				# shellcheck disable=SC2059 # an octet
+				[ "$a$b$c" = 011 ] || printf "\\$a$b$c"
+			done
+		done
 	done >"$out/there"
 	expect 255 "$(wc -c <"$out/there")" || return
 	for format in raw ascii quoted hex msgpack; do
