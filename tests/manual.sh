@@ -7,8 +7,9 @@
 #
 # Each waits for its partner by itself; timeout bounds the wait.
 
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
 examples=$here/manual
+PATH=$(cd "$here/../bin" && pwd):$PATH
 # shellcheck source=/dev/null # the kernel's
 . "$here/ktap_helpers.sh"
 
@@ -75,16 +76,55 @@ pipeline_push_and_pull() {
 		expect "$(printf 'job 1\njob 2\njob 3\njob 4')" "$(cat "$out/background")"
 }
 
+# spcat(1); in a folder of their own, and with all that they leave running.
+spcat_begin() {
+	(cd "$out" && exec setsid timeout 90 sh "$here/manual/$1") >"$out/background" 2>&1 &
+	background=$!
+}
+
+spcat_end() {
+	kill -- "-$background" 2>/dev/null
+	wait "$background" 2>/dev/null
+}
+
+spcat_ask() {
+	spcat_begin spcat_ask
+	wait $background
+	said=$(sort "$out/background")
+	spcat_end
+	expect "$(printf '"42"\n"what is the answer?"')" "$said"
+}
+
+spcat_service_and_client() {
+	spcat_begin spcat_service
+	said=$(timeout 90 sh "$examples/spcat_client")
+	spcat_end
+	expect "$(printf 'Hello, Ada\nHello, Bob')" "$said"
+}
+
+spcat_news_and_paris() {
+	printf 'Paris: rain\nOslo: snow\nParis: sun\n' >"$out/news"
+	spcat_begin spcat_news
+	said=$(timeout 90 sh "$examples/spcat_paris")
+	spcat_end
+	expect "$(printf 'Paris: rain\nParis: sun')" "$said"
+}
+
+spcat_check() {
+	expect 'no answer' "$(timeout 90 sh "$examples/spcat_check" 2>&1)"
+}
+
 # An example that is not among these would be one that nobody has run; sp(7)'s
 # command is run by proc.c.
 every_example() {
-	expect "$(printf '%s\n' hello pipeline_pull pipeline_push pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_prefork reqrep_server who_is_slow)" \
+	expect "$(printf '%s\n' hello pipeline_pull pipeline_push pubsub_publisher pubsub_subscriber reqrep_client reqrep_leaving reqrep_prefork reqrep_server spcat_ask spcat_check spcat_client spcat_news spcat_paris spcat_service who_is_slow)" \
 		"$(ls "$examples")"
 }
 
 ktap_print_header
-ktap_set_plan 7
-for test in every_example hello reqrep_server_and_client reqrep_leaving reqrep_prefork_and_client pubsub_publisher_and_subscriber pipeline_push_and_pull; do
+ktap_set_plan 11
+for test in every_example hello reqrep_server_and_client reqrep_leaving reqrep_prefork_and_client pubsub_publisher_and_subscriber pipeline_push_and_pull \
+	spcat_ask spcat_service_and_client spcat_news_and_paris spcat_check; do
 	ktap_test_result "$test" "$test"
 done
 ktap_finished
