@@ -32,17 +32,25 @@ kernel=$("$scripts/setup-kernel.sh" "$flavour")
 )
 
 read -ra patterns <<<"$*"
-tests=()
-for test in $(make -s -C "$top/tests" list) warning dissector; do
-	for pattern in "${patterns[@]:-*}"; do
-		# shellcheck disable=SC2053 # a pattern
-		if [[ ${test%.sh} == $pattern ]]; then
-			tests+=("$test")
-			break
-		fi
+# wanted TEST...: those whose names match.
+wanted() {
+	local test pattern
+	for test; do
+		for pattern in "${patterns[@]:-*}"; do
+			# shellcheck disable=SC2053 # a pattern
+			if [[ ${test%.sh} == $pattern ]]; then
+				echo "$test"
+				break
+			fi
+		done
 	done
-done
-((${#tests[@]})) || die "no test is called ${*:-anything}"
+}
+# shellcheck disable=SC2046 # a word each
+mapfile -t tests < <(wanted $(make -s -C "$top/tests" list) warning dissector)
+# What needs no kernel of ours runs on this machine, and once.
+here=("$top"/tests/host/*.sh)
+mapfile -t here < <([[ $flavour == debug ]] || wanted "${here[@]##*/}")
+((${#tests[@]} + ${#here[@]})) || die "no test is called ${*:-anything}"
 
 # Where which runs. What is about time, cost or very many peers, the checkers stretch
 # beyond sense: elsewhere it runs in a guest whose clock counts instructions.
@@ -53,7 +61,9 @@ alike='interop_.*'
 # A module that warns needs a guest of its own: where a warning ends it, in none. So
 # does what is looked at from outside.
 own='warning|dissector'
-if [[ $flavour == debug ]]; then
+if ((!${#tests[@]})); then
+	plain=() counted=() apart=()
+elif [[ $flavour == debug ]]; then
 	((!${#patterns[@]})) || alike=none
 	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$stretched|$alike|$own")
 	counted=() apart=()
@@ -85,6 +95,16 @@ kunit() {
 		-e 's/^1\.\./#> suites 1../p;t' \
 		-e 's/^ok [0-9]+ (.*)/#> end \1 0/p' \
 		-e 's/^not ok [0-9]+ (.*)/#> end \1 1/p'
+}
+
+on_this_machine() {
+	local test status
+	for test; do
+		echo "#> begin $test"
+		status=0
+		timeout -k 5 300 "$top/tests/host/$test" 2>&1 || status=$?
+		echo "#> end $test $status"
+	done
 }
 
 # in_guest PREFIX TEST...: runs tests, their names printed after PREFIX: "", or
@@ -125,7 +145,7 @@ dissector() {
 }
 
 # Both guests at once; each keeps about one CPU busy.
-"$scripts/build-module.sh" "$flavour" "$name" >/dev/null
+((!${#tests[@]})) || "$scripts/build-module.sh" "$flavour" "$name" >/dev/null
 said=$top/build/test-$name-counted.out
 : >"$said"
 if ((${#counted[@]})); then
@@ -133,10 +153,11 @@ if ((${#counted[@]})); then
 	counting=$!
 	trap 'kill "$counting" 2>/dev/null || true' EXIT
 fi
-expected="${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} ${apart[*]} suites"
+expected="${here[*]} ${plain[*]} ${plain:+unload} ${counted[*]/#/counted\/} ${counted:+counted/unload} ${apart[*]} suites"
 {
 	echo "$unit"
 	echo '#> suites end'
+	on_this_machine "${here[@]}"
 	((!${#plain[@]})) || in_guest '' "${plain[@]}"
 	for test in "${apart[@]}"; do
 		"$test"
