@@ -13,7 +13,8 @@ make unit     the pure code's suites on this machine, in seconds; T="re*"
 make shell    a shell in a guest with the module loaded
 make modules  build sp.ko for the test kernel, or with KDIR=... for another
 make lint     check the sources: format, lints, oldest rustc, licences
-make install      build for the running kernel, and install; as root
+make install      build for the running kernel, and install; as root. make install-dev:
+              what programs are written with; make install-utils: spcat, spstat
 make uninstall    take that away
 make deb          packages for Debian 13, in build/deb; DKMS builds the module
 make clean    remove what was built here
@@ -23,7 +24,7 @@ KSRC= is a kernel source to use; RUSTC=, BINDGEN= and LLVM= are compilers.
 endef
 
 .PHONY: help demo test test-debug test-kernels build-kernels test-deb bench bench-check profile unit shell modules modules_install lint clean \
-	install uninstall install-dev uninstall-dev deb
+	install uninstall install-dev uninstall-dev install-utils uninstall-utils deb
 
 help:
 	$(info $(help))
@@ -66,7 +67,7 @@ lint:
 	@scripts/lint.sh
 
 # The module is installed for KERNEL, by default the running one; install-dev is what
-# programs are compiled and written with.
+# programs are compiled and written with, install-utils are the tools.
 VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 PREFIX  ?= /usr/local
 headers := $(wildcard include/netinet/*.h include/uapi/linux/*.h)
@@ -75,11 +76,11 @@ dev     := $(patsubst include/uapi/%,include/%,$(headers)) $(patsubst man/%,shar
 
 install:
 	@scripts/install.sh install $(KERNEL)
-	@$(MAKE) -s install-dev
+	@$(MAKE) -s install-dev install-utils
 
 uninstall:
 	@scripts/install.sh uninstall $(KERNEL)
-	@$(MAKE) -s uninstall-dev
+	@$(MAKE) -s uninstall-dev uninstall-utils
 
 install-dev:
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/netinet include/netinet/*.h
@@ -91,6 +92,23 @@ install-dev:
 
 uninstall-dev:
 	rm -f $(dev:%=$(DESTDIR)$(PREFIX)/%)
+
+# They are built elsewhere, since root is only to read the user's tree. Wireshark has one
+# place alone for what it loads for everybody, and tells where.
+utils := spcat spstat
+WIRESHARK ?= $(shell tshark -G folders 2>/dev/null | sed -n 's/^Global Lua Plugins:[[:space:]]*//p')
+
+install-utils:
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && cp -r include userspace "$$out" && \
+		$(MAKE) -s -C "$$out/userspace" $(utils:%=./%) && \
+		install -D -t $(DESTDIR)$(PREFIX)/bin $(utils:%="$$out"/userspace/%)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(utils:%=man/%.1)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions userspace/completion/spcat
+	$(if $(WIRESHARK),install -D -m 644 -t $(DESTDIR)$(WIRESHARK) userspace/wireshark/sp.lua)
+
+uninstall-utils:
+	rm -f $(utils:%=$(DESTDIR)$(PREFIX)/bin/%) $(utils:%=$(DESTDIR)$(PREFIX)/share/man/man1/%.1) \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/spcat $(if $(WIRESHARK),$(DESTDIR)$(WIRESHARK)/sp.lua)
 
 deb:
 	@scripts/deb.sh
