@@ -54,7 +54,7 @@ say "installing Linux $old, then the packages, then Linux $new"
 add kmod iproute2 initramfs-tools gcc libc6-dev pkgconf \
 	"linux-image-$old" "linux-headers-$old" "linux-source-$(cut -d . -f 1-2 <<<"$old")"
 cp "$work"/debs/* "$root/root"
-add "/root/pf-sp-dkms_${older}_all.deb" "/root/pf-sp-dev_${older}_all.deb" openssl
+add "/root/pf-sp-dkms_${older}_all.deb" "/root/pf-sp-dev_${older}_all.deb" "/root/pf-sp-utils_${older}_amd64.deb" openssl
 add "linux-image-$new" "linux-headers-$new" "linux-source-$(cut -d . -f 1-2 <<<"$new")"
 inside dkms status >&2
 
