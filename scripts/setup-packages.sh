@@ -32,6 +32,17 @@ for group; do
 	bench) wanted+=(gcc libc6-dev libzmq3-dev libnanomsg-dev libnng-dev liburing-dev python3) ;;
 	pictures) wanted+=(python3-matplotlib) ;;
 	python) wanted+=(python3 python3-venv ca-certificates) ;;
+	go) wanted+=(golang-go) ;;
+	node) wanted+=(nodejs gcc libc6-dev) ;;
+	cargo)
+		# Of one version with rustc.
+		wanted+=(gcc libc6-dev ca-certificates)
+		if [[ $release == debian-12 ]]; then
+			wanted+=(rustc-web cargo-web)
+		else
+			wanted+=(rustc cargo)
+		fi
+		;;
 	system) wanted+=(debootstrap e2fsprogs debian-archive-keyring) ;;
 	deb) wanted+=(build-essential debhelper dh-dkms lintian) ;;
 	lint)

@@ -57,7 +57,7 @@ mapfile -t here < <([[ $flavour == debug ]] || wanted "${here[@]##*/}")
 costly='budget|buffers|dialing|gone|lapses|memcg|turns'
 stretched="$costly|fanout|policy|shared_many"
 # What would find no more there than other tests do runs there only if it is asked for.
-alike='interop_.*'
+alike='interop_.*|binding_.*'
 # A module that warns needs a guest of its own: where a warning ends it, in none. So
 # does what is looked at from outside.
 own='warning|dissector'
@@ -86,6 +86,16 @@ if [[ " ${plain[*]} " == *' interop_pynng '* ]]; then
 	read -rt 60 port <&"$from_peer" || die "pynng_peer.py does not start"
 	around=(--forward "$into:5577") with=(env "PYNNG_PEER=$port")
 fi
+
+# What the packages for other languages need, and the tutorial's Python, which would be
+# slow where the kernel checks all it does.
+for language in python rust go node; do
+	pattern=" binding_$language.sh "
+	[[ $language != python || $flavour == debug ]] || pattern+="| docs.sh "
+	[[ " ${plain[*]/%/ } " =~ $pattern ]] || continue
+	options=$("$scripts/setup-binding.sh" "$language")
+	mapfile -t -O ${#around[@]} around <<<"$options"
+done
 
 # KUnit's part of the kernel log, put into the form of a test program's output.
 kunit() {
