@@ -9,7 +9,7 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 . "$scripts/lib.sh"
 cd "$scripts/.." || exit
 
-"$scripts/setup-packages.sh" build rust tests bench lint || exit
+"$scripts/setup-packages.sh" build rust tests bench lint go || exit
 kernel=$("$scripts/setup-kernel.sh" stock) || exit
 "$scripts/setup-kernel.sh" oldest >/dev/null || exit
 tools=$("$scripts/setup-toolchain.sh") || exit
@@ -18,7 +18,7 @@ tool() {
 }
 
 rust_format() {
-	find rust tests/unit -name '*.rs' -exec "$(tool RUSTFMT)" --check {} +
+	find rust tests/unit bindings/rust -name '*.rs' -exec "$(tool RUSTFMT)" --check {} +
 }
 
 # Nobody debugs what is built here, and to describe it is half of the compilers' work.
@@ -38,6 +38,24 @@ rust_clippy() {
 oldest_rustc() {
 	"$scripts/build-module.sh" oldest lint-oldest KRUSTFLAGS="$rust" KCFLAGS="$c" &&
 		"$scripts/unit.sh" --check "$("$scripts/setup-program.sh" rustc)"
+}
+
+# The crate for programs, too.
+oldest_rustc_crate() {
+	local rustc
+	rustc=$("$scripts/setup-program.sh" rustc) && "$scripts/setup-binding.sh" rust >/dev/null &&
+		env -C build/bindings/rust.src RUSTC="$rustc" RUSTFLAGS=-Dwarnings CARGO_TARGET_DIR=../rust.oldest \
+			/usr/bin/cargo check -q --all-targets --all-features
+}
+
+go_format() {
+	[[ -z $(gofmt -d bindings/go | tee /dev/stderr) ]] && env -C bindings/go go vet ./...
+}
+
+python_types() {
+	local python
+	python=$("$scripts/setup-python-tools.sh") &&
+		env -C bindings/python "$python" -m mypy --cache-dir=/dev/null src examples tests
 }
 
 # The crate root denies unsafe code too; this also sees what is compiled out.
@@ -116,7 +134,7 @@ licences() {
 }
 
 failed=0
-for check in rust_format rust_clippy oldest_rustc unsafe_outside_net same_on_any_machine module_map conformance_cases c_warnings headers_alone manual_pages shell_scripts licences; do
+for check in rust_format rust_clippy oldest_rustc oldest_rustc_crate go_format python_types unsafe_outside_net same_on_any_machine module_map conformance_cases c_warnings headers_alone manual_pages shell_scripts licences; do
 	if output=$($check 2>&1); then
 		echo "ok   ${check//_/ }"
 	else
