@@ -158,19 +158,14 @@ impl<U: Upper> Pipe<U> {
     /// never faster than its pipe is emptied. The pipe keeps memory for what comes next if the caller knows of
     /// `more`, and will call again.
     pub(crate) fn flush(self: &Arc<Self>, more: bool) {
-        let before = trace::sees_messages(Way::Out).then(|| self.tx.lock().taken());
         self.flush_now();
-        if let Some(before) = before {
-            self.trace_sent(before);
-        }
         if !more {
             self.tx.lock().trim();
         }
     }
 
     /// Tells what TCP has taken since there were so many messages and bytes.
-    fn trace_sent(&self, before: (u64, u64)) {
-        let after = self.tx.lock().taken();
+    fn trace_sent(&self, before: (u64, u64), after: (u64, u64)) {
         let messages = after.0.wrapping_sub(before.0);
         let bytes = after.1.wrapping_sub(before.1);
         if messages > 0 {
@@ -187,13 +182,18 @@ impl<U: Upper> Pipe<U> {
             }
             waiting = Some(self.stream.lock());
         }
-        if !self.tx.lock().begin_flush() {
-            return;
-        }
+        // Nobody else has TCP take something until this is over.
+        let before = {
+            let mut tx = self.tx.lock();
+            if !tx.begin_flush() {
+                return;
+            }
+            tx.taken()
+        };
         let mut tcp = waiting.unwrap_or_else(|| self.stream.lock());
         let mut notify = false;
         let mut sent: Option<Parcel> = None;
-        let broken = loop {
+        let (broken, after) = loop {
             let mut tx = self.tx.lock();
             if let Some(parcel) = &mut sent {
                 notify |= tx.sent(parcel, self.sndbuf());
@@ -208,7 +208,7 @@ impl<U: Upper> Pipe<U> {
                 if matches!(tx.life(), Life::Closing { .. }) {
                     self.kick();
                 }
-                break false;
+                break (false, tx.taken());
             };
             drop(tx);
             // Its room is another one's now.
@@ -234,13 +234,20 @@ impl<U: Upper> Pipe<U> {
             }
             let starved = tcp.starved();
             // The TCP lock is held, so `writable` cannot come before it is asked for.
-            notify |= self.tx.lock().stuck(parcel, done, starved, self.sndbuf());
+            let after = {
+                let mut tx = self.tx.lock();
+                notify |= tx.stuck(parcel, done, starved, self.sndbuf());
+                tx.taken()
+            };
             if starved {
                 U::check_in(&self.upper, MEMORY_DELAY);
             }
-            break matches!(error, Some(e) if e != EAGAIN);
+            break (matches!(error, Some(e) if e != EAGAIN), after);
         };
         drop((sent, tcp));
+        if trace::sees_messages(Way::Out) {
+            self.trace_sent(before, after);
+        }
         if broken {
             self.end(End::Disconnected);
         }
