@@ -44,7 +44,7 @@ oldest_rustc() {
 oldest_rustc_crate() {
 	local rustc
 	rustc=$("$scripts/setup-program.sh" rustc) && "$scripts/setup-binding.sh" rust >/dev/null &&
-		env -C build/bindings/rust.src RUSTC="$rustc" RUSTFLAGS=-Dwarnings CARGO_TARGET_DIR=../rust.oldest \
+		env -C build/bindings/rust.src RUSTC="$rustc" RUSTFLAGS=-Dwarnings CARGO_TARGET_DIR="$cache/crates-oldest" \
 			/usr/bin/cargo check -q --all-targets --all-features
 }
 

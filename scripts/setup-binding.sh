@@ -21,8 +21,9 @@ case $language in
 python)
 	tools=$("$scripts/setup-python-tools.sh")
 	lib=$(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-	files+=("/usr/bin/python3:/usr/bin/python3" "$out.lib:$lib")
 	version=$(/usr/bin/python3 --version)
+	kept=$cache/${version// /-}-library
+	files+=("/usr/bin/python3:/usr/bin/python3" "$kept:$lib")
 	;;
 go)
 	"$scripts/setup-packages.sh" go
@@ -32,6 +33,7 @@ rust)
 	# Debian's, not a rustup toolchain earlier on PATH.
 	"$scripts/setup-packages.sh" cargo
 	version=$(/usr/bin/rustc --version)
+	kept=$cache/crates-$(sha256sum <<<"$version" | cut -c -12)
 	;;
 node)
 	"$scripts/setup-packages.sh" node
@@ -45,16 +47,11 @@ node)
 *) die "no binding for '$language'" ;;
 esac
 
-# Installed as a user would, by pip, which litters the source. Of the library no test
-# suites, tools and windows.
-build_python() {
-	cp -r "$source" "$out.work"
-	"$tools" -m pip install -q --no-input --disable-pip-version-check --no-deps --no-index \
-		--no-build-isolation --target "$out.part/lib" "$out.work"
-	cp -r "$source/examples" "$source/tests" "$out.part"
-	rm -rf "$out.lib"
-	mkdir "$out.lib"
-	tar -C "$lib" -ch --exclude-from=- . <<-'END' | tar -C "$out.lib" -x
+# Of the library no test suites, tools and windows.
+keep_python() {
+	rm -rf "$kept.part"
+	mkdir -p "$kept.part"
+	tar -C "$lib" -ch --exclude-from=- . <<-'END' | tar -C "$kept.part" -x
 		./config-*
 		./dist-packages
 		./ensurepip
@@ -65,8 +62,23 @@ build_python() {
 		./tkinter
 		./turtledemo
 	END
-	# The guest's copies are younger than what has been compiled goes by.
-	/usr/bin/python3 -m compileall -f -q -j 2 --invalidation-mode unchecked-hash "$out.lib" "$out.part/lib"
+	compile_python "$kept.part"
+	mv -T "$kept.part" "$kept"
+}
+
+# The guest's copies are younger than what has been compiled goes by.
+compile_python() {
+	/usr/bin/python3 -m compileall -f -q -j 2 --invalidation-mode unchecked-hash "$1"
+}
+
+# Installed as a user would, by pip, which litters the source.
+build_python() {
+	cp -r "$source" "$out.work"
+	"$tools" -m pip install -q --no-input --disable-pip-version-check --no-deps --no-index \
+		--no-build-isolation --target "$out.part/lib" "$out.work"
+	cp -r "$source/examples" "$source/tests" "$out.part"
+	compile_python "$out.part/lib"
+	[[ -d $kept ]] || keep_python
 }
 
 # Programs that need no libraries.
@@ -77,18 +89,19 @@ build_go() {
 	/usr/bin/go test -c -o "$out.part/sp.test" .
 }
 
-# Of the dependencies it takes the versions that it took before, by the Cargo.lock that
-# stays in build/bindings/rust.src.
+# Of the dependencies it takes the versions that it took before, which are compiled.
 build_rust() {
-	local cargo=(env RUSTC=/usr/bin/rustc CARGO_TARGET_DIR="$out.target" CARGO_PROFILE_DEV_DEBUG=0
+	local cargo=(env RUSTC=/usr/bin/rustc CARGO_TARGET_DIR="$kept" CARGO_PROFILE_DEV_DEBUG=0
 		CARGO_PROFILE_DEV_STRIP=symbols /usr/bin/cargo) said
 	mkdir -p "$out.src"
 	cd "$out.src"
 	rm -rf -- *.toml *.md src examples tests
 	cp -a "$source"/{Cargo.toml,README.md,src,examples,tests} .
+	[[ ! -f $kept/Cargo.lock ]] || cp "$kept/Cargo.lock" .
 	"${cargo[@]}" build -q --all-features --examples
 	said=$("${cargo[@]}" test --all-features --no-run 2>&1) || die "$said"
-	find "$out.target/debug/examples" -type f -perm /111 ! -name '*-*' -exec cp -t "$out.part" {} +
+	cp Cargo.lock "$kept"
+	find "$kept/debug/examples" -type f -perm /111 ! -name '*-*' -exec cp -t "$out.part" {} +
 	mkdir "$out.part/tests"
 	sed -nE 's|^ *Executable [^(]*/([a-z]+)\.rs \((.*)\)$|\2 \1|p' <<<"$said" |
 		while read -r program name; do cp "$program" "$out.part/tests/$name"; done
