@@ -588,7 +588,7 @@ static long count_named(const char *text)
 }
 
 static const char usage[] =
-	"usage: spstat [OPTION]...\n"
+	"Usage: spstat [OPTION]...\n"
 	"Shows PF_SP sockets with their endpoints and pipes.\n"
 	"\n"
 	"  -b, --brief           the sockets alone, a line each\n"
