@@ -418,9 +418,9 @@ static void await_peers(void)
 
 static void send_message(void)
 {
-	for (;;) {
-		int max = (int)input.length;
+	static size_t most;
 
+	for (;;) {
 		if (send(s, input.data, input.length, MSG_NOSIGNAL) >= 0)
 			return;
 		if (errno == EINTR)	/* stopped and continued while there is a timeout */
@@ -428,9 +428,13 @@ static void send_message(void)
 		if (errno == EAGAIN)
 			errx(TIMED_OUT, "nobody took the message within %g s", option.send_timeout);
 		/* A limit that guards against mistakes; what was given here is meant. */
-		if (errno == EMSGSIZE && input.length <= MESSAGE_MAX &&
-		    setsockopt(s, SOL_SP, SP_SNDMAXSIZE, &max, sizeof(max)) == 0)
-			continue;
+		if (errno == EMSGSIZE && input.length > most && input.length <= MESSAGE_MAX) {
+			int max = (int)input.length;
+
+			most = input.length;
+			if (setsockopt(s, SOL_SP, SP_SNDMAXSIZE, &max, sizeof(max)) == 0)
+				continue;
+		}
 		err(FAILED, "cannot send %zu bytes", input.length);
 	}
 }
