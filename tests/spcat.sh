@@ -159,8 +159,13 @@ longer_than_usual() {
 	begin --pull -L $port --count 1 --recv-maxsz 20000000
 	run --push -l $port <"$out/there"
 	wait $background
+	expect 17000000 "$(stat -c %s "$out/background")" || return
+	next_port
+	truncate -s 67108864 "$out/there"
+	refused 1 'spcat: a message of 67108864 bytes is more than net.sp.close_mem allows' --push -L $port --file "$out/there"
+	status=$?
 	rm "$out/there"
-	expect 17000000 "$(stat -c %s "$out/background")"
+	return $status
 }
 
 standard_input_is_one_message() {

@@ -10,7 +10,6 @@
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <netdb.h>
 #include <netinet/sp.h>
@@ -416,10 +415,29 @@ static void await_peers(void)
 	}
 }
 
+/*
+ * Of what closed sockets hold the kernel delivers so much. A longer message would be
+ * lost with the program's end, unless that waits for a reply.
+ */
+static void refuse_what_would_be_lost(void)
+{
+	FILE *file = fopen("/proc/sys/net/sp/close_mem", "re");
+	unsigned long limit;
+
+	if (!file)
+		return;
+	if (fscanf(file, "%lu", &limit) == 1 && input.length + 192 > limit)
+		errx(FAILED, "a message of %zu bytes is more than net.sp.close_mem allows", input.length);
+	fclose(file);
+}
+
 static void send_message(void)
 {
 	static size_t most;
 
+	/* No limit is lower than this without being meant to be. */
+	if (input.length > 1 << 20 && !option.role->receives)
+		refuse_what_would_be_lost();
 	for (;;) {
 		if (send(s, input.data, input.length, MSG_NOSIGNAL) >= 0)
 			return;
