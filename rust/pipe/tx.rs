@@ -127,6 +127,8 @@ pub(super) struct Tx {
     up_since: Option<Instant>,
     /// What TCP has taken the first bytes of, and how many. A flush takes it out while it sends.
     current: Option<(Parcel, usize)>,
+    /// What the programs see of that meanwhile, in bytes.
+    under_way: usize,
     /// Short messages, behind `current`. None is added while `queue` has some.
     batch: Batch,
     /// Behind `batch`.
@@ -147,6 +149,7 @@ impl Tx {
             life: Life::Greeting,
             up_since: None,
             current: None,
+            under_way: 0,
             batch: Batch::new(),
             queue: Queue::new(),
             charge: 0,
@@ -183,7 +186,7 @@ impl Tx {
     /// What waits to be sent, in bytes of the programs' messages.
     pub(super) fn unsent(&self) -> usize {
         let current = self.current.as_ref();
-        let current = current.map_or(0, |(parcel, _)| parcel.bodies());
+        let current = current.map_or(self.under_way, |(parcel, _)| parcel.bodies());
         let behind = self.batch.bodies().saturating_add(self.queue.bytes());
         current.saturating_add(behind)
     }
@@ -280,9 +283,11 @@ impl Tx {
         };
         let Some((parcel, offset)) = next else {
             self.flow = Flow::Idle;
+            self.under_way = 0;
             return None;
         };
         let more = !(self.batch.is_empty() && self.queue.is_empty());
+        self.under_way = parcel.bodies();
         Some(Next {
             parcel,
             offset,
@@ -301,6 +306,7 @@ impl Tx {
     /// TCP has all of it, and the caller drops it. Tells whether the owner waits for the room.
     #[inline]
     pub(super) fn sent(&mut self, parcel: &mut Parcel, sndbuf: usize) -> bool {
+        self.under_way = 0;
         self.charge = self.charge.saturating_sub(parcel.charge());
         self.count(parcel.messages(), parcel.bodies());
         if let Parcel::Many(batch) = parcel {
@@ -334,6 +340,7 @@ impl Tx {
             let taken = messages.saturating_sub(batch.messages());
             self.count(taken.into(), bodies.saturating_sub(batch.bodies()));
         }
+        self.under_way = 0;
         self.current = Some((parcel, done));
         self.flow = if starved {
             Flow::Starved
@@ -527,6 +534,8 @@ mod tests {
             let Some(Next { parcel, .. }) = tx.next() else {
                 return Err(NoMemory);
             };
+            // TCP is just being given it.
+            assert_eq!(tx.unsent(), 1);
             assert!(!tx.stuck(parcel, 5, starved, 1000));
             assert!(!tx.begin_flush() && !tx.is_empty());
             assert_eq!(tx.unsent(), 1);
