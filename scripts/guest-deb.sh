@@ -72,7 +72,7 @@ refused() {
 
 clean() {
 	find /var/cache/pf-sp /var/lib/dkms/pf-sp /usr/src/pf-sp* /usr/include/netinet/sp.h /usr/include/linux/sp.h \
-		/usr/share/man/man7/sp* /usr/share/pkgconfig/pf-sp.pc /usr/bin/spcat /usr/bin/spstat /usr/share/man/man1/sp* \
+		/usr/share/man/man7/sp* /usr/share/pkgconfig/pf-sp.pc /usr/bin/spcat /usr/bin/spstat /usr/share/man/man1/spcat.1* /usr/share/man/man1/spstat.1* \
 		/usr/share/bash-completion/completions/spcat /usr/lib/*/wireshark 2>/dev/null
 	find /lib/modules -name 'sp.ko*'
 	[ ! -s /tmp/said ]
