@@ -83,7 +83,10 @@ watch_shows_rates() {
 other_namespaces_have_their_own() {
 	unshare -n sleep 60 &
 	other=$!
-	until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
+	for _ in $(seq 300); do
+		[ "$(readlink /proc/$other/ns/net)" = "$(readlink /proc/self/ns/net)" ] || break
+		sleep 0.1
+	done
 	said=$("$bin/spstat" -bN $other | tail -n +2)
 	kill $other
 	expect '' "$said" && expect 3 "$("$bin/spstat" -bN "$program" | wc -l)"

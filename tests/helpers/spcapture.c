@@ -88,8 +88,7 @@ int main(int argc, char **argv)
 		take(p[0].fd);
 	} while (!p[1].revents);
 	must(waitpid(pid, &status, 0));
-	/* What was on its way. */
-	usleep(100000);
+	/* Loopback queues a packet here as it is sent. */
 	take(p[0].fd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
