@@ -159,8 +159,9 @@ impl<U: Upper> Pipe<U> {
     /// `more`, and will call again.
     pub(crate) fn flush(self: &Arc<Self>, more: bool) {
         self.flush_now();
-        if !more {
-            self.tx.lock().trim();
+        if !more && self.upper.gathers().is_some() {
+            let memory = self.tx.lock().trim();
+            drop(memory);
         }
     }
 

@@ -318,9 +318,10 @@ impl Tx {
         self.full && self.charge < sndbuf
     }
 
-    /// Nothing more is expected soon: memory for it is given back.
-    pub(super) fn trim(&mut self) {
-        self.batch.trim();
+    /// Nothing more is expected soon. Returns memory for it that is to be dropped.
+    #[must_use]
+    pub(super) fn trim(&mut self) -> Option<impl Sized> {
+        self.batch.trim()
     }
 
     /// TCP takes no more than `done` bytes of this, for want of room, or of memory if it is `starved`. The

@@ -163,11 +163,10 @@ impl Batch {
         self.bytes.clear();
     }
 
-    /// Gives the memory back that an idle pipe is not to keep.
-    pub(crate) fn trim(&mut self) {
-        if self.is_empty() && self.bytes.capacity() > KEPT {
-            self.bytes = KVec::new();
-        }
+    /// Takes out the memory that an idle pipe is not to keep, for the caller to drop.
+    pub(crate) fn trim(&mut self) -> Option<KVec<u8>> {
+        let trims = self.is_empty() && self.bytes.capacity() > KEPT;
+        trims.then(|| core::mem::replace(&mut self.bytes, KVec::new()))
     }
 }
 
@@ -236,16 +235,16 @@ mod tests {
         let capacity = batch.bytes.capacity();
         batch.clear();
         assert!(batch.is_empty() && batch.bytes().is_empty() && ledger.is_empty());
-        batch.trim();
+        assert!(batch.trim().is_none());
         assert_eq!(batch.bytes.capacity(), capacity);
         append(&mut batch, b"one", SNDBUF, &ledger)?;
         append(&mut batch, b"of many", SNDBUF, &ledger)?;
         assert!(batch.bytes.capacity() >= MANY);
-        batch.trim();
+        assert!(batch.trim().is_none());
         assert_eq!(batch.messages(), 2);
         batch.clear();
         assert!(batch.has_memory() && ledger.is_empty());
-        batch.trim();
+        assert!(batch.trim().is_some());
         assert!(!batch.has_memory());
         for part in parts {
             append(&mut batch, part, 1000, &ledger)?;
