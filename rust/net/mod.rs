@@ -12,7 +12,7 @@
 //!   │           ^
 //!   └──> netns ─┘        chunk   lock   task   work
 //!
-//! trace ──> sock, stream
+//! trace ──> stream
 //! ```
 //!
 //! The safety argument, in short; each type's `# Invariants` has its part of it:

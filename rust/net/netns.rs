@@ -99,12 +99,6 @@ impl Page<'_> {
         let _ = fmt::write(&mut self, args);
     }
 
-    /// The inode number of a socket's descriptor, 0 once it is closed.
-    pub(crate) fn inode(self, sk: &SkRef) -> u64 {
-        // SAFETY: The sock of an `SkRef` is live.
-        unsafe { bindings::sp_helper_sock_inode(sk.as_ptr()) }
-    }
-
     /// Who made a socket, as seen by whoever opened the file.
     pub(crate) fn uid(self, sk: &SkRef) -> u32 {
         // SAFETY: By the type invariant; the sock of an `SkRef` is live.

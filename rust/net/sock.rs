@@ -152,6 +152,12 @@ impl SkRef {
         Some(Charge { sk, bytes })
     }
 
+    /// The inode number of its descriptors, 0 once it is closed.
+    pub(crate) fn inode(&self) -> u64 {
+        // SAFETY: By the type invariant the sock is live.
+        unsafe { bindings::sp_helper_sock_inode(self.as_ptr()) }
+    }
+
     /// As [`Self::charge`], if that is the control group of the calling task as well.
     pub(crate) fn charge_own(&self, bytes: u32) -> Option<Charge> {
         // SAFETY: By the type invariant the sock is live.

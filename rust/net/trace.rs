@@ -5,15 +5,8 @@
 //! C headers: `helpers/sp_trace.h`, [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 
 use super::bindings;
-use super::sock::SkRef;
 use super::stream::SockAddr;
 use kernel::prelude::*;
-
-/// The inode number of a socket that is being created.
-pub(crate) fn inode(sk: &SkRef) -> u64 {
-    // SAFETY: By its type invariant the sock is live. Nobody takes its socket from it in its creation.
-    unsafe { bindings::sp_helper_inode(sk.as_ptr()) }
-}
 
 /// Which way messages go.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -35,7 +35,6 @@ use crate::mem::{
     NO_SLEEP, //
 };
 use crate::message::queue::Queue;
-use crate::message::tags::Tags;
 use crate::message::{
     Bytes,
     Message,
@@ -128,7 +127,7 @@ impl Sub {
         }
     }
 
-    fn wants(&self, _: &Tags, body: &[u8]) -> bool {
+    fn wants(&self, body: &[u8]) -> bool {
         self.topics.matches(body)
     }
 }
@@ -147,7 +146,7 @@ impl Pattern for Sub {
     }
 
     fn purge<H: Handle>(&self, peers: &mut Peers<H>, from: u32) -> Option<(Queue, u32)> {
-        peers.purge_from(from, |tags, body| self.wants(tags, body))
+        peers.purge_from(from, |_, body| self.wants(body))
     }
 
     fn received<H: Handle>(
@@ -156,7 +155,7 @@ impl Pattern for Sub {
         from: PipeId,
         mut msg: Msg,
     ) -> Received {
-        let (wanted, lost) = msg.retain(|tags, body| self.wants(tags, body));
+        let (wanted, lost) = msg.retain(|_, body| self.wants(body));
         // Of a run; of another one it is counted with the rest.
         w.stats.discarded_all(Reason::Filtered, lost.messages);
         if !wanted {

@@ -23,7 +23,10 @@ use crate::ids::{
 };
 use crate::ledger::Ledger;
 use crate::mem::Flags;
-use crate::message::Msg;
+use crate::message::{
+    Message,
+    Msg, //
+};
 use crate::net::sock::{
     SkRef,
     Waiters, //
@@ -162,14 +165,7 @@ impl Upper for Socket {
         let id = name.id;
         let mut guard = this.state.lock();
         let state = &mut *guard;
-        let admitted = admitted
-            || if msg.messages() > 1 {
-                !this.is_deaf(state) && state.peers.admit_run(id, msg.charge())
-            } else {
-                state.peers.has_room_for(msg.extra())
-                    && this.admits(state, id, msg.frame_len(), true)
-            };
-        if !admitted {
+        if !admitted && !this.takes_in(state, id, &msg) {
             return Err(Unwelcome::NoRoom(msg));
         }
         state.peers.arrived(id, &mut msg);
@@ -346,6 +342,14 @@ impl Upper for Socket {
 }
 
 impl Socket {
+    /// Whether what is whole and short may be taken in as it is. Under the socket's lock.
+    fn takes_in(self: &Arc<Self>, state: &mut super::State, id: PipeId, msg: &Message) -> bool {
+        if msg.messages() > 1 {
+            return !self.is_deaf(state) && state.peers.admit_run(id, msg.charge());
+        }
+        state.peers.has_room_for(msg.extra()) && self.admits(state, id, msg.frame_len(), true)
+    }
+
     /// Whether a pipe may begin a frame. Under the socket's lock.
     fn admits(
         self: &Arc<Self>,

@@ -83,7 +83,7 @@ impl Socket {
         let closing = self.state.lock().closing;
         to.print(format_args!(
             "{} {} {} {} {} {} {} {}",
-            to.inode(&self.sk),
+            self.sk.inode(),
             self.role.name,
             to.uid(&self.sk),
             if closing { "closing" } else { "open" },

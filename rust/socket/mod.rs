@@ -51,7 +51,6 @@ use crate::net::sock::{
     Waiters, //
 };
 use crate::net::task::Current;
-use crate::net::trace;
 use crate::net::work;
 use crate::options::Options;
 use crate::pattern::peers::Peers;
@@ -316,7 +315,7 @@ impl Socket {
         let number = net.number();
         let totals = [&user.closed, &net.closed.total, &user.users().closed.total];
         let ledger = Arc::new(Ledger::new(totals.map(Arc::clone)), GFP_KERNEL_ACCOUNT)?;
-        let inode = trace::inode(&sk);
+        let inode = sk.inode();
         let mut turn = Turn::new();
         if role.sends_to_all {
             turn.pipes.reserve(STEP, GFP_KERNEL_ACCOUNT)?;

@@ -58,7 +58,6 @@ int sp_helper_setsockopt(struct sock *sk, const struct cred *cred, int level, in
 			 const void *value, size_t len);
 
 /* For trace.rs. */
-u64 sp_helper_inode(const struct sock *sk);
 bool sp_helper_traces_messages(bool in);
 void sp_helper_trace_messages(bool in, u64 inode, const void *peer, unsigned int messages,
 			      u64 bytes);

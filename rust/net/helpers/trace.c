@@ -5,13 +5,6 @@
 
 #include "helpers.h"
 
-u64 sp_helper_inode(const struct sock *sk)
-{
-	const struct socket *sock = sk->sk_socket;
-
-	return sock ? SOCK_INODE((struct socket *)sock)->i_ino : 0;
-}
-
 bool sp_helper_traces_messages(bool in)
 {
 	return in ? trace_sp_message_in_enabled() : trace_sp_message_out_enabled();
