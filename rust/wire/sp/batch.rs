@@ -166,7 +166,7 @@ impl Batch {
     /// Takes out the memory that an idle pipe is not to keep, for the caller to drop.
     pub(crate) fn trim(&mut self) -> Option<KVec<u8>> {
         let trims = self.is_empty() && self.bytes.capacity() > KEPT;
-        trims.then(|| core::mem::replace(&mut self.bytes, KVec::new()))
+        trims.then(|| core::mem::take(&mut self.bytes))
     }
 }
 
