@@ -462,6 +462,15 @@ impl Message {
         Ok(msg)
     }
 
+    /// Enters a message that owns its body in a ledger, if it is in none.
+    pub(crate) fn enter(&mut self, ledger: &Arc<Ledger>) {
+        let bytes = self.bytes_mut().filter(|bytes| bytes.ledger.is_none());
+        if let Some(bytes) = bytes {
+            bytes.enter(ledger.clone());
+            ledger.add(OVERHEAD);
+        }
+    }
+
     pub(crate) fn bytes(&self) -> &Bytes {
         match &self.body {
             Body::Owned(bytes) => bytes,

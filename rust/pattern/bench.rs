@@ -216,11 +216,11 @@ impl Handle for Mock {
         !self.busy.get()
     }
 
-    fn copy(&self, body: &[u8]) -> Option<Room> {
+    fn copy(&self, tags: &[u8], body: &[u8]) -> Option<Room> {
         if self.busy.get() {
             return None;
         }
-        Some(self.push(message(b"", body).ok()?))
+        Some(self.push(message(tags, body).ok()?))
     }
 }
 

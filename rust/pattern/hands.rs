@@ -68,6 +68,9 @@ impl<N> Hand<N> {
 /// A place among [`Hands`] that belongs to a process.
 pub(crate) struct Seat(usize);
 
+/// Where a request is in hand that somebody may answer.
+pub(crate) struct Debt(usize);
+
 /// The requests in hand on one socket.
 ///
 /// # Invariants
@@ -184,10 +187,14 @@ impl<C: Caller> Hands<C> {
         self.owed(caller).is_some()
     }
 
-    /// The request that the caller answers now, which nobody has in hand any more.
-    pub(super) fn answer(&mut self, caller: &C) -> Option<Request> {
-        let at = self.owed(caller)?;
-        self.hands.get_mut(at)?.request.take()
+    /// The request that somebody may answer.
+    pub(super) fn request(&self, debt: &Debt) -> Option<&Request> {
+        self.hands.get(debt.0)?.request.as_ref()
+    }
+
+    /// The request that is answered now, which nobody has in hand any more.
+    pub(super) fn answer(&mut self, debt: Debt) -> Option<Request> {
+        self.hands.get_mut(debt.0)?.request.take()
     }
 
     /// Whether a request is in hand that came through this pipe, and somebody is left who may answer it.
@@ -210,14 +217,15 @@ impl<C: Caller> Hands<C> {
     }
 
     /// In whose hand the request is that the caller may answer.
-    fn owed(&self, caller: &C) -> Option<usize> {
+    pub(super) fn owed(&self, caller: &C) -> Option<Debt> {
         let Some(at) = self.find(caller.process()) else {
-            return self.bequeathed(&caller.birth()).or_else(|| self.only());
+            let inherited = self.bequeathed(&caller.birth());
+            return inherited.or_else(|| self.only()).map(Debt);
         };
         let hand = self.hands.get(at)?;
         let took = |name: &C::Name| name.key() == caller.thread();
         let may = !hand.replaced || hand.thread.as_ref().is_some_and(took);
-        (may && hand.request.is_some()).then_some(at)
+        (may && hand.request.is_some()).then_some(Debt(at))
     }
 
     /// Where the request is that a process may answer that has not received: its parent had it in hand when

@@ -79,12 +79,13 @@ pub(crate) trait Handle {
     /// pattern is told by [`Pattern::gone`].
     fn push(&self, msg: Msg) -> Room;
 
-    /// Makes room for a copy of a short body behind what the pipe has to send; false if such a body is to be
-    /// pushed instead.
+    /// Makes room for a copy of a short body without tags behind what the pipe has to send; false if such a body
+    /// is to be pushed instead.
     fn takes_copy(&self, len: usize) -> bool;
 
-    /// Copies a short body behind what the pipe has to send; `None` if it is to be pushed instead.
-    fn copy(&self, body: &[u8]) -> Option<Room>;
+    /// Copies a short body, behind these tags, behind what the pipe has to send; `None` if it is to be pushed
+    /// instead.
+    fn copy(&self, tags: &[u8], body: &[u8]) -> Option<Room>;
 }
 
 /// Which pipes have been given something to send.
@@ -256,7 +257,7 @@ pub(crate) trait Pattern {
     }
 
     /// Sends a short message that is still elsewhere; `None` if nobody was given it, and it is to be a message
-    /// of its own, which `send` takes. Only called where the role gathers.
+    /// of its own, which `send` takes.
     fn send_short<H: Handle>(&mut self, _w: &mut World<'_, H>, _body: &[u8]) -> Option<Effects> {
         None
     }

@@ -43,7 +43,7 @@ impl Pattern for Push {
     }
 
     fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
-        let to = w.peers.copy_to_next(body)?;
+        let to = w.peers.copy_to_next(b"", body)?;
         Some(Effects::flush(Flush::One(to)))
     }
 

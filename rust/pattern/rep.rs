@@ -35,6 +35,7 @@ use super::{
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::message::run::Taken;
+use crate::message::tags::Tags;
 use crate::message::{
     Message,
     Msg, //
@@ -52,9 +53,22 @@ impl Rep {
     }
 }
 
+impl Rep {
+    /// A peer gets a reply to the request with these tags now: if it has asked again, that is no use to it.
+    fn forget_asked<H: Handle>(&self, w: &mut World<'_, H>, peer: PipeId, tags: &Tags) {
+        let digest = || tags.digest(self.key.0);
+        let mut again = w.peers.retract(peer, tags, digest);
+        while let Some(gone) = again.pop() {
+            w.stats.discarded(Reason::Stale);
+            w.trash.push(gone);
+        }
+    }
+}
+
 impl Pattern for Rep {
     fn send<H: Handle>(&mut self, w: &mut World<'_, H>, mut msg: Msg) -> Result<Effects, Refused> {
-        let request = w.caller.and_then(|caller| w.peers.hands.answer(caller));
+        let debt = w.caller.and_then(|caller| w.peers.hands.owed(caller));
+        let request = debt.and_then(|debt| w.peers.hands.answer(debt));
         let Some(request) = request else {
             let why = Refusal::State;
             return Err(Refused { why, msg });
@@ -68,15 +82,21 @@ impl Pattern for Rep {
             w.drop_for(to);
             return Ok(Effects::NONE);
         }
-        // It is no use to who gets a reply now.
-        let digest = msg.tags.digest(self.key.0);
-        let mut again = w.peers.retract(to, &msg.tags, digest);
-        while let Some(gone) = again.pop() {
-            w.stats.discarded(Reason::Stale);
-            w.trash.push(gone);
-        }
+        self.forget_asked(w, to, &msg.tags);
         w.peers.push(to, msg);
         Ok(Effects::flush(Flush::One(to)))
+    }
+
+    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
+        let debt = w.peers.hands.owed(w.caller?)?;
+        let from = w.peers.hands.request(&debt)?.from?;
+        let to = w.peers.find(from)?;
+        if !w.peers.is_writable(to) || !w.peers.copy_reply(to, &debt, body) {
+            return None;
+        }
+        let request = w.peers.hands.answer(debt)?;
+        self.forget_asked(w, to, &request.backtrace);
+        Some(Effects::flush(Flush::One(to)))
     }
 
     fn recv<H: Handle>(

@@ -36,6 +36,7 @@ use crate::ids::PipeId;
 use crate::mem::{
     accounted,
     Arc,
+    KVec,
     NO_SLEEP, //
 };
 use crate::message::run::Taken;
@@ -61,10 +62,16 @@ use crate::time::{
 /// How long to wait before a resend is tried again for which there was no memory.
 const NO_MEMORY_DELAY: Millis = Millis(100);
 
+/// What the outstanding request asks, for when it is sent again.
+enum Question {
+    Short(KVec<u8>),
+    Shared(Arc<Bytes>),
+}
+
 /// The outstanding request.
 struct Request {
     id: RequestId,
-    body: Arc<Bytes>,
+    body: Question,
     /// The pipe that was given it last; `None` once that is gone.
     carrier: Option<PipeId>,
     /// When that was.
@@ -88,6 +95,8 @@ pub(crate) struct Req {
     state: State,
     /// The resend interval; `None` is never.
     interval: Option<Millis>,
+    /// Memory for the next short request, so that not each has to have some of its own.
+    spare: KVec<u8>,
 }
 
 impl Req {
@@ -96,14 +105,53 @@ impl Req {
             next: RequestId::first(seed.low()),
             state: State::Idle,
             interval: settings.resend,
+            spare: KVec::new(),
         }
     }
 
     /// Another state in place of the outstanding request.
     fn take_over<H: Handle>(&mut self, w: &mut World<'_, H>, state: State) {
         if let State::Awaiting(request) = core::mem::replace(&mut self.state, state) {
-            discard(w, request.body);
+            self.discard(w, request.body);
         }
+    }
+
+    /// Drops what nobody is asked any more, if it is long when the lock is released.
+    fn discard<H: Handle>(&mut self, w: &mut World<'_, H>, body: Question) {
+        match body {
+            Question::Short(body) if self.spare.capacity() == 0 => self.spare = body,
+            Question::Shared(body) if body.len() > FREE_MAX => {
+                // Without memory for that it is dropped here.
+                if let Ok(msg) = Message::sharing(body, Tags::new(), NO_SLEEP) {
+                    w.trash.push(msg);
+                }
+            }
+            Question::Short(_) | Question::Shared(_) => {}
+        }
+    }
+
+    /// A new request is given to a pipe. Tells whom to wake: who waited for the old one has to learn that it is
+    /// gone.
+    fn asked<H: Handle>(&mut self, w: &mut World<'_, H>, body: Question, to: PipeId) -> Wake {
+        let request = Request {
+            id: self.next,
+            body,
+            carrier: Some(to),
+            sent: w.now,
+            due: false,
+            resend: self.interval.map(|time| w.now.after(time)),
+        };
+        self.next = self.next.next();
+        match core::mem::replace(&mut self.state, State::Awaiting(request)) {
+            State::Idle => return Wake::Nobody,
+            State::Awaiting(old) => self.discard(w, old.body),
+            State::Failed(..) => {}
+            State::Replied(_, mut reply) => {
+                w.peers.release(&mut reply);
+                w.trash.push(reply);
+            }
+        }
+        Wake::All
     }
 
     /// There will be no reply to the outstanding request.
@@ -135,7 +183,14 @@ impl Req {
             return Effects::NONE;
         }
         let tags = Tags::request(request.id);
-        let Ok(copy) = Message::sharing(request.body.clone(), tags, accounted(NO_SLEEP)) else {
+        let flags = accounted(NO_SLEEP);
+        let copy = match &request.body {
+            Question::Short(body) => {
+                Bytes::of(body, flags).and_then(|bytes| Message::tagged(bytes, tags, flags))
+            }
+            Question::Shared(body) => Message::sharing(body.clone(), tags, flags),
+        };
+        let Ok(copy) = copy else {
             request.resend = Some(w.now.after(NO_MEMORY_DELAY));
             return Effects::NONE;
         };
@@ -148,16 +203,6 @@ impl Req {
         w.stats.count(Counter::Resends);
         w.peers.push(to, copy);
         Effects::flush(Flush::One(to))
-    }
-}
-
-/// Drops a body, if it is a long one when the lock is released.
-fn discard<H: Handle>(w: &mut World<'_, H>, body: Arc<Bytes>) {
-    if body.len() > FREE_MAX {
-        // Without memory for that it is dropped here.
-        if let Ok(msg) = Message::sharing(body, Tags::new(), NO_SLEEP) {
-            w.trash.push(msg);
-        }
     }
 }
 
@@ -196,36 +241,30 @@ impl Pattern for Req {
             let why = Refusal::Again;
             return Err(Refused { why, msg });
         };
-        let id = self.next;
-        self.next = id.next();
-        msg.tags = Tags::request(id);
-        let request = Request {
-            id,
-            body,
-            carrier: Some(to),
-            sent: w.now,
-            due: false,
-            resend: self.interval.map(|time| w.now.after(time)),
-        };
-        let replaced = core::mem::replace(&mut self.state, State::Awaiting(request));
+        msg.tags = Tags::request(self.next);
         w.peers.push(to, msg);
-        // Who waited for the old request has to learn that it is gone.
-        let readers = match replaced {
-            State::Idle => Wake::Nobody,
-            State::Awaiting(old) => {
-                discard(w, old.body);
-                Wake::All
-            }
-            State::Failed(..) => Wake::All,
-            State::Replied(_, mut reply) => {
-                w.peers.release(&mut reply);
-                w.trash.push(reply);
-                Wake::All
-            }
-        };
         Ok(Effects {
             flush: Flush::One(to),
-            readers,
+            readers: self.asked(w, Question::Shared(body), to),
+            ..Effects::NONE
+        })
+    }
+
+    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
+        let mut kept = core::mem::take(&mut self.spare);
+        kept.clear();
+        let copied = kept.extend_from_slice(body, accounted(NO_SLEEP)).is_ok();
+        let tags = Tags::request(self.next);
+        let to = copied
+            .then(|| w.peers.copy_to_next(tags.as_bytes(), body))
+            .flatten();
+        let Some(to) = to else {
+            self.spare = kept;
+            return None;
+        };
+        Some(Effects {
+            flush: Flush::One(to),
+            readers: self.asked(w, Question::Short(kept), to),
             ..Effects::NONE
         })
     }

@@ -158,11 +158,8 @@ impl<U: Upper> Pipe<U> {
     /// never faster than its pipe is emptied. The pipe keeps memory for what comes next if the caller knows of
     /// `more`, and will call again.
     pub(crate) fn flush(self: &Arc<Self>, more: bool) {
-        self.flush_now();
-        if !more && self.upper.gathers().is_some() {
-            let memory = self.tx.lock().trim();
-            drop(memory);
-        }
+        let memory = self.flush_now(more);
+        drop(memory);
     }
 
     /// Tells what TCP has taken since there were so many messages and bytes.
@@ -175,25 +172,30 @@ impl<U: Upper> Pipe<U> {
         }
     }
 
-    fn flush_now(self: &Arc<Self>) {
+    /// As [`Self::flush`]; returns memory that is to be dropped.
+    fn flush_now(self: &Arc<Self>, more: bool) -> Option<impl Sized> {
+        let keeps = more;
         let mut waiting = None;
         if self.upper.gathers().is_some() {
-            if !self.tx.lock().moves() {
-                return;
+            let mut tx = self.tx.lock();
+            if !tx.moves() {
+                return (!keeps).then(|| tx.trim()).flatten();
             }
+            drop(tx);
             waiting = Some(self.stream.lock());
         }
         // Nobody else has TCP take something until this is over.
         let before = {
             let mut tx = self.tx.lock();
             if !tx.begin_flush() {
-                return;
+                return None;
             }
             tx.taken()
         };
         let mut tcp = waiting.unwrap_or_else(|| self.stream.lock());
         let mut notify = false;
         let mut sent: Option<Parcel> = None;
+        let mut memory = None;
         let (broken, after) = loop {
             let mut tx = self.tx.lock();
             if let Some(parcel) = &mut sent {
@@ -208,6 +210,9 @@ impl<U: Upper> Pipe<U> {
                 // The work may have found this flush under way and left the rest to it.
                 if matches!(tx.life(), Life::Closing { .. }) {
                     self.kick();
+                }
+                if !keeps {
+                    memory = tx.trim();
                 }
                 break (false, tx.taken());
             };
@@ -255,6 +260,7 @@ impl<U: Upper> Pipe<U> {
         if notify {
             U::writable(&self.upper, self);
         }
+        memory
     }
 
     fn work_off(self: &Arc<Self>) {

@@ -263,34 +263,35 @@ impl<U: Upper> Pipe<U> {
     /// Appends to what is to be sent, or drops it if the pipe is not up. Tells whether there is room for
     /// another one. [`Self::flush`] is to be called afterwards. From any context.
     #[inline]
-    pub(crate) fn push(&self, msg: Msg) -> bool {
+    pub(crate) fn push(&self, mut msg: Msg) -> bool {
+        msg.enter(self.upper.ledger());
         let sndbuf = self.sndbuf();
         let mut tx = self.tx.lock();
-        if let Some((ledger, longest)) = self.upper.gathers() {
+        if self.upper.gathers().is_some_and(|most| msg.len() <= most) {
             // What was made here is all bytes of our own.
             let body = msg.bytes().chunks_from(0).filter_map(|piece| piece.bytes());
-            let copied = msg.len() <= longest && tx.copy(msg.len(), body, ledger, sndbuf);
-            if copied {
+            if tx.copy(msg.len(), b"", body, self.upper.ledger(), sndbuf) {
                 return tx.has_room(sndbuf);
             }
         }
         tx.push(msg, sndbuf)
     }
 
-    /// Makes room for a copy of a short body. False if it is to be pushed instead, see [`Tx::copy`].
+    /// Makes room for a copy of a short body without tags. False if it is to be pushed instead, see [`Tx::copy`].
     pub(crate) fn takes_copy(&self, len: usize) -> bool {
         let sndbuf = self.sndbuf();
-        self.tx.lock().takes_copy(len, sndbuf)
+        self.tx.lock().takes_copy(len, 0, sndbuf)
     }
 
-    /// Copies a short body behind what is to be sent. `None` if it is to be pushed instead, see [`Tx::copy`];
-    /// else as [`Self::push`].
+    /// Copies a short body, behind these tags, behind what is to be sent. `None` if it is to be pushed instead, see
+    /// [`Tx::copy`]; else as [`Self::push`].
     #[inline]
-    pub(crate) fn copy(&self, body: &[u8]) -> Option<bool> {
-        let (ledger, _) = self.upper.gathers()?;
+    pub(crate) fn copy(&self, tags: &[u8], body: &[u8]) -> Option<bool> {
+        let ledger = self.upper.ledger();
         let sndbuf = self.sndbuf();
+        let len = tags.len().saturating_add(body.len());
         let mut tx = self.tx.lock();
-        tx.copy(body.len(), core::iter::once(body), ledger, sndbuf)
+        tx.copy(len, tags, core::iter::once(body), ledger, sndbuf)
             .then(|| tx.has_room(sndbuf))
     }
 

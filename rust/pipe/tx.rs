@@ -225,31 +225,33 @@ impl Tx {
         self.has_room(sndbuf)
     }
 
-    /// Copies a message without tags behind those that go out in one piece, which take no more memory than
-    /// SO_SNDBUF for more that may come. False if it is to be pushed
-    /// instead: it would overtake others, or there is no room or no memory, or the pipe is not up.
+    /// Copies a message of this length behind those that go out in one piece, which take no more memory than
+    /// SO_SNDBUF for more that may come. False if it is to be pushed instead: it would overtake others, or there is
+    /// no room or no memory, or the pipe is not up, or it has tags and is not the first.
     #[inline]
     pub(super) fn copy<'a>(
         &mut self,
         len: usize,
+        tags: &[u8],
         body: impl Iterator<Item = &'a [u8]>,
         ledger: &Arc<Ledger>,
         sndbuf: usize,
     ) -> bool {
-        if !self.takes_copy(len, sndbuf) {
+        if !self.takes_copy(len, tags.len(), sndbuf) {
             return false;
         }
-        let charge = self.batch.append(len, body, ledger);
+        let charge = self.batch.append(len, tags, body, ledger);
         self.charge = self.charge.saturating_add(charge);
         true
     }
 
     /// Makes room for such a copy. False if the message is to be pushed instead.
     #[inline]
-    pub(super) fn takes_copy(&mut self, len: usize, sndbuf: usize) -> bool {
+    pub(super) fn takes_copy(&mut self, len: usize, tags: usize, sndbuf: usize) -> bool {
+        let flags = accounted(NO_SLEEP);
         self.life == Life::Up
             && self.queue.is_empty()
-            && self.batch.reserve(len, sndbuf, accounted(NO_SLEEP))
+            && self.batch.reserve(len, tags, sndbuf, flags)
     }
 
     /// Compares what is held unsent with SO_SNDBUF again. No pipe has room that is not up.
@@ -555,7 +557,7 @@ mod tests {
         let ledger = Ledger::new([total()?, total()?, total()?]);
         let ledger = Arc::new(ledger, GFP_KERNEL)?;
         let body = core::iter::repeat_n(core::slice::from_ref(&byte), len);
-        Ok(tx.copy(len, body, &ledger, 1 << 16))
+        Ok(tx.copy(len, b"", body, &ledger, 1 << 16))
     }
 
     #[test]

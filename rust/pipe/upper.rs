@@ -61,9 +61,12 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// The inode number of its descriptors.
     fn inode(&self) -> u64;
 
+    /// What the memory of messages that are to be sent is entered in.
+    fn ledger(&self) -> &Arc<Ledger>;
+
     /// Where messages may follow each other so closely that several are to be sent in one piece: how long
-    /// one may be to be copied for that, in bytes, and what their memory is entered in. They have no tags.
-    fn gathers(&self) -> Option<(&Arc<Ledger>, usize)>;
+    /// one may be to be copied for that, in bytes. They have no tags.
+    fn gathers(&self) -> Option<usize>;
 
     /// Whether a frame of so many bytes may be begun, which is `whole` there or in part. If not,
     /// [`Pipe::resume`] is called when it may. Under the TCP lock and `rx`, in a callback or the work.

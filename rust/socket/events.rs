@@ -142,9 +142,12 @@ impl Upper for Socket {
         self.inode
     }
 
-    fn gathers(&self) -> Option<(&Arc<Ledger>, usize)> {
-        let longest = self.copied.load(Relaxed);
-        self.role.gathers.then_some((&self.ledger, longest))
+    fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    fn gathers(&self) -> Option<usize> {
+        self.role.gathers.then(|| self.copied.load(Relaxed))
     }
 
     fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool {

@@ -119,8 +119,8 @@ impl Handle for SocketPipe {
         Pipe::takes_copy(self, len)
     }
 
-    fn copy(&self, body: &[u8]) -> Option<Room> {
-        Pipe::copy(self, body).map(room)
+    fn copy(&self, tags: &[u8], body: &[u8]) -> Option<Room> {
+        Pipe::copy(self, tags, body).map(room)
     }
 }
 

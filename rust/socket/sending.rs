@@ -2,8 +2,8 @@
 
 //! Sending: a message from the calling program to the pipes that the machine chooses.
 //!
-//! A short one of a socket that gathers is copied from the stack to its pipes; any other is a message of its
-//! own. When it goes out is told in `gather.rs`.
+//! A short one is copied from the stack to its pipes, if they take it so; any other is a message of its own. When it
+//! goes out is told in `gather.rs`.
 
 use super::gather::SHORT;
 use super::{
@@ -58,7 +58,7 @@ impl Socket {
         timeout: isize,
     ) -> Result {
         let close = self.begin_send(more);
-        let bytes = if self.role.gathers && call.len() <= SHORT {
+        let bytes = if call.len() <= SHORT {
             self.send_short(call, close)?
         } else {
             Some(self.take_bytes(call)?)
@@ -102,13 +102,17 @@ impl Socket {
 
     /// One try to send a short message; `None` if it is to be sent as others are.
     fn try_send_short(self: &Arc<Self>, body: &[u8], close: bool) -> Result<Option<Todo>> {
+        // Who gathers has no use for the time.
+        let now = if self.role.gathers {
+            work::NEVER
+        } else {
+            work::now()
+        };
         let mut state = self.state.lock();
         if state.send_shut {
             return Err(EPIPE);
         }
-        let sent = state.call(work::NEVER, |machine, world| {
-            machine.send_short(world, body)
-        });
+        let sent = state.call(now, |machine, world| machine.send_short(world, body));
         // Nobody is in a call on a socket that is closing.
         let Some(effects) = sent.flatten() else {
             return Ok(None);

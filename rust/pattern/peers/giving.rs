@@ -5,6 +5,7 @@
 use super::Peers;
 use crate::ids::PipeId;
 use crate::message::Msg;
+use crate::pattern::hands::Debt;
 use crate::pattern::{
     Handle,
     Room, //
@@ -13,20 +14,18 @@ use crate::pattern::{
 impl<H: Handle> Peers<H> {
     /// Appends to the pipe's queue, and notes when it is full.
     pub(in crate::pattern) fn push(&mut self, id: PipeId, msg: Msg) {
-        if self.handle(id).map(|pipe| pipe.push(msg)) == Some(Room::Full) {
-            self.writable.remove(id.0);
+        if let Some(room) = self.handle(id).map(|pipe| pipe.push(msg)) {
+            self.has_given(id, room);
         }
     }
 
-    /// Gives a copy of a short body to the pipe whose turn it is. `None` if there is none with room, or it is
-    /// to be pushed instead; then the turn stays where it is.
-    pub(in crate::pattern) fn copy_to_next(&mut self, body: &[u8]) -> Option<PipeId> {
+    /// Gives a copy of a short body, behind these tags, to the pipe whose turn it is. `None` if there is none with
+    /// room, or it is to be pushed instead; then the turn stays where it is.
+    pub(in crate::pattern) fn copy_to_next(&mut self, tags: &[u8], body: &[u8]) -> Option<PipeId> {
         let id = PipeId(self.writable.next()?);
-        let room = self.handle(id).and_then(|pipe| pipe.copy(body))?;
+        let room = self.handle(id).and_then(|pipe| pipe.copy(tags, body))?;
         self.writable.serve();
-        if room == Room::Full {
-            self.writable.remove(id.0);
-        }
+        self.has_given(id, room);
         Some(id)
     }
 
@@ -42,13 +41,27 @@ impl<H: Handle> Peers<H> {
         true
     }
 
-    /// Gives a copy of a short body to a pipe that has room. False if it is to be pushed instead.
-    pub(in crate::pattern) fn copy_to(&mut self, id: PipeId, body: &[u8]) -> bool {
-        let room = self.handle(id).and_then(|pipe| pipe.copy(body));
-        if room == Some(Room::Full) {
+    /// Gives a copy of a short body, behind these tags, to a pipe that has room. False if it is to be pushed
+    /// instead.
+    pub(in crate::pattern) fn copy_to(&mut self, id: PipeId, tags: &[u8], body: &[u8]) -> bool {
+        let room = self.handle(id).and_then(|pipe| pipe.copy(tags, body));
+        room.map(|room| self.has_given(id, room)).is_some()
+    }
+
+    /// Gives the reply to a request in hand to a pipe that has room, as [`Self::copy_to`].
+    pub(in crate::pattern) fn copy_reply(&mut self, id: PipeId, debt: &Debt, body: &[u8]) -> bool {
+        let request = self.hands.request(debt);
+        let room = request
+            .zip(self.handle(id))
+            .and_then(|(request, pipe)| pipe.copy(request.backtrace.as_bytes(), body));
+        room.map(|room| self.has_given(id, room)).is_some()
+    }
+
+    /// Notes what a pipe said when it was given a message.
+    fn has_given(&mut self, id: PipeId, room: Room) {
+        if room == Room::Full {
             self.writable.remove(id.0);
         }
-        room.is_some()
     }
 
     /// The pipe whose turn it is to be given a message.

@@ -53,17 +53,21 @@ impl<H: Handle> Peers<H> {
     /// Takes out the requests of a peer that have these tags, if there is one among the last that wait; if
     /// no more than those wait, for all of them are looked at; and if nobody has been shown one of this
     /// peer, who may count on finding it.
-    pub(in crate::pattern) fn retract(&mut self, id: PipeId, tags: &Tags, digest: u64) -> Queue {
-        match self.slab.get_mut(id.0) {
-            Some(peer)
-                if peer.queue.len() <= RECENT
-                    && peer.recent.has(digest, peer.queue.len())
-                    && !self.readable.prefers(id.0) =>
-            {
-                peer.recent.remove(digest);
-            }
-            Some(_) | None => return Queue::new(),
+    pub(in crate::pattern) fn retract(
+        &mut self,
+        id: PipeId,
+        tags: &Tags,
+        digest: impl FnOnce() -> u64,
+    ) -> Queue {
+        let peer = self.slab.get_mut(id.0);
+        let Some(peer) = peer.filter(|peer| (1..=RECENT).contains(&peer.queue.len())) else {
+            return Queue::new();
+        };
+        let digest = digest();
+        if !peer.recent.has(digest, peer.queue.len()) || self.readable.prefers(id.0) {
+            return Queue::new();
         }
+        peer.recent.remove(digest);
         let others = |queued: &Tags, _: &[u8]| queued.as_bytes() != tags.as_bytes();
         let purged = self.purge_from(id.0, others);
         purged.map_or(Queue::new(), |(gone, _)| gone)

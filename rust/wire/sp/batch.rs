@@ -27,14 +27,15 @@ const GROWTH: usize = 4;
 /// costly.
 const MOST: usize = 32 << 10;
 
-/// Some messages that have no tags.
+/// Some messages that have no tags, or one that has.
 ///
 /// # Invariants
 ///
 /// If there are messages there is a `ledger`, which has [`Self::charge`] for them. They are the bytes from `from`
-/// on.
+/// on. If there are `tags` there is one message, which has so many bytes of them.
 pub(crate) struct Batch {
     bytes: KVec<u8>,
+    tags: usize,
     /// Before this are messages that TCP has.
     from: usize,
     messages: u32,
@@ -45,6 +46,7 @@ impl Batch {
     pub(crate) const fn new() -> Self {
         Batch {
             bytes: KVec::new(),
+            tags: 0,
             from: 0,
             messages: 0,
             ledger: None,
@@ -68,13 +70,14 @@ impl Batch {
     pub(crate) fn bodies(&self) -> usize {
         let headers = self.count().saturating_mul(HEADER);
         let bytes = self.bytes.len().saturating_sub(self.from);
-        bytes.saturating_sub(headers)
+        bytes.saturating_sub(headers).saturating_sub(self.tags)
     }
 
     /// What the messages count for in a buffer, in bytes: as they would outside.
     pub(crate) fn charge(&self) -> usize {
         let overhead = self.count().saturating_mul(OVERHEAD);
-        self.bodies().saturating_add(overhead)
+        let frames = self.bodies().saturating_add(self.tags);
+        frames.saturating_add(overhead)
     }
 
     fn count(&self) -> usize {
@@ -86,9 +89,13 @@ impl Batch {
         self.bytes.capacity() > 0
     }
 
-    /// Makes room for a message of this length, and for more of the kind, but not for more than a buffer of
-    /// `sndbuf` bytes can have. False if there is no memory, or too much is gathered.
-    pub(crate) fn reserve(&mut self, len: usize, sndbuf: usize, flags: Flags) -> bool {
+    /// Makes room for a message of this length, of which so many bytes are `tags`, and for more of the kind, but
+    /// not for more than a buffer of `sndbuf` bytes can have. False if there is no memory, or too much is gathered,
+    /// or it has tags and is not the first.
+    pub(crate) fn reserve(&mut self, len: usize, tags: usize, sndbuf: usize, flags: Flags) -> bool {
+        if !self.is_empty() && (self.tags > 0 || tags > 0) {
+            return false;
+        }
         let frame = HEADER.saturating_add(len);
         let all = self.bytes.len().saturating_add(frame);
         let capacity = self.bytes.capacity();
@@ -114,16 +121,22 @@ impl Batch {
         true
     }
 
-    /// Appends a message that there is room for, and tells what it counts for.
+    /// Appends a message of this length that there is room for, and tells what it counts for.
     pub(crate) fn append<'a>(
         &mut self,
         len: usize,
+        tags: &[u8],
         body: impl Iterator<Item = &'a [u8]>,
         ledger: &Arc<Ledger>,
     ) -> usize {
         let header = u64::try_from(len).unwrap_or(u64::MAX).to_be_bytes();
         // There is room, so nothing of this fails.
         let _ = self.bytes.extend_from_slice(&header, NO_SLEEP);
+        if !tags.is_empty() {
+            let _ = self.bytes.extend_from_slice(tags, NO_SLEEP);
+            // INVARIANT: It is the only one, or there would be no room.
+            self.tags = tags.len();
+        }
         for part in body {
             let _ = self.bytes.extend_from_slice(part, NO_SLEEP);
         }
@@ -147,6 +160,8 @@ impl Batch {
             }
             self.from = end;
             self.messages = self.messages.saturating_sub(1);
+            // INVARIANT: There was one message if there are any.
+            self.tags = 0;
         }
         if let Some(ledger) = &self.ledger {
             ledger.sub(before.saturating_sub(self.charge()));
@@ -159,6 +174,7 @@ impl Batch {
             ledger.sub(self.charge());
         }
         self.messages = 0;
+        self.tags = 0;
         self.from = 0;
         self.bytes.clear();
     }
@@ -200,10 +216,10 @@ mod tests {
         sndbuf: usize,
         ledger: &Arc<Ledger>,
     ) -> Result<usize, NoMemory> {
-        if !batch.reserve(body.len(), sndbuf, GFP_KERNEL) {
+        if !batch.reserve(body.len(), 0, sndbuf, GFP_KERNEL) {
             return Err(NoMemory);
         }
-        Ok(batch.append(body.len(), core::iter::once(body), ledger))
+        Ok(batch.append(body.len(), b"", core::iter::once(body), ledger))
     }
 
     #[test]
@@ -214,8 +230,9 @@ mod tests {
         assert_eq!(append(&mut batch, b"ab", SNDBUF, &ledger)?, 2 + OVERHEAD);
         assert_eq!(append(&mut batch, b"", SNDBUF, &ledger)?, OVERHEAD);
         let parts: [&[u8]; 2] = [b"c", b"de"];
-        assert!(batch.reserve(3, SNDBUF, GFP_KERNEL));
-        assert_eq!(batch.append(3, parts.into_iter(), &ledger), 3 + OVERHEAD);
+        assert!(batch.reserve(3, 0, SNDBUF, GFP_KERNEL));
+        let charge = batch.append(3, b"", parts.into_iter(), &ledger);
+        assert_eq!(charge, 3 + OVERHEAD);
         let wire = b"\0\0\0\0\0\0\0\x02ab\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03cde";
         assert_eq!(batch.bytes(), wire);
         assert_eq!((batch.messages(), batch.bodies()), (3, 5));
@@ -252,6 +269,7 @@ mod tests {
         assert!(batch.bytes.capacity() < 5 * 20);
         Ok(())
     }
+
     #[test]
     fn room_is_no_more_than_is_gathered_at_most() -> Result<(), NoMemory> {
         let ledger = ledger()?;
@@ -269,6 +287,7 @@ mod tests {
         }
         Ok(())
     }
+
     #[test]
     fn taken_in_part_counts_for_what_is_left() -> Result<(), NoMemory> {
         let ledger = ledger()?;
@@ -293,6 +312,36 @@ mod tests {
         assert_eq!(batch.bytes().len(), 32);
         batch.clear();
         assert!(batch.bytes().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn one_that_has_tags_is_alone() -> Result<(), NoMemory> {
+        let ledger = ledger()?;
+        let mut batch = Batch::new();
+        let body = || core::iter::once(&b"ab"[..]);
+        append(&mut batch, b"other", SNDBUF, &ledger)?;
+        assert!(!batch.reserve(6, 4, SNDBUF, GFP_KERNEL));
+        batch.clear();
+        assert!(batch.reserve(6, 4, SNDBUF, GFP_KERNEL));
+        assert_eq!(
+            batch.append(6, b"\x80\0\0\x01", body(), &ledger),
+            6 + OVERHEAD
+        );
+        assert_eq!(batch.bytes(), b"\0\0\0\0\0\0\0\x06\x80\0\0\x01ab");
+        assert_eq!((batch.messages(), batch.bodies()), (1, 2));
+        assert_eq!(batch.charge(), 6 + OVERHEAD);
+        assert!(
+            !batch.reserve(6, 4, SNDBUF, GFP_KERNEL) && !batch.reserve(2, 0, SNDBUF, GFP_KERNEL)
+        );
+        batch.taken(13);
+        assert_eq!((batch.messages(), batch.bodies()), (1, 2));
+        batch.taken(14);
+        assert_eq!(
+            (batch.messages(), batch.bodies(), batch.charge()),
+            (0, 0, 0)
+        );
+        assert!(ledger.is_empty());
         Ok(())
     }
 }
