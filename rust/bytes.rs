@@ -78,6 +78,11 @@ pub(crate) trait Input: Source {
     /// Takes bytes from the front until `to` is full or none are left, and returns how many.
     fn read(&mut self, to: &mut [u8]) -> usize;
 
+    /// Takes so many bytes from the front, if that is cheaper than [`Self::read`] and they are there.
+    fn read_array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        None
+    }
+
     /// Drops up to `n` bytes from the front, and returns how many.
     fn skip(&mut self, n: usize) -> usize;
 

@@ -49,6 +49,8 @@ pub(crate) struct Role {
     /// Of messages that follow each other closely several are sent in one piece: nobody waits for the
     /// first to send the next. They have no tags.
     pub(crate) gathers: bool,
+    /// Its machine has to know when a message is sent.
+    pub(crate) times: bool,
     /// Bodies are kept or sent to several peers, so that sharing them is prepared for.
     pub(crate) shares: bool,
     /// Of the messages that arrive.
@@ -111,6 +113,7 @@ roles! {
         receives: true,
         sends_to_all: false,
         gathers: false,
+        times: true,
         shares: true,
         tagged: Tagged::Once,
         filters: false,
@@ -126,6 +129,7 @@ roles! {
         receives: true,
         sends_to_all: false,
         gathers: false,
+        times: false,
         shares: false,
         tagged: Tagged::Stack,
         filters: false,
@@ -141,6 +145,7 @@ roles! {
         receives: false,
         sends_to_all: true,
         gathers: true,
+        times: false,
         shares: true,
         tagged: Tagged::Nothing,
         filters: false,
@@ -156,6 +161,7 @@ roles! {
         receives: true,
         sends_to_all: false,
         gathers: false,
+        times: false,
         shares: false,
         tagged: Tagged::Nothing,
         filters: true,
@@ -171,6 +177,7 @@ roles! {
         receives: false,
         sends_to_all: false,
         gathers: true,
+        times: false,
         shares: false,
         tagged: Tagged::Nothing,
         filters: false,
@@ -186,6 +193,7 @@ roles! {
         receives: true,
         sends_to_all: false,
         gathers: false,
+        times: false,
         shares: false,
         tagged: Tagged::Nothing,
         filters: false,

@@ -2,6 +2,7 @@
 
 //! What a pipe does with its connection: reading, sending, and ending it.
 
+use super::rx::Fed;
 use super::tx::{
     End,
     Life,
@@ -42,6 +43,7 @@ use crate::wire::{
     Violation, //
 };
 use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::{
     Arc,
     ArcBorrow, //
@@ -74,7 +76,7 @@ impl<U: Upper> Pipe<U> {
             if self.rx.lock().is_behind() {
                 return;
             }
-            self.read(&mut tcp, budget);
+            self.read(&mut tcp, budget, false);
             drop(tcp);
             // What came meanwhile was read as the lock was released.
             if !self.rx.lock().tells() {
@@ -83,37 +85,47 @@ impl<U: Upper> Pipe<U> {
         }
     }
 
-    /// Decodes what has arrived, within a budget. Under the TCP lock.
-    fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>, budget: &mut Budget) {
-        let life = self.tx.lock().life();
-        match life {
-            Life::Greeting | Life::Up => {}
-            // Nobody wants it, but unread bytes would make closing a reset, which throws away what we
-            // still send.
-            Life::Closing { .. } => {
-                self.rx.lock().skipped();
-                return self.skip_all(tcp);
+    /// Decodes what has arrived, within a budget; in a callback, unless the work is doing so. Under the TCP lock.
+    fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>, budget: &mut Budget, callback: bool) {
+        if !self.listens.load(Relaxed) {
+            let life = self.tx.lock().life();
+            match life {
+                Life::Greeting | Life::Up => {}
+                // Nobody wants it, but unread bytes would make closing a reset, which throws away what we
+                // still send.
+                Life::Closing { .. } => {
+                    self.rx.lock().skipped();
+                    return self.skip_all(tcp);
+                }
+                // A dialer's connection may carry its next pipe by now.
+                Life::Ending(_) | Life::Ended => return,
             }
-            // A dialer's connection may carry its next pipe by now.
-            Life::Ending(_) | Life::Ended => return,
+        }
+        let begin = self.rx.lock().begin();
+        if callback && begin.behind {
+            return;
         }
         if tcp.has_urgent() {
             return self.end(End::Violated(Violation(Reason::Malformed)));
         }
-        let flags = self.rx.lock().flags();
-        let stop = self.upper.sk().charged(flags, |flags| {
-            let mut stop = Stop::Hungry;
-            if self.rx.lock().is_held() {
+        let sk = self.upper.sk();
+        let fed = sk.charged(begin.flags, |flags| {
+            let mut fed = None;
+            if begin.held {
                 // What holds the decoder may need no bytes to go on.
-                stop = self.feed(&mut Empty, budget, flags);
+                fed = Some(self.feed(&mut Empty, budget, flags));
             }
-            let sk = self.upper.sk();
-            tcp.read(sk, |segment| stop = self.feed(segment, budget, flags));
-            stop
+            tcp.read(sk, |segment| fed = Some(self.feed(segment, budget, flags)));
+            fed
         });
-        let (begun, deadline) = self.rx.lock().stopped(stop, work::now);
-        if let Some(time) = deadline {
-            U::check_in(&self.upper, time);
+        let stop = fed.map_or(Stop::Hungry, |fed| fed.stop);
+        let mut begun = false;
+        if !fed.is_some_and(|fed| fed.between) {
+            let deadline;
+            (begun, deadline) = self.rx.lock().stopped(stop, work::now);
+            if let Some(time) = deadline {
+                U::check_in(&self.upper, time);
+            }
         }
         match stop {
             Stop::Hungry => {
@@ -143,7 +155,7 @@ impl<U: Upper> Pipe<U> {
         input: &mut impl Input<Kept = Kept>,
         budget: &mut Budget,
         flags: Flags,
-    ) -> Stop {
+    ) -> Fed {
         let limits = self.upper.limits().of_wire();
         let mut owner = Owner(self);
         self.rx
@@ -283,7 +295,7 @@ impl<U: Upper> Pipe<U> {
                 self.end(End::Disconnected);
             }
         }
-        self.read(&mut tcp, &mut { TURN });
+        self.read(&mut tcp, &mut { TURN }, false);
         let round_trip = tcp.round_trip();
         let slow = self.rx.lock().is_slow(round_trip) && !tcp.is_short();
         let connected = tcp.is_connected();
@@ -345,6 +357,7 @@ impl<U: Upper> Pipe<U> {
         let Some(unsent) = self.tx.lock().set_ended() else {
             return;
         };
+        self.listens.store(false, Relaxed);
         drop(unsent);
         // As in `read`: so that closing is no reset.
         self.skip_all(&mut self.stream.lock());
@@ -370,9 +383,7 @@ fn once(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
 
 impl<U: Upper> StreamEvents for Pipe<U> {
     fn readable(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
-        if !this.rx.lock().is_behind() {
-            Arc::from(this).read(tcp, &mut { TURN });
-        }
+        Arc::from(this).read(tcp, &mut { TURN }, true);
     }
 
     fn writable(this: ArcBorrow<'_, Self>) {

@@ -85,6 +85,22 @@ struct Mark {
     judge: bool,
 }
 
+/// How a turn of reading begins: whether a turn before was not enough, whether the session may need no bytes to go
+/// on, and how to allocate.
+pub(super) struct Begin {
+    pub(super) behind: bool,
+    pub(super) held: bool,
+    pub(super) flags: Flags,
+}
+
+/// How far a feed has come.
+#[derive(Clone, Copy)]
+pub(super) struct Fed {
+    pub(super) stop: Stop,
+    /// All that has arrived is read, and no message is begun: there is nothing to note when reading stops.
+    pub(super) between: bool,
+}
+
 impl Rx {
     pub(super) const fn new(types: Types) -> Self {
         Rx {
@@ -126,8 +142,17 @@ impl Rx {
         }
     }
 
+    /// How a turn of reading begins.
+    pub(super) fn begin(&self) -> Begin {
+        Begin {
+            behind: self.is_behind(),
+            held: self.is_held(),
+            flags: self.flags(),
+        }
+    }
+
     /// How to allocate what arrives, until reading stops.
-    pub(super) fn flags(&self) -> Flags {
+    fn flags(&self) -> Flags {
         match self.overdraft {
             Some(_) => beyond_limit(),
             None => NO_SLEEP,
@@ -168,7 +193,7 @@ impl Rx {
         limits: Limits,
         budget: &mut Budget,
         flags: Flags,
-    ) -> Stop {
+    ) -> Fed {
         if self.overdraft.is_some() {
             // What comes behind this one has no right to these flags.
             budget.frames = budget.frames.min(1);
@@ -180,7 +205,15 @@ impl Rx {
             overdraft: &mut self.overdraft,
         };
         self.stop = self.session.feed(input, &mut noting, limits, budget, flags);
-        self.stop
+        let between = self.stop == Stop::Hungry && self.session.begun().is_none();
+        if between {
+            self.tell = false;
+            self.overdraft = None;
+        }
+        Fed {
+            stop: self.stop,
+            between,
+        }
     }
 
     /// Reading has stopped. Tells whether a message is begun, and how long its deadline is, if that is new.
@@ -392,6 +425,7 @@ mod tests {
             bytes: usize::MAX,
         };
         rx.feed(input, &mut Owner(room), LIMITS, &mut budget, GFP_KERNEL)
+            .stop
     }
 
     /// One that has the greeting, and so many bytes of a long message.
@@ -490,7 +524,7 @@ mod tests {
             bytes: 1,
         };
         let (input, owner) = (&mut Slice::new(b"xy"), &mut Owner(true));
-        let stop = rx.feed(input, owner, LIMITS, &mut budget, GFP_KERNEL);
+        let stop = rx.feed(input, owner, LIMITS, &mut budget, GFP_KERNEL).stop;
         assert_eq!(rx.stopped(stop, || Instant(1)), (true, None));
         assert!(rx.is_behind());
         // The next turn finds nothing to feed.

@@ -102,11 +102,9 @@ impl Socket {
 
     /// One try to send a short message; `None` if it is to be sent as others are.
     fn try_send_short(self: &Arc<Self>, body: &[u8], close: bool) -> Result<Option<Todo>> {
-        // Who gathers has no use for the time.
-        let now = if self.role.gathers {
-            work::NEVER
-        } else {
-            work::now()
+        let now = match self.role.times {
+            true => work::now(),
+            false => work::NEVER,
         };
         let mut state = self.state.lock();
         if state.send_shut {

@@ -45,6 +45,9 @@ impl Segment<'_> {
     /// Moves the first bytes to `to`, which has room for `n`.
     fn copy(&mut self, to: *mut u8, n: usize) -> Result {
         let n = n.min(self.len);
+        if n == 0 {
+            return Ok(());
+        }
         if self.there.is_empty() {
             self.look();
         }
@@ -143,6 +146,22 @@ impl Input for Segment<'_> {
         }
     }
 
+    #[inline]
+    fn read_array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        if self.there.is_empty() && self.len >= N {
+            self.look();
+        }
+        if self.there.len() < N {
+            return None;
+        }
+        let mut array = [0; N];
+        // SAFETY: By the type invariant so many can be read. As in `copy`.
+        unsafe { core::ptr::copy_nonoverlapping(self.there.as_ptr(), array.as_mut_ptr(), N) };
+        self.skip(N);
+        Some(array)
+    }
+
+    #[inline]
     fn skip(&mut self, n: usize) -> usize {
         let n = n.min(self.len);
         // INVARIANT: What was dropped is no longer counted.

@@ -115,11 +115,14 @@ pub(super) fn whole(
     if tagged != Tagged::Nothing {
         let mut seen = 0;
         loop {
-            let mut tag = [0; TAG];
             left = left
                 .checked_sub(TAG)
                 .ok_or(Halt::Discard(Reason::Malformed))?;
-            input.read(&mut tag);
+            let tag = input.read_array().unwrap_or_else(|| {
+                let mut tag = [0; TAG];
+                input.read(&mut tag);
+                tag
+            });
             if take(&mut tags, &mut seen, tag, tagged, limits)? {
                 break;
             }
@@ -128,17 +131,19 @@ pub(super) fn whole(
     if left > limits.body {
         return Err(Halt::TooLong);
     }
-    let mut bytes = Bytes::new();
+    let mut msg = Message::tagged(Bytes::new(), tags, flags).map_err(|NoMemory| Stop::NoMemory)?;
+    // Where it is going to be.
+    let bytes = msg.bytes_mut().ok_or(Stop::NoMemory)?;
     if keeps && left >= KEPT_WHOLE {
         // Whether there is room for more than its length is for the one to say who is offered it.
-        keep(&mut bytes, left, input, |_| true, flags);
+        keep(bytes, left, input, |_| true, flags);
     }
     while bytes.len() < left {
         let rest = left.saturating_sub(bytes.len());
         let appended = bytes.append(input, rest, left, flags);
         appended.map_err(|_| Stop::NoMemory)?;
     }
-    Ok(Message::tagged(bytes, tags, flags).map_err(|NoMemory| Stop::NoMemory)?)
+    Ok(msg)
 }
 
 /// Makes a run of as many frames without tags as are all there, of which the first has `len` bytes, and its length

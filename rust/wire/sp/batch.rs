@@ -12,6 +12,7 @@ use crate::mem::{
     KVec,
     NO_SLEEP, //
 };
+use crate::message::tags::TAG;
 use crate::message::OVERHEAD;
 
 /// What an idle pipe may keep for the next message, in bytes.
@@ -129,14 +130,21 @@ impl Batch {
         body: impl Iterator<Item = &'a [u8]>,
         ledger: &Arc<Ledger>,
     ) -> usize {
-        let header = u64::try_from(len).unwrap_or(u64::MAX).to_be_bytes();
+        let claim = u64::try_from(len).unwrap_or(u64::MAX);
         // There is room, so nothing of this fails.
-        let _ = self.bytes.extend_from_slice(&header, NO_SLEEP);
-        if !tags.is_empty() {
+        if let Ok(tag) = <[u8; TAG]>::try_from(tags) {
+            // Most have one, which is appended with the header.
+            let tag = u32::from_be_bytes(tag);
+            let front = (u128::from(claim) << u32::BITS | u128::from(tag)).to_be_bytes();
+            let front = front.get(TAG..).unwrap_or(&front);
+            let _ = self.bytes.extend_from_slice(front, NO_SLEEP);
+        } else {
+            let header = claim.to_be_bytes();
+            let _ = self.bytes.extend_from_slice(&header, NO_SLEEP);
             let _ = self.bytes.extend_from_slice(tags, NO_SLEEP);
-            // INVARIANT: It is the only one, or there would be no room.
-            self.tags = tags.len();
         }
+        // INVARIANT: If it has any it is the only one, or there would be no room.
+        self.tags = tags.len();
         for part in body {
             let _ = self.bytes.extend_from_slice(part, NO_SLEEP);
         }

@@ -195,10 +195,19 @@ impl Decoder {
             State::Length { have: 0, .. } if budget.frames == 0 && input.remaining() > 0 => {
                 return Err(Stop::Spent);
             }
+            State::Length { have: 0, .. } if input.remaining() == 0 => return Err(Stop::Hungry),
             State::Length { bytes, have } => {
-                fill(bytes, have, input);
-                if *have < bytes.len() {
-                    return Err(Stop::Hungry);
+                let header = match *have {
+                    0 => input.read_array(),
+                    _ => None,
+                };
+                if let Some(header) = header {
+                    *bytes = header;
+                } else {
+                    fill(bytes, have, input);
+                    if *have < bytes.len() {
+                        return Err(Stop::Hungry);
+                    }
                 }
                 // 2^63 and above nobody can mean.
                 let len = i64::try_from(u64::from_be_bytes(*bytes)).ok();
