@@ -87,7 +87,7 @@ impl<U: Upper> Pipe<U> {
 
     /// Decodes what has arrived, within a budget; in a callback, unless the work is doing so. Under the TCP lock.
     fn read(self: &Arc<Self>, tcp: &mut TcpLocked<'_>, budget: &mut Budget, callback: bool) {
-        if !self.listens.load(Relaxed) {
+        if self.deaf.load(Relaxed) != 0 {
             let life = self.tx.lock().life();
             match life {
                 Life::Greeting | Life::Up => {}
@@ -357,7 +357,7 @@ impl<U: Upper> Pipe<U> {
         let Some(unsent) = self.tx.lock().set_ended() else {
             return;
         };
-        self.listens.store(false, Relaxed);
+        self.deaf.store(1, Relaxed);
         drop(unsent);
         // As in `read`: so that closing is no reset.
         self.skip_all(&mut self.stream.lock());

@@ -107,8 +107,8 @@ pub(crate) struct Pipe<U: Upper> {
     /// A dialer made it, and may still have the connection.
     pub(crate) dialed: bool,
     born: Instant,
-    /// Whether what arrives is wanted; not since the pipe closes, or ends.
-    listens: Atomic<bool>,
+    /// Not 0 once what arrives may not be wanted any more: the pipe closes, or ends.
+    deaf: Atomic<u32>,
     /// When it was over, in milliseconds; 0 before.
     over: Atomic<u64>,
     /// The connection, if this pipe owns it; a dialer keeps its own. Taken out only by the work.
@@ -165,7 +165,7 @@ impl<U: Upper> Pipe<U> {
                 stream,
                 dialed: tcp.is_none(),
                 born: work::now(),
-                listens: Atomic::new(true),
+                deaf: Atomic::new(0),
                 over: Atomic::new(0),
                 tcp <- new_bhlock!(tcp, "sp_pipe_tcp"),
                 open <- new_mutex!(true, "sp_pipe_open"),
@@ -315,7 +315,7 @@ impl<U: Upper> Pipe<U> {
     fn end_if(self: &Arc<Self>, end: End, which: impl FnOnce(Life) -> bool) {
         let ends = self.tx.lock().end(end, which);
         if ends {
-            self.listens.store(false, Relaxed);
+            self.deaf.store(1, Relaxed);
             self.kick();
         }
     }
@@ -330,7 +330,7 @@ impl<U: Upper> Pipe<U> {
     /// owner that sees to it, under its lock, that nothing more is.
     pub(crate) fn take_no_more(&self) {
         let _ = self.tx.lock().close(work::now());
-        self.listens.store(false, Relaxed);
+        self.deaf.store(1, Relaxed);
     }
 
     /// Ends the pipe when everything that was pushed is delivered, or soon if the greetings are not
@@ -340,7 +340,7 @@ impl<U: Upper> Pipe<U> {
             self.adopt(tcp);
         }
         let alive = self.tx.lock().close(work::now());
-        self.listens.store(false, Relaxed);
+        self.deaf.store(1, Relaxed);
         // Nobody is going to receive what is under way.
         let msg = self.rx.lock().abandon();
         drop(msg);
