@@ -30,10 +30,7 @@ use crate::options::Priorities;
 use crate::pipe::End;
 use crate::time::Millis;
 use kernel::prelude::*;
-use kernel::sync::{
-    Arc,
-    ArcBorrow, //
-};
+use kernel::sync::Arc;
 use kernel::workqueue::{
     impl_has_work,
     new_work,
@@ -128,8 +125,8 @@ impl<S: Host> WorkItem<PATIENT> for Acceptor<S> {
 }
 
 impl<S: Host> ListenEvents for Acceptor<S> {
-    fn incoming(this: ArcBorrow<'_, Self>) {
-        Arc::from(this).kick();
+    fn incoming(this: &Arc<Self>) {
+        this.kick();
     }
 }
 

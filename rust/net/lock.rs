@@ -19,7 +19,9 @@ pub(crate) struct BhBackend;
 // SAFETY: `spin_lock_bh` provides mutual exclusion, and `relock` is the default one.
 unsafe impl Backend for BhBackend {
     type State = bindings::spinlock_t;
-    type GuardState = ();
+    /// Whether bottom halves were disabled for it: not where they are anyway, as under another one, or in a softirq. So
+    /// who locked first unlocks last.
+    type GuardState = bool;
 
     #[inline]
     unsafe fn init(
@@ -33,21 +35,21 @@ unsafe impl Backend for BhBackend {
     }
 
     #[inline]
-    unsafe fn lock(ptr: *mut Self::State) {
+    unsafe fn lock(ptr: *mut Self::State) -> bool {
         // SAFETY: By this function's requirements `ptr` is an initialised lock.
         unsafe { bindings::sp_helper_spin_lock_bh(ptr) }
     }
 
     #[inline]
-    unsafe fn unlock(ptr: *mut Self::State, _guard: &()) {
-        // SAFETY: By this function's requirements the caller holds this lock.
-        unsafe { bindings::sp_helper_spin_unlock_bh(ptr) }
+    unsafe fn unlock(ptr: *mut Self::State, disabled: &bool) {
+        // SAFETY: By this function's requirements the caller holds this lock, and this is what locking it told.
+        unsafe { bindings::sp_helper_spin_unlock_bh(ptr, *disabled) }
     }
 
     #[inline]
-    unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<bool> {
         // SAFETY: By this function's requirements `ptr` is an initialised lock.
-        (unsafe { bindings::sp_helper_spin_trylock_bh(ptr) } != 0).then_some(())
+        (unsafe { bindings::sp_helper_spin_trylock_bh(ptr) } != 0).then_some(true)
     }
 
     #[inline]

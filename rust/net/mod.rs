@@ -35,6 +35,7 @@
 mod bindings;
 pub(crate) mod chunk;
 pub(crate) mod family;
+mod lent;
 pub(crate) mod lock;
 pub(crate) mod netns;
 pub(crate) mod setting;

@@ -92,16 +92,14 @@ impl Rota {
     /// The first member at or after `from`.
     pub(crate) fn first_from(&self, from: u32) -> Option<u32> {
         let (first, bit) = place(from);
-        let mut mask = !bit.wrapping_sub(1);
-        for (index, word) in self.words.iter().enumerate().skip(first) {
-            let found = word & mask;
-            if found != 0 {
-                let base = u32::try_from(index).ok()?.checked_mul(64)?;
-                return base.checked_add(found.trailing_zeros());
-            }
-            mask = u64::MAX;
+        let mut found = self.words.get(first)? & !bit.wrapping_sub(1);
+        let mut index = first;
+        while found == 0 {
+            index = index.checked_add(1)?;
+            found = *self.words.get(index)?;
         }
-        None
+        let base = u32::try_from(index).ok()?.checked_mul(64)?;
+        base.checked_add(found.trailing_zeros())
     }
 }
 
@@ -203,6 +201,12 @@ impl Ranks {
     /// Gives the one whose turn it is its turn.
     pub(crate) fn serve(&mut self) -> Option<u32> {
         let id = self.next()?;
+        self.has_served(id);
+        Some(id)
+    }
+
+    /// The one whose turn it is was given it.
+    pub(crate) fn has_served(&mut self, id: u32) {
         self.preferred = None;
         match &mut *self.ranks {
             [(_, rota)] => rota.last = id,
@@ -212,7 +216,6 @@ impl Ranks {
                 }
             }
         }
-        Some(id)
     }
 
     /// Whether it was made sure that it is the turn of `id`.

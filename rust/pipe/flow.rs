@@ -44,10 +44,7 @@ use crate::wire::{
 };
 use kernel::prelude::*;
 use kernel::sync::atomic::Relaxed;
-use kernel::sync::{
-    Arc,
-    ArcBorrow, //
-};
+use kernel::sync::Arc;
 use kernel::workqueue::WorkItem;
 
 /// What is decoded in one callback; what is left then is the work's, for which this is one turn. Some tenths
@@ -382,20 +379,19 @@ fn once(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
 }
 
 impl<U: Upper> StreamEvents for Pipe<U> {
-    fn readable(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
-        Arc::from(this).read(tcp, &mut { TURN }, true);
+    fn readable(this: &Arc<Self>, tcp: &mut TcpLocked<'_>) {
+        this.read(tcp, &mut { TURN }, true);
     }
 
-    fn writable(this: ArcBorrow<'_, Self>) {
+    fn writable(this: &Arc<Self>) {
         let blocked = this.tx.lock().unblock();
         if blocked {
-            Arc::from(this).kick();
+            this.kick();
         }
     }
 
-    fn changed(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>) {
+    fn changed(this: &Arc<Self>, tcp: &mut TcpLocked<'_>) {
         Self::readable(this, tcp);
-        let this = Arc::from(this);
         // Connected: our greeting is to be sent. Closing: the peer may have acknowledged all.
         let life = this.tx.lock().life();
         match life {

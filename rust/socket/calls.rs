@@ -61,10 +61,7 @@ use crate::stats::Counter;
 use crate::uapi;
 use core::task::Poll;
 use kernel::prelude::*;
-use kernel::sync::{
-    Arc,
-    ArcBorrow, //
-};
+use kernel::sync::Arc;
 
 /// What a receive has come to.
 struct Outcome {
@@ -185,8 +182,7 @@ impl Family for Socket {
         Socket::new(sk, net, user, role)
     }
 
-    fn release(this: ArcBorrow<'_, Self>) {
-        let this = Arc::from(this);
+    fn release(this: &Arc<Self>) {
         let linger = this.sk.linger();
         this.state.lock().closing = true;
         {
@@ -240,8 +236,7 @@ impl Family for Socket {
         }
     }
 
-    fn bind(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result {
-        let this = Arc::from(this);
+    fn bind(this: &Arc<Self>, address: &[u8]) -> Result {
         let address = Self::parse(address)?;
         let v6 = address.is_v6().ok_or(EAFNOSUPPORT)?;
         let mut endpoints = this.endpoints.lock();
@@ -260,8 +255,7 @@ impl Family for Socket {
         Ok(())
     }
 
-    fn connect(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result {
-        let this = Arc::from(this);
+    fn connect(this: &Arc<Self>, address: &[u8]) -> Result {
         let address = Self::parse(address)?;
         let Some(v6) = address.is_v6() else {
             this.remove_dialers();
@@ -287,7 +281,7 @@ impl Family for Socket {
         Ok(())
     }
 
-    fn listen(this: ArcBorrow<'_, Self>, backlog: i32) -> Result {
+    fn listen(this: &Arc<Self>, backlog: i32) -> Result {
         let mut endpoints = this.endpoints.lock();
         endpoints.backlog = backlog;
         endpoints
@@ -296,8 +290,7 @@ impl Family for Socket {
             .try_for_each(|listener| listener.tcp.listen(backlog))
     }
 
-    fn shutdown(this: ArcBorrow<'_, Self>, receive: bool, send: bool) -> Result {
-        let this = Arc::from(this);
+    fn shutdown(this: &Arc<Self>, receive: bool, send: bool) -> Result {
         {
             let mut state = this.state.lock();
             state.receive_shut |= receive;
@@ -310,7 +303,7 @@ impl Family for Socket {
         Ok(())
     }
 
-    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<SockAddr> {
+    fn name(this: &Arc<Self>, peer: bool) -> Result<SockAddr> {
         if !peer {
             return Ok(match this.endpoints.lock().last_bound {
                 Address::Unspec => Address::V4 {
@@ -328,7 +321,7 @@ impl Family for Socket {
         }
     }
 
-    fn poll(this: ArcBorrow<'_, Self>) -> u32 {
+    fn poll(this: &Arc<Self>) -> u32 {
         this.sk.forget_error();
         let caller = Current::new();
         let state = this.state.lock();
@@ -348,8 +341,7 @@ impl Family for Socket {
         mask
     }
 
-    fn send(this: ArcBorrow<'_, Self>, call: &mut SendCall<'_>) -> Result<usize> {
-        let this = Arc::from(this);
+    fn send(this: &Arc<Self>, call: &mut SendCall<'_>) -> Result<usize> {
         let flags = call.flags();
         if !this.role.sends || flags & family::MSG_OOB != 0 {
             return Err(EOPNOTSUPP.into());
@@ -368,8 +360,7 @@ impl Family for Socket {
         Ok(len)
     }
 
-    fn recv(this: ArcBorrow<'_, Self>, call: &mut RecvCall<'_>) -> Result<usize> {
-        let this = Arc::from(this);
+    fn recv(this: &Arc<Self>, call: &mut RecvCall<'_>) -> Result<usize> {
         let flags = call.flags();
         if !this.role.receives || flags & (family::MSG_OOB | family::MSG_ERRQUEUE) != 0 {
             return Err(EOPNOTSUPP.into());
@@ -400,23 +391,23 @@ impl Family for Socket {
         given
     }
 
-    fn input_len(this: ArcBorrow<'_, Self>) -> usize {
+    fn input_len(this: &Arc<Self>) -> usize {
         let mut state = this.state.lock();
         let next = state.call(work::NEVER, |machine, world| machine.next_len(world));
         next.flatten().unwrap_or(0)
     }
 
-    fn output_len(this: ArcBorrow<'_, Self>) -> usize {
+    fn output_len(this: &Arc<Self>) -> usize {
         let mut bytes = 0_usize;
         this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
         bytes
     }
 
-    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
-        Arc::from(this).set(level, name, value)
+    fn set_option(this: &Arc<Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
+        this.set(level, name, value)
     }
 
-    fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue> {
+    fn option(this: &Arc<Self>, level: u32, name: u32) -> Result<OptionValue> {
         this.get(level, name)
     }
 }

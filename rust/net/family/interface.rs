@@ -14,10 +14,7 @@ use crate::net::stream::{
 };
 use crate::uapi;
 use kernel::prelude::*;
-use kernel::sync::{
-    Arc,
-    ArcBorrow, //
-};
+use kernel::sync::Arc;
 
 /// What a protocol family does. All methods but `release` may be called by several tasks at once, in
 /// task context, and may sleep.
@@ -50,32 +47,32 @@ pub(crate) trait Family: Send + Sync + Sized + 'static {
 
     /// The last user has let go; nothing else is called any more, except by a thread that holds a
     /// reference of its own.
-    fn release(this: ArcBorrow<'_, Self>);
+    fn release(this: &Arc<Self>);
 
-    fn bind(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result;
-    fn connect(this: ArcBorrow<'_, Self>, address: &[u8]) -> Result;
-    fn listen(this: ArcBorrow<'_, Self>, backlog: i32) -> Result;
-    fn shutdown(this: ArcBorrow<'_, Self>, receive: bool, send: bool) -> Result;
+    fn bind(this: &Arc<Self>, address: &[u8]) -> Result;
+    fn connect(this: &Arc<Self>, address: &[u8]) -> Result;
+    fn listen(this: &Arc<Self>, backlog: i32) -> Result;
+    fn shutdown(this: &Arc<Self>, receive: bool, send: bool) -> Result;
 
     /// Our address, or the peer's.
-    fn name(this: ArcBorrow<'_, Self>, peer: bool) -> Result<SockAddr>;
+    fn name(this: &Arc<Self>, peer: bool) -> Result<SockAddr>;
 
     /// The poll events that are true now.
-    fn poll(this: ArcBorrow<'_, Self>) -> u32;
+    fn poll(this: &Arc<Self>) -> u32;
 
     /// `EPIPE` also raises SIGPIPE, unless the caller did not want it.
-    fn send(this: ArcBorrow<'_, Self>, call: &mut SendCall<'_>) -> Result<usize>;
-    fn recv(this: ArcBorrow<'_, Self>, call: &mut RecvCall<'_>) -> Result<usize>;
+    fn send(this: &Arc<Self>, call: &mut SendCall<'_>) -> Result<usize>;
+    fn recv(this: &Arc<Self>, call: &mut RecvCall<'_>) -> Result<usize>;
 
     /// What FIONREAD and SIOCOUTQ give, in bytes.
-    fn input_len(this: ArcBorrow<'_, Self>) -> usize;
-    fn output_len(this: ArcBorrow<'_, Self>) -> usize;
+    fn input_len(this: &Arc<Self>) -> usize;
+    fn output_len(this: &Arc<Self>) -> usize;
 
     /// An option of any level. `value` is cut off behind the longest that any option has.
-    fn set_option(this: ArcBorrow<'_, Self>, level: u32, name: u32, value: KVec<u8>) -> Result;
+    fn set_option(this: &Arc<Self>, level: u32, name: u32, value: KVec<u8>) -> Result;
 
     /// An option of any level but SOL_SOCKET.
-    fn option(this: ArcBorrow<'_, Self>, level: u32, name: u32) -> Result<OptionValue>;
+    fn option(this: &Arc<Self>, level: u32, name: u32) -> Result<OptionValue>;
 }
 
 /// What getsockopt gives.

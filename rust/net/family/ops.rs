@@ -12,6 +12,7 @@ use super::interface::{
 };
 use crate::errno::ENOPROTOOPT;
 use crate::net::bindings;
+use crate::net::lent::Lent;
 use crate::uapi;
 use core::ptr::NonNull;
 use kernel::error::to_result;
@@ -23,10 +24,7 @@ use kernel::ffi::{
     c_void, //
 };
 use kernel::prelude::*;
-use kernel::sync::{
-    Arc,
-    ArcBorrow, //
-};
+use kernel::sync::Arc;
 use kernel::uaccess::{
     UserPtr,
     UserSlice, //
@@ -95,13 +93,13 @@ fn length(result: Result<usize>) -> c_int {
 /// # Safety
 ///
 /// `sock` is a socket of family `T` that is not released during `'a`.
-unsafe fn object<'a, T: Family>(sock: *mut bindings::socket) -> ArcBorrow<'a, T> {
+unsafe fn object<'a, T: Family>(sock: *mut bindings::socket) -> Lent<'a, T> {
     // SAFETY: By this function's requirements the socket is live, and its sock does not change.
     let sk = unsafe { (*sock).sk }.cast::<Sock<T>>();
     // SAFETY: By this function's requirements that is a live `Sock<T>`, whose object does not change.
     let object = unsafe { (*sk).object };
     // SAFETY: By the invariant of `Sock` it came from `Arc::into_raw`, and it is not taken back yet.
-    unsafe { ArcBorrow::from_raw(object) }
+    unsafe { Lent::new(object) }
 }
 
 /// The bytes of an address.
@@ -132,7 +130,7 @@ unsafe extern "C" fn release<T: Family>(sock: *mut bindings::socket) -> c_int {
     let object = unsafe { (*sk).object };
     // SAFETY: By the invariant of `Sock`; the socket layer calls this once.
     let object = unsafe { Arc::from_raw(object) };
-    T::release(object.as_arc_borrow());
+    T::release(&object);
     // SAFETY: `sk` is live until the put below. `create` has counted it.
     unsafe { bindings::sp_helper_sock_inuse(sk.cast(), -1) };
     // SAFETY: `sk` is live until the put below, and its socket until this function returns.
@@ -158,7 +156,7 @@ unsafe extern "C" fn bind<T: Family>(
     let this = unsafe { object::<T>(sock) };
     // SAFETY: The socket layer passes `len` bytes, a copy that lives during the call.
     let address = unsafe { bytes(address.cast(), len) };
-    code(T::bind(this, address))
+    code(T::bind(&this, address))
 }
 
 /// `proto_ops.connect`
@@ -176,7 +174,7 @@ unsafe extern "C" fn connect<T: Family>(
     let this = unsafe { object::<T>(sock) };
     // SAFETY: The socket layer passes `len` bytes, a copy that lives during the call.
     let address = unsafe { bytes(address.cast(), len) };
-    code(T::connect(this, address))
+    code(T::connect(&this, address))
 }
 
 /// `proto_ops.getname`
@@ -191,7 +189,7 @@ unsafe extern "C" fn getname<T: Family>(
 ) -> c_int {
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
     let this = unsafe { object::<T>(sock) };
-    match T::name(this, peer != 0) {
+    match T::name(&this, peer != 0) {
         Ok((name, len)) => {
             // SAFETY: The socket layer has room for 128 bytes.
             unsafe {
@@ -222,7 +220,8 @@ unsafe extern "C" fn poll<T: Family>(
     // SAFETY: The sock of a live socket is live.
     unsafe { bindings::sp_helper_async_nospace(sk.cast()) };
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
-    T::poll(unsafe { object(sock) })
+    let this = unsafe { object::<T>(sock) };
+    T::poll(&this)
 }
 
 /// `proto_ops.ioctl`
@@ -238,8 +237,8 @@ unsafe extern "C" fn ioctl<T: Family>(
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
     let this = unsafe { object::<T>(sock) };
     let value = match cmd {
-        bindings::SIOCINQ => T::input_len(this),
-        bindings::SIOCOUTQ => T::output_len(this),
+        bindings::SIOCINQ => T::input_len(&this),
+        bindings::SIOCOUTQ => T::output_len(&this),
         _ => return ENOIOCTLCMD.to_errno(),
     };
     let value = c_int::try_from(value).unwrap_or(c_int::MAX);
@@ -255,7 +254,7 @@ unsafe extern "C" fn ioctl<T: Family>(
 unsafe extern "C" fn listen<T: Family>(sock: *mut bindings::socket, backlog: c_int) -> c_int {
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
     let this = unsafe { object::<T>(sock) };
-    code(T::listen(this, backlog))
+    code(T::listen(&this, backlog))
 }
 
 /// `proto_ops.shutdown`
@@ -273,7 +272,7 @@ unsafe extern "C" fn shutdown<T: Family>(sock: *mut bindings::socket, how: c_int
     };
     // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
     let this = unsafe { object::<T>(sock) };
-    code(T::shutdown(this, receive, send))
+    code(T::shutdown(&this, receive, send))
 }
 
 /// `proto_ops.setsockopt`
@@ -301,7 +300,8 @@ unsafe extern "C" fn setsockopt<T: Family>(
         // SAFETY: The helper has written all `len` bytes, for which there is room.
         unsafe { bytes.inc_len(len) };
         // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
-        T::set_option(unsafe { object(sock) }, level, name, bytes)
+        let this = unsafe { object::<T>(sock) };
+        T::set_option(&this, level, name, bytes)
     };
     code(set())
 }
@@ -322,7 +322,7 @@ unsafe extern "C" fn getsockopt<T: Family>(
     let get = || -> Result {
         // SAFETY: The socket layer calls this on a live socket of ours, and releases none in a call.
         let this = unsafe { object::<T>(sock) };
-        let option = T::option(this, number(level)?, number(name)?)?;
+        let option = T::option(&this, number(level)?, number(name)?)?;
         let known: &[u8] = match &option {
             OptionValue::Int(n) => &n.to_ne_bytes(),
             // SAFETY: `sp_info` is plain integers without padding, which the uapi header asserts.
@@ -366,7 +366,7 @@ unsafe extern "C" fn sendmsg<T: Family>(
     let quiet = msg.msg_flags & bindings::MSG_NOSIGNAL != 0;
     // SAFETY: The socket layer passes an iterator over `len` bytes to send.
     let mut call = unsafe { SendCall::new(msg, len) };
-    let result = T::send(this, &mut call);
+    let result = T::send(&this, &mut call);
     if result.is_err() {
         // Nothing was sent: io_uring goes on with this iterator when it tries again.
         call.rewind();
@@ -398,5 +398,5 @@ unsafe extern "C" fn recvmsg<T: Family>(
     // SAFETY: The socket layer passes an iterator to receive into, and a name that is null or has room
     // for any address.
     let mut call = unsafe { RecvCall::new(msg, flags) };
-    length(T::recv(this, &mut call))
+    length(T::recv(&this, &mut call))
 }

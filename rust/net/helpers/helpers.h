@@ -47,8 +47,8 @@ bool sp_helper_chunk_has(struct page *head);
 void sp_helper_chunk_free(void *start, bool paged);
 
 /* For lock.rs. */
-void sp_helper_spin_lock_bh(spinlock_t *lock);
-void sp_helper_spin_unlock_bh(spinlock_t *lock);
+bool sp_helper_spin_lock_bh(spinlock_t *lock);
+void sp_helper_spin_unlock_bh(spinlock_t *lock, bool disabled);
 int sp_helper_spin_trylock_bh(spinlock_t *lock);
 
 /* For setting.rs. */

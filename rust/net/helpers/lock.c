@@ -4,14 +4,26 @@
 
 #include "helpers.h"
 
-void sp_helper_spin_lock_bh(spinlock_t *lock)
+/*
+ * Tells whether it has disabled bottom halves. Where they are disabled anyway there is
+ * no need to, and doing it costs more than the lock.
+ */
+bool sp_helper_spin_lock_bh(spinlock_t *lock)
 {
+	if (softirq_count()) {
+		spin_lock(lock);
+		return false;
+	}
 	spin_lock_bh(lock);
+	return true;
 }
 
-void sp_helper_spin_unlock_bh(spinlock_t *lock)
+void sp_helper_spin_unlock_bh(spinlock_t *lock, bool disabled)
 {
-	spin_unlock_bh(lock);
+	if (disabled)
+		spin_unlock_bh(lock);
+	else
+		spin_unlock(lock);
 }
 
 int sp_helper_spin_trylock_bh(spinlock_t *lock)

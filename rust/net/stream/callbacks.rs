@@ -5,24 +5,22 @@
 use super::locked::TcpLocked;
 use super::reference::Stream;
 use crate::net::bindings;
+use crate::net::lent::Lent;
 use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::prelude::*;
-use kernel::sync::{
-    Arc,
-    ArcBorrow, //
-};
+use kernel::sync::Arc;
 
 /// What a connected stream reports. Every method is called in the context that the head of [`crate::net::stream`] tells.
 pub(crate) trait StreamEvents: Send + Sync + 'static {
     /// Bytes, or the end of them, may be there.
-    fn readable(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>);
+    fn readable(this: &Arc<Self>, tcp: &mut TcpLocked<'_>);
 
     /// There is room again after a send that found none.
-    fn writable(this: ArcBorrow<'_, Self>);
+    fn writable(this: &Arc<Self>);
 
     /// The connection was made, or one direction or both have ended, in order or by a reset.
-    fn changed(this: ArcBorrow<'_, Self>, tcp: &mut TcpLocked<'_>);
+    fn changed(this: &Arc<Self>, tcp: &mut TcpLocked<'_>);
 }
 
 impl Stream {
@@ -76,7 +74,7 @@ impl Stream {
 /// `sk` is a live sock whose lock is held, and whose user data is null or an `Arc<E>`.
 unsafe fn attached<E: StreamEvents>(
     sk: *mut bindings::sock,
-    call: impl FnOnce(ArcBorrow<'_, E>, &mut TcpLocked<'_>),
+    call: impl FnOnce(&Arc<E>, &mut TcpLocked<'_>),
 ) {
     // SAFETY: By this function's requirements the sock is live.
     let data = unsafe { bindings::sp_helper_user_data(sk) };
@@ -85,12 +83,12 @@ unsafe fn attached<E: StreamEvents>(
     };
     // SAFETY: It came from `Arc::into_raw` in `attach`, and `detach` cannot take it away while the lock
     // is held.
-    let this = unsafe { ArcBorrow::from_raw(data.cast::<E>().as_ptr()) };
+    let this = unsafe { Lent::<E>::new(data.cast().as_ptr()) };
     // SAFETY: By this function's requirements, for as long as `call` runs.
     let mut tcp = unsafe { TcpLocked::new(sk) };
     // SAFETY: No requirements.
     let flags = unsafe { bindings::sp_helper_callback_begin() };
-    call(this, &mut tcp);
+    call(&this, &mut tcp);
     // SAFETY: In the same context, and these are what it gave.
     unsafe { bindings::sp_helper_callback_end(flags) };
 }

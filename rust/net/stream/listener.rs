@@ -10,6 +10,7 @@ use crate::mem::{
     NO_SLEEP, //
 };
 use crate::net::bindings;
+use crate::net::lent::Lent;
 use crate::net::sock::SkRef;
 use core::ptr::NonNull;
 use kernel::error::to_result;
@@ -19,17 +20,14 @@ use kernel::ffi::{
     c_void, //
 };
 use kernel::prelude::*;
-use kernel::sync::{
-    Arc,
-    ArcBorrow, //
-};
+use kernel::sync::Arc;
 use kernel::types::Opaque;
 
 /// What a listener reports.
 pub(crate) trait ListenEvents: Send + Sync + 'static {
     /// A connection may be there to be accepted, or the listener be closed from outside. In softirq or in
     /// a task, with interrupts off and the lock of the listener's wait queue held.
-    fn incoming(this: ArcBorrow<'_, Self>);
+    fn incoming(this: &Arc<Self>);
 }
 
 /// A listening TCP socket. Dropping it stops listening: the port is free then, and connections that
@@ -181,7 +179,8 @@ unsafe extern "C" fn incoming<E: ListenEvents>(
     let data = unsafe { (*entry).private };
     // SAFETY: `bind::<E>` had it from an `Arc<E>` that the listener holds until it has removed the entry,
     // which takes the lock that is held now.
-    E::incoming(unsafe { ArcBorrow::from_raw(data.cast::<E>().cast_const()) });
+    let events = unsafe { Lent::new(data.cast::<E>()) };
+    E::incoming(&events);
     // Nobody was woken, as far as exclusive waiters are concerned.
     0
 }

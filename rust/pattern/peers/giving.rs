@@ -24,7 +24,7 @@ impl<H: Handle> Peers<H> {
     pub(in crate::pattern) fn copy_to_next(&mut self, tags: &[u8], body: &[u8]) -> Option<PipeId> {
         let id = PipeId(self.writable.next()?);
         let room = self.handle(id).and_then(|pipe| pipe.copy(tags, body))?;
-        self.writable.serve();
+        self.writable.has_served(id.0);
         self.has_given(id, room);
         Some(id)
     }
