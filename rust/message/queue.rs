@@ -64,13 +64,13 @@ impl Queue {
         Some(msg)
     }
 
-    /// Takes the first message out of a run that has more, and tells what the run does not count for any more. If
-    /// there is none, [`Self::pop`] is to be called.
-    pub(crate) fn take_first(&mut self) -> Option<(Taken, usize)> {
-        let (taken, less) = self.front()?.take_first()?;
+    /// Takes the first message out of a run that has more. If there is none, [`Self::pop`] is to be called.
+    #[inline]
+    pub(crate) fn take_first(&mut self) -> Option<Taken> {
+        let taken = self.front()?.take_first()?;
         self.len = self.len.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(taken.len());
-        Some((taken, less))
+        Some(taken)
     }
 
     /// The message that [`Self::pop`] would return.

@@ -6,8 +6,8 @@
 //! are whole in one segment are copied out of it in one piece, and queued as one message, a *run*, of which the
 //! program is given one after the other.
 //!
-//! A run counts for what its messages count for; but as long as one of them is left, for no less than the memory
-//! that it takes.
+//! A run counts for what its messages count for, as long as one of them is left that was not taken; and for no less
+//! than the memory that it takes, whatever else was thrown out of it.
 
 use super::queue::Queue;
 use super::tags::Tags;
@@ -100,6 +100,10 @@ pub(crate) struct Run {
 impl Run {
     fn body(&self, nth: u32) -> &[u8] {
         let (start, end) = self.ends.range(nth);
+        self.part(start, end)
+    }
+
+    fn part(&self, start: usize, end: usize) -> &[u8] {
         self.bytes.head().get(start..end).unwrap_or(&[])
     }
 }
@@ -140,12 +144,16 @@ impl Left {
         self.which.trailing_zeros()
     }
 
-    /// Takes the nth message out, and tells what it does not count for any more.
-    fn take(&mut self, nth: u32, run: &Run) -> usize {
-        let len = run.ends.body_len(nth);
+    fn remove(&mut self, nth: u32, len: usize) {
         self.which &= !1_u64.checked_shl(nth).unwrap_or(0);
         // CAST: It is part of the sum.
         self.bodies = self.bodies.saturating_sub(len as u32);
+    }
+
+    /// Throws the nth message out, and tells what is not counted for any more.
+    fn throw_out(&mut self, nth: u32, run: &Run) -> usize {
+        let len = run.ends.body_len(nth);
+        self.remove(nth, len);
         let floor = match self.which {
             0 => 0,
             _ => run.bytes.len().saturating_add(MEMORY),
@@ -161,11 +169,11 @@ impl Left {
     }
 }
 
-/// What was taken out of a queue without becoming a message of its own.
+/// What was thrown out of runs.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Lost {
     pub(crate) messages: usize,
-    /// What they counted for, in bytes.
+    /// What is not counted for any more, in bytes.
     pub(crate) charge: usize,
 }
 
@@ -238,19 +246,21 @@ impl Message {
         }
     }
 
-    /// Takes the first message out of a run that has more, and tells what it does not count for any more.
-    pub(super) fn take_first(&mut self) -> Option<(Taken, usize)> {
+    /// Takes the first message out of a run that has more.
+    #[inline]
+    pub(super) fn take_first(&mut self) -> Option<Taken> {
         let from = self.from;
         let Body::Run(run, left) = &mut self.body else {
             return None;
         };
-        let nth = left.first();
         if left.which & left.which.wrapping_sub(1) == 0 {
             return None;
         }
-        let less = left.take(nth, run);
-        let what = What::Part(run.clone(), nth);
-        Some((Taken { what, from }, less))
+        let nth = left.first();
+        let part = Part::new(run, nth);
+        left.remove(nth, part.len());
+        let what = What::Part { part, more: true };
+        Some(Taken { what, from })
     }
 
     /// Takes out what `keep`, which sees the tags and the front of the body, refuses of a run; of another message,
@@ -267,7 +277,7 @@ impl Message {
                     rest &= rest.wrapping_sub(1);
                     if !keep(&self.tags, run.body(nth)) {
                         lost.messages = lost.messages.saturating_add(1);
-                        lost.charge = lost.charge.saturating_add(left.take(nth, run));
+                        lost.charge = lost.charge.saturating_add(left.throw_out(nth, run));
                     }
                 }
                 (left.which != 0, lost)
@@ -287,7 +297,41 @@ enum What {
     Whole(Msg),
     /// It stays where it was.
     Shown(Arc<Bytes>),
-    Part(Arc<Run>, u32),
+    /// One of a run, of which `more` is left.
+    Part {
+        part: Part,
+        more: bool,
+    },
+}
+
+/// Some bytes of a run.
+struct Part {
+    run: Arc<Run>,
+    start: usize,
+    end: usize,
+}
+
+impl Part {
+    #[inline]
+    fn new(run: &Arc<Run>, nth: u32) -> Self {
+        let (start, end) = run.ends.range(nth);
+        let run = run.clone();
+        Part { run, start, end }
+    }
+
+    fn len(&self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+impl What {
+    /// The first one that is left of a run.
+    fn one(run: &Arc<Run>, left: &Left) -> Self {
+        What::Part {
+            part: Part::new(run, left.first()),
+            more: false,
+        }
+    }
 }
 
 /// Where its bytes are.
@@ -301,7 +345,7 @@ impl Taken {
     pub(crate) fn whole(msg: Msg) -> Self {
         let from = msg.from;
         let what = match &msg.body {
-            Body::Run(run, left) => What::Part(run.clone(), left.first()),
+            Body::Run(run, left) => What::one(run, left),
             Body::Owned(_) | Body::Shared(_) => What::Whole(msg),
         };
         Taken { what, from }
@@ -315,7 +359,7 @@ impl Taken {
     pub(crate) fn look(msg: &mut Message, flags: Flags) -> Result<Self, NoMemory> {
         let from = msg.from;
         let what = match &msg.body {
-            Body::Run(run, left) => What::Part(run.clone(), left.first()),
+            Body::Run(run, left) => What::one(run, left),
             Body::Owned(_) | Body::Shared(_) => What::Shown(msg.share(flags)?),
         };
         Ok(Taken { what, from })
@@ -325,7 +369,7 @@ impl Taken {
         match &self.what {
             What::Whole(msg) => Contents::Whole(msg.bytes()),
             What::Shown(bytes) => Contents::Whole(bytes),
-            What::Part(run, nth) => Contents::Part(run.body(*nth)),
+            What::Part { part, .. } => Contents::Part(part.run.part(part.start, part.end)),
         }
     }
 
@@ -334,15 +378,20 @@ impl Taken {
         match &self.what {
             What::Whole(msg) => msg.len(),
             What::Shown(bytes) => bytes.len(),
-            What::Part(run, nth) => run.ends.body_len(*nth),
+            What::Part { part, .. } => part.len(),
         }
+    }
+
+    /// Whether it is one of a run of which more is left, so that nothing has become free.
+    pub(crate) fn is_not_last(&self) -> bool {
+        matches!(self.what, What::Part { more: true, .. })
     }
 
     /// The tags that it has arrived with, which are taken out.
     pub(crate) fn take_tags(&mut self) -> Tags {
         match &mut self.what {
             What::Whole(msg) => core::mem::replace(&mut msg.tags, Tags::new()),
-            What::Shown(_) | What::Part(..) => Tags::new(),
+            What::Shown(_) | What::Part { .. } => Tags::new(),
         }
     }
 }
@@ -380,8 +429,8 @@ mod tests {
 
     /// Takes the next one out, and tells what is not counted any more.
     fn take(queue: &mut Queue) -> Option<((Option<u8>, usize), usize)> {
-        if let Some((taken, less)) = queue.take_first() {
-            return Some((look(&taken), less));
+        if let Some(taken) = queue.take_first() {
+            return Some((look(&taken), 0));
         }
         let msg = queue.pop()?;
         let less = msg.charge();
@@ -419,13 +468,18 @@ mod tests {
     #[test]
     fn counts_for_its_memory_until_the_last_is_taken() -> Result<(), NoMemory> {
         let mut run = run(COUNT, 100).ok_or(NoMemory)?;
-        let memory = run.bytes().len() + MEMORY;
-        assert!(run.charge() >= memory);
-        while let Some((taken, _)) = run.take_first() {
+        let charge = COUNT * (100 + OVERHEAD);
+        while let Some(taken) = run.take_first() {
             assert_eq!(taken.len(), 100);
-            assert!(run.charge() >= memory);
+            assert_eq!(run.charge(), charge);
         }
-        assert_eq!((run.messages(), run.charge()), (1, memory));
+        assert_eq!(run.messages(), 1);
+        // What is thrown out is not counted, but the memory is.
+        let memory = run.bytes().len() + MEMORY;
+        let mut rest = super::tests::run(COUNT, 100).ok_or(NoMemory)?;
+        let (stays, lost) = rest.retain(|_, body| body.first() == Some(&7));
+        assert!(stays && lost.messages == COUNT - 1);
+        assert_eq!((rest.messages(), rest.charge()), (1, memory));
         Ok(())
     }
 
@@ -459,7 +513,7 @@ mod tests {
         assert!(gone.is_empty());
         // 2, 4, 6 and 8.
         assert_eq!((lost.messages, queue.len(), queue.bytes()), (4, 5, 25));
-        let mut less = 5 + OVERHEAD + lost.charge;
+        let mut less = lost.charge;
         for nth in [1, 3, 5, 7, 9] {
             let (seen, part) = take(&mut queue).ok_or(NoMemory)?;
             assert_eq!(seen, (Some(nth), 5));

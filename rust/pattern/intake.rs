@@ -39,7 +39,6 @@ use crate::mem::{
     Flags,
     NoMemory, //
 };
-use crate::message::run::Lost;
 use crate::message::{
     Message,
     Reserved,
@@ -91,7 +90,7 @@ enum Wait {
 pub(crate) struct Share {
     /// What it holds of SO_RCVBUF, in bytes.
     held: usize,
-    /// How many of its messages are queued.
+    /// How many of its messages are queued; a run is one.
     queued: usize,
     grant: Grant,
     wait: Wait,
@@ -450,11 +449,16 @@ impl Intake {
             self.add(share, charge);
         }
         self.active = self.active.saturating_add(usize::from(!share.is_active()));
-        share.queued = share.queued.saturating_add(msg.messages());
+        share.queued = share.queued.saturating_add(1);
     }
 
-    /// A message was taken out of its queue, or a run. Who waits may go on now.
+    /// A message was taken out of its queue, or a run was, or the last one of it. Who waits may go on now.
     pub(crate) fn taken(&mut self, id: u32, rank: Priority, share: &mut Share, msg: &mut Message) {
+        let was_active = share.is_active();
+        share.queued = share.queued.saturating_sub(1);
+        if was_active && !share.is_active() {
+            self.active = self.active.saturating_sub(1);
+        }
         let charge = match msg.reserved {
             None => msg.charge(),
             Some(_) => {
@@ -462,18 +466,12 @@ impl Intake {
                 0
             }
         };
-        let messages = msg.messages();
-        self.lost(id, rank, share, Lost { messages, charge });
+        self.lost(id, rank, share, charge);
     }
 
-    /// Some messages were taken out of a run.
-    pub(crate) fn lost(&mut self, id: u32, rank: Priority, share: &mut Share, lost: Lost) {
-        let was_active = share.is_active();
-        self.subtract(share, lost.charge);
-        share.queued = share.queued.saturating_sub(lost.messages);
-        if was_active && !share.is_active() {
-            self.active = self.active.saturating_sub(1);
-        }
+    /// So many bytes are not counted for any more.
+    pub(crate) fn lost(&mut self, id: u32, rank: Priority, share: &mut Share, charge: usize) {
+        self.subtract(share, charge);
         if self.slot.is_some_and(|(holder, _)| holder == id) {
             self.slot = None;
         }

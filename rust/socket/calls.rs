@@ -89,12 +89,16 @@ impl Socket {
                 let bytes = u64::try_from(taken.len()).unwrap_or(0);
                 state.stats.count(Counter::RxMsgs);
                 state.stats.add(Counter::RxBytes, bytes);
-                self.take_connections(&mut state);
-                self.press_on(&mut state);
-                self.see_off_soon(&mut state);
+                let mut moves = false;
+                if !taken.is_not_last() {
+                    self.take_connections(&mut state);
+                    self.press_on(&mut state);
+                    self.see_off_soon(&mut state);
+                    moves = state.peers.moves();
+                }
                 Poll::Ready(Ok(Outcome {
                     taken: Some(taken),
-                    moves: state.peers.moves(),
+                    moves,
                     writers: effects.writers,
                 }))
             }

@@ -8,10 +8,7 @@ use super::{
 };
 use crate::ids::PipeId;
 use crate::message::queue::Queue;
-use crate::message::run::{
-    Lost,
-    Taken, //
-};
+use crate::message::run::Taken;
 use crate::message::tags::Tags;
 use crate::message::{
     Message,
@@ -79,10 +76,7 @@ impl<H: Handle> Peers<H> {
         let peer = self.slab.get_mut(id)?;
         let alive = peer.up;
         let taken = match peer.queue.take_first() {
-            Some((taken, charge)) => {
-                let (rank, messages) = (peer.priorities.receive, 1);
-                let lost = Lost { messages, charge };
-                self.intake.lost(id, rank, &mut peer.share, lost);
+            Some(taken) => {
                 self.bytes = self.bytes.saturating_sub(taken.len());
                 taken
             }
@@ -134,8 +128,8 @@ impl<H: Handle> Peers<H> {
         let bytes = before.saturating_sub(peer.queue.bytes());
         self.bytes = self.bytes.saturating_sub(bytes);
         let rank = peer.priorities.receive;
-        if lost.messages > 0 {
-            self.intake.lost(id, rank, &mut peer.share, lost);
+        if lost.charge > 0 {
+            self.intake.lost(id, rank, &mut peer.share, lost.charge);
         }
         let mut gone = Queue::new();
         while let Some(mut msg) = purged.pop() {

@@ -525,7 +525,7 @@ mod tests {
             self.charge = msg.charge();
             let mut queue = Queue::new();
             queue.push(msg);
-            while let Some((taken, _)) = queue.take_first() {
+            while let Some(taken) = queue.take_first() {
                 self.note(&taken);
             }
             while let Some(msg) = queue.pop() {
