@@ -140,7 +140,7 @@ impl Effects {
         starved: false,
     };
 
-    fn flush(flush: Flush) -> Effects {
+    pub(crate) fn flush(flush: Flush) -> Effects {
         Effects {
             flush,
             ..Effects::NONE

@@ -113,6 +113,36 @@ impl State {
 }
 
 impl Socket {
+    /// Adds what a send that follows closely gave to pipes to what others gave to the same ones. True if that is all
+    /// there is to be done of it. Under the socket's lock.
+    #[inline]
+    pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
+        let enough = self.enough();
+        let Some(all) = &mut state.gathered else {
+            return false;
+        };
+        let (from, behind) = match effects.flush {
+            Flush::Nothing => return false,
+            Flush::One(id) => (id.0, id.next()),
+            Flush::Span(from, behind) => (from.0, behind.0),
+        };
+        let charge = all.charge.saturating_add(len).saturating_add(OVERHEAD);
+        let joins = from >= all.from.0
+            && behind <= all.behind.0
+            && charge < enough
+            && effects == Effects::flush(effects.flush)
+            && state.trash.is_empty();
+        if joins {
+            all.charge = charge;
+        }
+        joins
+    }
+
+    /// How much is gathered before it is sent: no more than half of what a pipe may hold.
+    fn enough(&self) -> usize {
+        ENOUGH.min(self.limits.sndbuf.load(Relaxed) / 2)
+    }
+
     /// What is to be done of a send of a body of this length, `close` if it follows another one closely.
     /// Under the socket's lock.
     pub(super) fn todo_of_send(
@@ -133,8 +163,7 @@ impl Socket {
             flush: Flush::Nothing,
             ..effects
         });
-        let enough = ENOUGH.min(self.limits.sndbuf.load(Relaxed) / 2);
-        if !close || gathered.charge >= enough {
+        if !close || gathered.charge >= self.enough() {
             let again = !first;
             todo.gathered = Some(Gathered { again, ..gathered });
         }

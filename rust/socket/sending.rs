@@ -84,7 +84,8 @@ impl Socket {
         let sent = self.try_send_short(body, close)?;
         drop(order);
         match sent {
-            Some(todo) => {
+            Short::Gathered => Ok(None),
+            Short::Sent(todo) => {
                 let starved = todo.starved;
                 self.perform(todo, Origin::Task);
                 if starved {
@@ -93,15 +94,15 @@ impl Socket {
                 }
                 Ok(None)
             }
-            None => {
+            Short::Refused => {
                 let bytes = Bytes::of(body, GFP_KERNEL_ACCOUNT);
                 Ok(Some(bytes.map_err(|_| ENOMEM)?))
             }
         }
     }
 
-    /// One try to send a short message; `None` if it is to be sent as others are.
-    fn try_send_short(self: &Arc<Self>, body: &[u8], close: bool) -> Result<Option<Todo>> {
+    /// One try to send a short message.
+    fn try_send_short(self: &Arc<Self>, body: &[u8], close: bool) -> Result<Short> {
         let now = match self.role.times {
             true => work::now(),
             false => work::NEVER,
@@ -113,11 +114,14 @@ impl Socket {
         let sent = state.call(now, |machine, world| machine.send_short(world, body));
         // Nobody is in a call on a socket that is closing.
         let Some(effects) = sent.flatten() else {
-            return Ok(None);
+            return Ok(Short::Refused);
         };
         self.has_sent(&mut state, body.len());
+        if close && self.joins(&mut state, effects, body.len()) {
+            return Ok(Short::Gathered);
+        }
         let todo = self.todo_of_send(&mut state, effects, body.len(), close);
-        Ok(Some(todo))
+        Ok(Short::Sent(todo))
     }
 
     /// One try to send what is in `slot`. `close` if it follows another one closely. Those it was given to at
@@ -258,6 +262,15 @@ impl Socket {
         }
         Ok(msg)
     }
+}
+
+/// What became of a short message.
+enum Short {
+    /// It goes out with others.
+    Gathered,
+    Sent(Todo),
+    /// It is to be sent as others are.
+    Refused,
 }
 
 /// One message's way to all peers.

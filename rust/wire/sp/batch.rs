@@ -141,7 +141,9 @@ impl Batch {
         } else {
             let header = claim.to_be_bytes();
             let _ = self.bytes.extend_from_slice(&header, NO_SLEEP);
-            let _ = self.bytes.extend_from_slice(tags, NO_SLEEP);
+            if !tags.is_empty() {
+                let _ = self.bytes.extend_from_slice(tags, NO_SLEEP);
+            }
         }
         // INVARIANT: If it has any it is the only one, or there would be no room.
         self.tags = tags.len();
