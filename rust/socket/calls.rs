@@ -64,6 +64,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 /// What a receive has come to.
+#[derive(Default)]
 struct Outcome {
     /// `None` if there will be nothing more.
     taken: Option<Taken>,
@@ -80,8 +81,8 @@ impl From<Refusal> for Error {
 }
 
 impl Socket {
-    /// One try to receive.
-    fn try_recv(self: &Arc<Self>, ticket: &mut Ticket) -> Poll<Result<Outcome>> {
+    /// One try to receive, into `outcome`.
+    fn try_recv(self: &Arc<Self>, ticket: &mut Ticket, outcome: &mut Outcome) -> Poll<Result> {
         let mut state = self.state.lock();
         match state.call(work::NEVER, |machine, world| machine.recv(world, ticket)) {
             None => Poll::Pending,
@@ -89,25 +90,18 @@ impl Socket {
                 let bytes = u64::try_from(taken.len()).unwrap_or(0);
                 state.stats.count(Counter::RxMsgs);
                 state.stats.add(Counter::RxBytes, bytes);
-                let mut moves = false;
                 if !taken.is_not_last() {
                     self.take_connections(&mut state);
                     self.press_on(&mut state);
                     self.see_off_soon(&mut state);
-                    moves = state.peers.moves();
+                    outcome.moves = state.peers.moves();
                 }
-                Poll::Ready(Ok(Outcome {
-                    taken: Some(taken),
-                    moves,
-                    writers: effects.writers,
-                }))
+                outcome.writers = effects.writers;
+                outcome.taken = Some(taken);
+                Poll::Ready(Ok(()))
             }
             Some(Err(Refusal::Again | Refusal::State)) if state.receive_shut => {
-                Poll::Ready(Ok(Outcome {
-                    taken: None,
-                    moves: false,
-                    writers: false,
-                }))
+                Poll::Ready(Ok(()))
             }
             Some(Err(Refusal::Again)) => Poll::Pending,
             Some(Err(why)) => {
@@ -379,8 +373,9 @@ impl Family for Socket {
             return peeked.map_or(Ok(0), |taken| give(call, &taken));
         }
         let mut ticket = Ticket::default();
-        let attempt = || this.try_recv(&mut ticket);
-        let outcome = this.patiently(Waiters::Readers, true, timeout, attempt)?;
+        let mut outcome = Outcome::default();
+        let attempt = || this.try_recv(&mut ticket, &mut outcome);
+        this.patiently(Waiters::Readers, true, timeout, attempt)?;
         if outcome.writers {
             this.sk.wake(Waiters::Writers, None);
         }
