@@ -128,6 +128,7 @@ mod wire;
 
 use kernel::prelude::*;
 use net::family::Registration;
+use net::thread::Threads;
 use net::work::{
     Lane,
     WorkQueue, //
@@ -153,6 +154,7 @@ module! {
 struct Sp {
     _family: Registration<Socket>,
     _works: [WorkQueue; 2],
+    _threads: Threads,
 }
 
 impl kernel::Module for Sp {
@@ -166,6 +168,7 @@ impl kernel::Module for Sp {
             WorkQueue::new(Lane::Quick, c"sp")?,
             WorkQueue::new(Lane::Patient, c"sp_patient")?,
         ];
+        let threads = Threads::new()?;
         let family = Registration::new(*number, c"SP", module).inspect_err(|e| {
             if *e == EEXIST {
                 pr_err!("protocol family {number} is taken; load with pf=NUMBER for another one\n");
@@ -176,6 +179,7 @@ impl kernel::Module for Sp {
         Ok(Sp {
             _family: family,
             _works: works,
+            _threads: threads,
         })
     }
 }

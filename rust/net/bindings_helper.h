@@ -3,6 +3,7 @@
 #include <asm/ioctls.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <linux/kthread.h>
 #include <linux/net.h>
 #include <linux/random.h>
 #include <linux/skbuff.h>

@@ -10,7 +10,7 @@
 //!   │           v     v
 //!   ├───────> sock ──> setting
 //!   │           ^
-//!   └──> netns ─┘        chunk   lock   task   work
+//!   └──> netns ─┘        chunk   lock   task   thread   work
 //!
 //! trace ──> stream
 //! ```
@@ -42,5 +42,6 @@ pub(crate) mod setting;
 pub(crate) mod sock;
 pub(crate) mod stream;
 pub(crate) mod task;
+pub(crate) mod thread;
 pub(crate) mod trace;
 pub(crate) mod work;

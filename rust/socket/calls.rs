@@ -100,9 +100,7 @@ impl Socket {
                 outcome.taken = Some(taken);
                 Poll::Ready(Ok(()))
             }
-            Some(Err(Refusal::Again | Refusal::State)) if state.receive_shut => {
-                Poll::Ready(Ok(()))
-            }
+            Some(Err(Refusal::Again | Refusal::State)) if state.receive_shut => Poll::Ready(Ok(())),
             Some(Err(Refusal::Again)) => Poll::Pending,
             Some(Err(why)) => {
                 let waits = state.peers.some_readable();

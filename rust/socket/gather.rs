@@ -23,17 +23,18 @@ use super::{
 use crate::ids::PipeId;
 use crate::message::OVERHEAD;
 use crate::net::task;
-use crate::net::work::{
+use crate::net::thread::{
     self,
-    Lane, //
+    HasLater,
+    Later, //
 };
+use crate::net::work;
 use crate::pattern::{
     Effects,
     Flush, //
 };
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
-use kernel::workqueue::WorkItem;
 
 /// How soon after the last one a send follows closely, in nanoseconds.
 const CLOSE: u64 = 2000;
@@ -51,9 +52,6 @@ const LONGEST_TO_ALL: usize = 1 << 10;
 
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
-
-/// Tells the work that sends what was gathered from others of a socket.
-pub(super) const GATHER: u64 = 3;
 
 /// What was pushed to pipes and is not sent yet.
 #[derive(Clone, Copy)]
@@ -78,8 +76,10 @@ impl Gathered {
     }
 }
 
-impl WorkItem<GATHER> for Socket {
-    type Pointer = Arc<Self>;
+impl HasLater for Socket {
+    fn later(&self) -> &Later<Self> {
+        &self.gathering
+    }
 
     fn run(this: Arc<Self>) {
         let gathered = this.state.lock().gathered.take();
@@ -171,7 +171,7 @@ impl Socket {
             state.gathered = None;
         } else if first {
             // Under the lock: whatever is gathered, a work is going to look, whoever loses the CPU now.
-            work::enqueue::<_, GATHER>(Lane::Quick, self.clone());
+            thread::enqueue(self.clone());
         }
         if let (Some(_), Some(rest)) = (&todo.gathered, &mut state.gathered) {
             // It is about to be sent; should that take long, the work helps.

@@ -51,6 +51,7 @@ use crate::net::sock::{
     Waiters, //
 };
 use crate::net::task::Current;
+use crate::net::thread::Later;
 use crate::net::work;
 use crate::options::Options;
 use crate::pattern::peers::Peers;
@@ -80,10 +81,7 @@ use crate::stats::{
     Reason, //
 };
 use crate::time::Instant;
-use gather::{
-    Gathered,
-    GATHER, //
-};
+use gather::Gathered;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::{
@@ -295,7 +293,7 @@ pub(crate) struct Socket {
     #[pin]
     reading: Work<Socket, READING>,
     #[pin]
-    gathering: Work<Socket, GATHER>,
+    gathering: Later<Socket>,
 }
 
 impl_has_delayed_work! {
@@ -305,7 +303,6 @@ impl_has_delayed_work! {
 
 impl_has_work! {
     impl HasWork<Self, READING> for Socket { self.reading }
-    impl HasWork<Self, GATHER> for Socket { self.gathering }
 }
 
 impl Socket {
@@ -361,7 +358,7 @@ impl Socket {
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
                 reading <- new_work!("sp_socket"),
-                gathering <- new_work!("sp_socket"),
+                gathering <- Later::new(*number),
                 attendance <- new_delayed_work!("sp_endpoints"),
             }),
             GFP_KERNEL_ACCOUNT,

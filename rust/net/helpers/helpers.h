@@ -7,6 +7,7 @@
 #ifndef _SP_NET_HELPERS_H
 #define _SP_NET_HELPERS_H
 
+#include <linux/kthread.h>
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/seq_file.h>
@@ -170,6 +171,11 @@ struct pid *sp_helper_thread(void);
 void sp_helper_birth(struct sp_birth *birth);
 bool sp_helper_has_threads(void);
 bool sp_helper_has_children(void);
+
+/* For thread.rs. */
+unsigned int sp_helper_cpus(void);
+struct kthread_worker *sp_helper_worker_create(unsigned int nth);
+void sp_helper_later_init(struct kthread_work *work, kthread_work_func_t func);
 
 /* For work.rs. */
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
