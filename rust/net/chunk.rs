@@ -113,6 +113,14 @@ impl Chunk {
         self.capacity as usize
     }
 
+    /// Leaves the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if let Ok(len) = u32::try_from(len) {
+            // INVARIANT: No more than there were.
+            self.len = self.len.min(len);
+        }
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: By the type invariant so many are initialised, and do not change. Without memory, none.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len()) }

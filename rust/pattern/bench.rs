@@ -24,6 +24,7 @@ use super::{
     Wake,
     World, //
 };
+use crate::bytes::Source;
 use crate::caller::{
     Birth,
     Caller,
@@ -216,11 +217,17 @@ impl Handle for Mock {
         !self.busy.get()
     }
 
-    fn copy(&self, tags: &[u8], body: &[u8]) -> Option<Room> {
+    fn copy(&self, tags: &[u8], len: usize, body: &mut impl Source) -> Option<Room> {
         if self.busy.get() {
             return None;
         }
-        Some(self.push(message(tags, body).ok()?))
+        let mut bytes = Bytes::new();
+        while bytes.len() < len {
+            let rest = len.saturating_sub(bytes.len());
+            bytes.append(body, rest, len, GFP_KERNEL).ok()?;
+        }
+        let tags = Tags::of(tags).ok()?;
+        Some(self.push(Message::tagged(bytes, tags, GFP_KERNEL).ok()?))
     }
 }
 

@@ -26,6 +26,10 @@ mod rota;
 mod slab;
 pub(crate) mod trie;
 
+use crate::bytes::{
+    Slice,
+    Source, //
+};
 use crate::caller::Caller;
 use crate::error::Refusal;
 use crate::ids::PipeId;
@@ -83,9 +87,9 @@ pub(crate) trait Handle {
     /// is to be pushed instead.
     fn takes_copy(&self, len: usize) -> bool;
 
-    /// Copies a short body, behind these tags, behind what the pipe has to send; `None` if it is to be pushed
-    /// instead.
-    fn copy(&self, tags: &[u8], body: &[u8]) -> Option<Room>;
+    /// Copies a short body of `len` bytes, behind these tags, behind what the pipe has to send; `None` if it is to be
+    /// pushed instead, or cannot be read.
+    fn copy(&self, tags: &[u8], len: usize, body: &mut impl Source) -> Option<Room>;
 }
 
 /// Which pipes have been given something to send.
@@ -258,7 +262,17 @@ pub(crate) trait Pattern {
 
     /// Sends a short message that is still elsewhere; `None` if nobody was given it, and it is to be a message
     /// of its own, which `send` takes.
-    fn send_short<H: Handle>(&mut self, _w: &mut World<'_, H>, _body: &[u8]) -> Option<Effects> {
+    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
+        self.send_from(w, body.len(), &mut Slice::new(body))
+    }
+
+    /// The same where it is copied once, so that it is read where it is; `None` also if it cannot be read.
+    fn send_from<H: Handle>(
+        &mut self,
+        _w: &mut World<'_, H>,
+        _len: usize,
+        _body: &mut impl Source,
+    ) -> Option<Effects> {
         None
     }
 

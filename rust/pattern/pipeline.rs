@@ -23,6 +23,7 @@ use super::{
     Wake,
     World, //
 };
+use crate::bytes::Source;
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::message::Msg;
@@ -42,8 +43,13 @@ impl Pattern for Push {
         Ok(Effects::flush(Flush::One(to)))
     }
 
-    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
-        let to = w.peers.copy_to_next(b"", body)?;
+    fn send_from<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        len: usize,
+        body: &mut impl Source,
+    ) -> Option<Effects> {
+        let to = w.peers.copy_to_next(b"", len, body)?;
         Some(Effects::flush(Flush::One(to)))
     }
 

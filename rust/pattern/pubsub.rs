@@ -85,7 +85,7 @@ impl Pattern for Pub {
             next = to.next();
             if !w.peers.is_writable(to) {
                 w.drop_for(to);
-            } else if !w.peers.copy_to(to, b"", body) {
+            } else if !w.peers.copy_to(to, body) {
                 // What was made room in has been sent meanwhile, and there is no memory.
                 starved = true;
                 w.drop_for(to);

@@ -32,6 +32,7 @@ use super::{
     Wake,
     World, //
 };
+use crate::bytes::Source;
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::message::run::Taken;
@@ -87,11 +88,16 @@ impl Pattern for Rep {
         Ok(Effects::flush(Flush::One(to)))
     }
 
-    fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
+    fn send_from<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        len: usize,
+        body: &mut impl Source,
+    ) -> Option<Effects> {
         let debt = w.peers.hands.owed(w.caller?)?;
         let from = w.peers.hands.request(&debt)?.from?;
         let to = w.peers.find(from)?;
-        if !w.peers.is_writable(to) || !w.peers.copy_reply(to, &debt, body) {
+        if !w.peers.is_writable(to) || !w.peers.copy_reply(to, &debt, len, body) {
             return None;
         }
         let request = w.peers.hands.answer(debt)?;

@@ -31,6 +31,7 @@ use super::{
     Wake,
     World, //
 };
+use crate::bytes::Slice;
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::mem::{
@@ -256,7 +257,10 @@ impl Pattern for Req {
         let copied = kept.extend_from_slice(body, accounted(NO_SLEEP)).is_ok();
         let tags = Tags::request(self.next);
         let to = copied
-            .then(|| w.peers.copy_to_next(tags.as_bytes(), body))
+            .then(|| {
+                let (len, body) = (body.len(), &mut Slice::new(body));
+                w.peers.copy_to_next(tags.as_bytes(), len, body)
+            })
             .flatten();
         let Some(to) = to else {
             self.spare = kept;

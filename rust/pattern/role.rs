@@ -18,6 +18,7 @@ use super::{
     TopicError,
     World, //
 };
+use crate::bytes::Source;
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::mem::KVec;
@@ -213,6 +214,15 @@ impl Pattern for Machine {
 
     fn send_short<H: Handle>(&mut self, w: &mut World<'_, H>, body: &[u8]) -> Option<Effects> {
         each!(self, m => m.send_short(w, body))
+    }
+
+    fn send_from<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        len: usize,
+        body: &mut impl Source,
+    ) -> Option<Effects> {
+        each!(self, m => m.send_from(w, len, body))
     }
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {

@@ -37,6 +37,10 @@ mod tx;
 mod upper;
 
 use crate::address::Address;
+use crate::bytes::{
+    Room,
+    Source, //
+};
 use crate::ids::{
     EndpointId,
     PipeName, //
@@ -272,8 +276,12 @@ impl<U: Upper> Pipe<U> {
         let mut tx = self.tx.lock();
         if self.upper.gathers().is_some_and(|most| msg.len() <= most) {
             // What was made here is all bytes of our own.
-            let body = msg.bytes().chunks_from(0).filter_map(|piece| piece.bytes());
-            if tx.copy(msg.len(), b"", body, self.upper.ledger(), sndbuf) {
+            let mut body = msg.bytes().chunks_from(0).filter_map(|piece| piece.bytes());
+            let ledger = self.upper.ledger();
+            let copied = tx.copy(msg.len(), b"", ledger, sndbuf, |room| {
+                body.try_for_each(|part| room.extend(part))
+            });
+            if copied {
                 return tx.has_room(sndbuf);
             }
         }
@@ -286,15 +294,15 @@ impl<U: Upper> Pipe<U> {
         self.tx.lock().takes_copy(len, 0, sndbuf)
     }
 
-    /// Copies a short body, behind these tags, behind what is to be sent. `None` if it is to be pushed instead, see
-    /// [`Tx::copy`]; else as [`Self::push`].
+    /// Copies a short body of `len` bytes, behind these tags, behind what is to be sent. `None` if it is to be pushed
+    /// instead, see [`Tx::copy`]; else as [`Self::push`].
     #[inline]
-    pub(crate) fn copy(&self, tags: &[u8], body: &[u8]) -> Option<bool> {
+    pub(crate) fn copy(&self, tags: &[u8], len: usize, body: &mut impl Source) -> Option<bool> {
         let ledger = self.upper.ledger();
         let sndbuf = self.sndbuf();
-        let len = tags.len().saturating_add(body.len());
+        let frame = tags.len().saturating_add(len);
         let mut tx = self.tx.lock();
-        tx.copy(len, tags, core::iter::once(body), ledger, sndbuf)
+        tx.copy(frame, tags, ledger, sndbuf, |room| body.append(room, len))
             .then(|| tx.has_room(sndbuf))
     }
 

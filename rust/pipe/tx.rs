@@ -4,6 +4,7 @@
 //!
 //! Pure: the clock and the limits are arguments, and what is to be done comes back.
 
+use crate::bytes::AppendError;
 use crate::ledger::Ledger;
 use crate::mem::{
     accounted,
@@ -12,6 +13,7 @@ use crate::mem::{
 };
 use crate::message::queue::Queue;
 use crate::message::Msg;
+use crate::net::chunk::Chunk;
 use crate::time::{
     Instant,
     Millis, //
@@ -227,22 +229,23 @@ impl Tx {
 
     /// Copies a message of this length behind those that go out in one piece, which take no more memory than
     /// SO_SNDBUF for more that may come. False if it is to be pushed instead: it would overtake others, or there is
-    /// no room or no memory, or the pipe is not up, or it has tags and is not the first.
+    /// no room or no memory, or the pipe is not up, or it has tags and is not the first, or `write` fails, which
+    /// writes the body.
     #[inline]
-    pub(super) fn copy<'a>(
+    pub(super) fn copy(
         &mut self,
         len: usize,
         tags: &[u8],
-        body: impl Iterator<Item = &'a [u8]>,
         ledger: &Arc<Ledger>,
         sndbuf: usize,
+        write: impl FnOnce(&mut Chunk) -> Result<(), AppendError>,
     ) -> bool {
         if !self.takes_copy(len, tags.len(), sndbuf) {
             return false;
         }
-        let charge = self.batch.append(len, tags, body, ledger);
-        self.charge = self.charge.saturating_add(charge);
-        true
+        let charge = self.batch.append(len, tags, ledger, write);
+        self.charge = self.charge.saturating_add(charge.unwrap_or(0));
+        charge.is_some()
     }
 
     /// Makes room for such a copy. False if the message is to be pushed instead.
@@ -457,6 +460,7 @@ impl Tx {
 #[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_tx))]
 mod tests {
     use super::*;
+    use crate::bytes::Room;
     use crate::mem::{
         NoMemory,
         GFP_KERNEL, //
@@ -556,8 +560,9 @@ mod tests {
         let total = || Arc::new(crate::ledger::Total::new(), GFP_KERNEL);
         let ledger = Ledger::new([total()?, total()?, total()?]);
         let ledger = Arc::new(ledger, GFP_KERNEL)?;
-        let body = core::iter::repeat_n(core::slice::from_ref(&byte), len);
-        Ok(tx.copy(len, b"", body, &ledger, 1 << 16))
+        let body = [byte; 16];
+        let body = body.get(..len).ok_or(NoMemory)?;
+        Ok(tx.copy(len, b"", &ledger, 1 << 16, |room| room.extend(body)))
     }
 
     #[test]

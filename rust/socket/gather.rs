@@ -40,7 +40,7 @@ use kernel::sync::Arc;
 const CLOSE: u64 = 2000;
 
 /// How much is gathered before it is sent without waiting for the work: what it counts for, in bytes.
-const ENOUGH: usize = 32 << 10;
+const ENOUGH: usize = 60 << 10;
 
 /// The longest body that is sent without a message of its own, in bytes. It is on the stack meanwhile.
 pub(super) const SHORT: usize = 1 << 10;
@@ -196,6 +196,14 @@ impl Socket {
         };
         self.copied.store(longest, Relaxed);
         close
+    }
+
+    /// How long a message is at most that is copied instead of being one of its own.
+    pub(super) fn longest_copied(&self) -> usize {
+        match self.role.gathers {
+            true => self.copied.load(Relaxed),
+            false => SHORT,
+        }
     }
 
     /// A send has ended, unless `more` is sent by the same call.

@@ -30,6 +30,7 @@ mod sockopt;
 mod timer;
 mod users;
 
+use crate::bytes::Source;
 use crate::endpoint::Endpoints;
 use crate::ids::{
     PipeId,
@@ -117,8 +118,8 @@ impl Handle for SocketPipe {
         Pipe::takes_copy(self, len)
     }
 
-    fn copy(&self, tags: &[u8], body: &[u8]) -> Option<Room> {
-        Pipe::copy(self, tags, body).map(room)
+    fn copy(&self, tags: &[u8], len: usize, body: &mut impl Source) -> Option<Room> {
+        Pipe::copy(self, tags, len, body).map(room)
     }
 }
 

@@ -2,8 +2,8 @@
 
 //! Sending: a message from the calling program to the pipes that the machine chooses.
 //!
-//! A short one is copied from the stack to its pipes, if they take it so; any other is a message of its own. When it
-//! goes out is told in `gather.rs`.
+//! A short one is copied to its pipe, or from the stack to many, if they take it so; any other is a message of its own.
+//! When it goes out is told in `gather.rs`.
 
 use super::gather::SHORT;
 use super::{
@@ -27,10 +27,12 @@ use crate::net::family::SendCall;
 use crate::net::sock::Waiters;
 use crate::net::task;
 use crate::net::work;
+use crate::pattern::role::Machine;
 use crate::pattern::{
     Effects,
     Flush,
     Pattern,
+    World,
     STEP, //
 };
 use crate::stats::Counter;
@@ -58,13 +60,8 @@ impl Socket {
         timeout: isize,
     ) -> Result {
         let close = self.begin_send(more);
-        let bytes = if call.len() <= SHORT {
-            self.send_short(call, close)?
-        } else {
-            Some(self.take_bytes(call)?)
-        };
-        if let Some(bytes) = bytes {
-            let msg = self.make_message(bytes)?;
+        if !self.send_copy(call, close)? {
+            let msg = self.make_message(self.take_bytes(call)?)?;
             if self.role.sends_to_all {
                 self.send_to_all(Some(msg), close)?;
             } else {
@@ -75,34 +72,49 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends a short message if copies of it can be made at once. Returns it if it is to be sent as others
-    /// are: nothing that is waited for is waited for here.
-    fn send_short(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<Option<Bytes>> {
+    /// Sends a short message if copies of it can be made at once. False if it is to be sent as others are: nothing
+    /// that is waited for is waited for here.
+    fn send_copy(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<bool> {
+        let len = call.len();
+        if self.role.sends_to_all || self.role.shares {
+            return Ok(len <= SHORT && self.send_short(call, close)?);
+        }
+        if len > self.longest_copied() {
+            return Ok(false);
+        }
+        // Straight from the program's memory, if that is there.
+        let mut body = call.now();
+        let copy = self.try_copy(len, close, |machine, world| {
+            machine.send_from(world, len, &mut body)
+        })?;
+        let absent = body.is_absent();
+        let sent = self.finish_copy(copy);
+        Ok(sent || absent && len <= SHORT && self.send_short(call, close)?)
+    }
+
+    /// Sends a message that may be copied more than once, or whose copying may not sleep, from the stack.
+    fn send_short(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<bool> {
         let mut room = [MaybeUninit::uninit(); SHORT];
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
         let order = self.role.sends_to_all.then(|| self.order.lock());
-        let sent = self.try_send_short(body, close)?;
+        let copy = self.try_copy(body.len(), close, |machine, world| {
+            machine.send_short(world, body)
+        })?;
         drop(order);
-        match sent {
-            Short::Gathered => Ok(None),
-            Short::Sent(todo) => {
-                let starved = todo.starved;
-                self.perform(todo, Origin::Task);
-                if starved {
-                    // As in `send_to_all`.
-                    task::reclaim();
-                }
-                Ok(None)
-            }
-            Short::Refused => {
-                let bytes = Bytes::of(body, GFP_KERNEL_ACCOUNT);
-                Ok(Some(bytes.map_err(|_| ENOMEM)?))
-            }
+        let sent = self.finish_copy(copy);
+        if !sent {
+            call.rewind();
         }
+        Ok(sent)
     }
 
-    /// One try to send a short message.
-    fn try_send_short(self: &Arc<Self>, body: &[u8], close: bool) -> Result<Short> {
+    /// One try to send copies of a message.
+    fn try_copy(
+        self: &Arc<Self>,
+        len: usize,
+        close: bool,
+        send: impl FnOnce(&mut Machine, &mut World<'_, SocketPipe>) -> Option<Effects>,
+    ) -> Result<Copy> {
         let now = match self.role.times {
             true => work::now(),
             false => work::NEVER,
@@ -111,17 +123,32 @@ impl Socket {
         if state.send_shut {
             return Err(EPIPE);
         }
-        let sent = state.call(now, |machine, world| machine.send_short(world, body));
         // Nobody is in a call on a socket that is closing.
-        let Some(effects) = sent.flatten() else {
-            return Ok(Short::Refused);
+        let Some(effects) = state.call(now, send).flatten() else {
+            return Ok(Copy::Refused);
         };
-        self.has_sent(&mut state, body.len());
-        if close && self.joins(&mut state, effects, body.len()) {
-            return Ok(Short::Gathered);
+        self.has_sent(&mut state, len);
+        if close && self.joins(&mut state, effects, len) {
+            return Ok(Copy::Gathered);
         }
-        let todo = self.todo_of_send(&mut state, effects, body.len(), close);
-        Ok(Short::Sent(todo))
+        let todo = self.todo_of_send(&mut state, effects, len, close);
+        Ok(Copy::Sent(todo))
+    }
+
+    /// Does what is to be done of that, and tells whether it was sent.
+    fn finish_copy(self: &Arc<Self>, copy: Copy) -> bool {
+        let todo = match copy {
+            Copy::Gathered => return true,
+            Copy::Refused => return false,
+            Copy::Sent(todo) => todo,
+        };
+        let starved = todo.starved;
+        self.perform(todo, Origin::Task);
+        if starved {
+            // As in `send_to_all`.
+            task::reclaim();
+        }
+        true
     }
 
     /// One try to send what is in `slot`. `close` if it follows another one closely. Those it was given to at
@@ -264,8 +291,8 @@ impl Socket {
     }
 }
 
-/// What became of a short message.
-enum Short {
+/// What became of a message of which copies were to be made.
+enum Copy {
     /// It goes out with others.
     Gathered,
     Sent(Todo),

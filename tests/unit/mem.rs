@@ -167,6 +167,10 @@ impl<T> KVec<T> {
         self.0.retain_mut(|value| keep(value));
     }
 
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

@@ -41,6 +41,10 @@ pub(crate) mod chunk {
             self.0.capacity()
         }
 
+        pub(crate) fn truncate(&mut self, len: usize) {
+            self.0.truncate(len);
+        }
+
         pub(crate) fn as_slice(&self) -> &[u8] {
             &self.0
         }

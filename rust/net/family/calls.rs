@@ -70,13 +70,61 @@ impl<'a> SendCall<'a> {
         Ok(read)
     }
 
+    /// As a source that may be read where nobody may sleep.
+    pub(crate) fn now(&mut self) -> Now<'_, 'a> {
+        Now {
+            call: self,
+            absent: false,
+        }
+    }
+
     /// Takes back what was read.
-    pub(super) fn rewind(&mut self) {
+    pub(crate) fn rewind(&mut self) {
         // SAFETY: By the type invariant the iterator is valid, and for sending.
         let iter = unsafe { IovIterSource::from_raw(&mut self.msg.msg_iter) };
         let read = self.len.saturating_sub(iter.len());
         // SAFETY: By the type invariant it had `len` bytes, so what is missing was read from it.
         unsafe { iter.revert(read) };
+    }
+}
+
+/// The message of a [`SendCall`] as far as it can be read without sleeping; what cannot may be there all the same.
+///
+/// After a fault the call is as it was before.
+pub(crate) struct Now<'a, 'b> {
+    call: &'a mut SendCall<'b>,
+    absent: bool,
+}
+
+impl Now<'_, '_> {
+    /// Whether it had to be waited for.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent
+    }
+}
+
+impl Source for Now<'_, '_> {
+    fn append(&mut self, to: &mut impl Room, n: usize) -> Result<(), AppendError> {
+        to.fill(n, |room| {
+            let start = room.as_mut_ptr();
+            let len = room.len();
+            // SAFETY: By the type invariant the iterator is valid, and for sending; there is room for so many.
+            let read = unsafe {
+                bindings::sp_helper_copy_now(start.cast(), len, &mut self.call.msg.msg_iter)
+            };
+            if read < len {
+                // SAFETY: So many were just read from it.
+                unsafe { IovIterSource::from_raw(&mut self.call.msg.msg_iter).revert(read) };
+                self.absent = true;
+                return Err(AppendError::Fault);
+            }
+            // SAFETY: All of them were just read.
+            Ok(unsafe { core::slice::from_raw_parts(start.cast(), len) })
+        })
+    }
+
+    fn read_exact(&mut self, _to: &mut [u8]) -> Result<(), AppendError> {
+        Err(AppendError::Fault)
     }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
 #include <net/sock.h>
 
 #include "helpers.h"
@@ -50,4 +52,13 @@ int sp_helper_copy_optval(void *to, sockptr_t from, size_t len)
 void sp_helper_sigpipe(void)
 {
 	send_sig(SIGPIPE, current, 0);
+}
+
+/* Tells how many bytes were read; those in a page that is to be waited for are not. */
+size_t sp_helper_copy_now(void *to, size_t len, struct iov_iter *iter)
+{
+	pagefault_disable();
+	len = _copy_from_iter(to, len, iter);
+	pagefault_enable();
+	return len;
 }

@@ -140,6 +140,7 @@ int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 			 const struct sock *owner, const struct sp_callbacks *callbacks);
 
 /* For family.rs. */
+size_t sp_helper_copy_now(void *to, size_t len, struct iov_iter *iter);
 void sp_helper_proto_memory(struct proto *proto);
 void sp_helper_sock_defaults(struct sock *sk);
 void sp_helper_sock_inuse(struct sock *sk, int delta);

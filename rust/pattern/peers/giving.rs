@@ -3,6 +3,10 @@
 //! What peers are given to send.
 
 use super::Peers;
+use crate::bytes::{
+    Slice,
+    Source, //
+};
 use crate::ids::PipeId;
 use crate::message::Msg;
 use crate::pattern::hands::Debt;
@@ -21,9 +25,16 @@ impl<H: Handle> Peers<H> {
 
     /// Gives a copy of a short body, behind these tags, to the pipe whose turn it is. `None` if there is none with
     /// room, or it is to be pushed instead; then the turn stays where it is.
-    pub(in crate::pattern) fn copy_to_next(&mut self, tags: &[u8], body: &[u8]) -> Option<PipeId> {
+    pub(in crate::pattern) fn copy_to_next(
+        &mut self,
+        tags: &[u8],
+        len: usize,
+        body: &mut impl Source,
+    ) -> Option<PipeId> {
         let id = PipeId(self.writable.next()?);
-        let room = self.handle(id).and_then(|pipe| pipe.copy(tags, body))?;
+        let room = self
+            .handle(id)
+            .and_then(|pipe| pipe.copy(tags, len, body))?;
         self.writable.has_served(id.0);
         self.has_given(id, room);
         Some(id)
@@ -41,19 +52,25 @@ impl<H: Handle> Peers<H> {
         true
     }
 
-    /// Gives a copy of a short body, behind these tags, to a pipe that has room. False if it is to be pushed
-    /// instead.
-    pub(in crate::pattern) fn copy_to(&mut self, id: PipeId, tags: &[u8], body: &[u8]) -> bool {
-        let room = self.handle(id).and_then(|pipe| pipe.copy(tags, body));
+    /// Gives a copy of a short body to a pipe that has room. False if it is to be pushed instead.
+    pub(in crate::pattern) fn copy_to(&mut self, id: PipeId, body: &[u8]) -> bool {
+        let copy = |pipe: &H| pipe.copy(b"", body.len(), &mut Slice::new(body));
+        let room = self.handle(id).and_then(copy);
         room.map(|room| self.has_given(id, room)).is_some()
     }
 
     /// Gives the reply to a request in hand to a pipe that has room, as [`Self::copy_to`].
-    pub(in crate::pattern) fn copy_reply(&mut self, id: PipeId, debt: &Debt, body: &[u8]) -> bool {
+    pub(in crate::pattern) fn copy_reply(
+        &mut self,
+        id: PipeId,
+        debt: &Debt,
+        len: usize,
+        body: &mut impl Source,
+    ) -> bool {
         let request = self.hands.request(debt);
         let room = request
             .zip(self.handle(id))
-            .and_then(|(request, pipe)| pipe.copy(request.backtrace.as_bytes(), body));
+            .and_then(|(request, pipe)| pipe.copy(request.backtrace.as_bytes(), len, body));
         room.map(|room| self.has_given(id, room)).is_some()
     }
 

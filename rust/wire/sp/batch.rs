@@ -5,15 +5,18 @@
 //! A message of its own costs two allocations and a call of TCP's. Copied here it costs its bytes.
 
 use super::HEADER;
+use crate::bytes::{
+    AppendError,
+    Room, //
+};
 use crate::ledger::Ledger;
 use crate::mem::{
     Arc,
-    Flags,
-    KVec,
-    NO_SLEEP, //
+    Flags, //
 };
 use crate::message::tags::TAG;
 use crate::message::OVERHEAD;
+use crate::net::chunk::Chunk;
 
 /// What an idle pipe may keep for the next message, in bytes.
 const KEPT: usize = 1 << 10;
@@ -26,7 +29,7 @@ const GROWTH: usize = 4;
 
 /// How much is gathered at most, in bytes: what the page allocator still serves without reclaim becoming
 /// costly.
-const MOST: usize = 32 << 10;
+const MOST: usize = 64 << 10;
 
 /// Some messages that have no tags, or one that has.
 ///
@@ -35,7 +38,7 @@ const MOST: usize = 32 << 10;
 /// If there are messages there is a `ledger`, which has [`Self::charge`] for them. They are the bytes from `from`
 /// on. If there are `tags` there is one message, which has so many bytes of them.
 pub(crate) struct Batch {
-    bytes: KVec<u8>,
+    bytes: Chunk,
     tags: usize,
     /// Before this are messages that TCP has.
     from: usize,
@@ -46,7 +49,7 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) const fn new() -> Self {
         Batch {
-            bytes: KVec::new(),
+            bytes: Chunk::new(),
             tags: 0,
             from: 0,
             messages: 0,
@@ -64,7 +67,7 @@ impl Batch {
 
     /// What TCP is to be given.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_slice()
     }
 
     /// The sum of the bodies, in bytes.
@@ -110,59 +113,68 @@ impl Batch {
             let more = MANY.max(capacity.saturating_mul(GROWTH));
             want = all.max(more.min(of_the_kind).min(MOST));
         }
-        // A vector that grows by itself would take up to twice of what is wanted.
-        let bigger = KVec::with_capacity(want, flags).or_else(|_| KVec::with_capacity(all, flags));
+        let bigger = Chunk::with_capacity(want, flags);
+        let bigger = bigger.or_else(|_| Chunk::with_capacity(all, flags));
         let Ok(mut bigger) = bigger else {
             return false;
         };
-        if bigger.extend_from_slice(&self.bytes, flags).is_err() {
+        if bigger.extend(self.bytes()).is_err() {
             return false;
         }
         self.bytes = bigger;
         true
     }
 
-    /// Appends a message of this length that there is room for, and tells what it counts for.
-    pub(crate) fn append<'a>(
+    /// Appends a message of this length that there is room for, whose body `write` writes, and tells what it counts
+    /// for; `None` if that fails.
+    #[inline]
+    pub(crate) fn append(
         &mut self,
         len: usize,
         tags: &[u8],
-        body: impl Iterator<Item = &'a [u8]>,
         ledger: &Arc<Ledger>,
-    ) -> usize {
-        let claim = u64::try_from(len).unwrap_or(u64::MAX);
-        // There is room, so nothing of this fails.
-        if let Ok(tag) = <[u8; TAG]>::try_from(tags) {
-            // Most have one, which is appended with the header.
-            let tag = u32::from_be_bytes(tag);
-            let front = (u128::from(claim) << u32::BITS | u128::from(tag)).to_be_bytes();
-            let front = front.get(TAG..).unwrap_or(&front);
-            let _ = self.bytes.extend_from_slice(front, NO_SLEEP);
-        } else {
-            let header = claim.to_be_bytes();
-            let _ = self.bytes.extend_from_slice(&header, NO_SLEEP);
-            if !tags.is_empty() {
-                let _ = self.bytes.extend_from_slice(tags, NO_SLEEP);
-            }
+        write: impl FnOnce(&mut Chunk) -> Result<(), AppendError>,
+    ) -> Option<usize> {
+        let before = self.bytes.len();
+        let after = before.saturating_add(HEADER).saturating_add(len);
+        let written = Self::front(&mut self.bytes, len, tags).and_then(|()| write(&mut self.bytes));
+        if written.is_err() || self.bytes.len() != after {
+            self.bytes.truncate(before);
+            return None;
         }
         // INVARIANT: If it has any it is the only one, or there would be no room.
         self.tags = tags.len();
-        for part in body {
-            let _ = self.bytes.extend_from_slice(part, NO_SLEEP);
-        }
         let charge = len.saturating_add(OVERHEAD);
         // INVARIANT: It has all of the messages before, and this one.
         self.ledger
             .get_or_insert_with(|| ledger.clone())
             .add(charge);
         self.messages = self.messages.saturating_add(1);
-        charge
+        Some(charge)
+    }
+
+    /// Writes what is in front of a body.
+    #[inline]
+    fn front(bytes: &mut Chunk, len: usize, tags: &[u8]) -> Result<(), AppendError> {
+        let claim = u64::try_from(len).unwrap_or(u64::MAX);
+        if let Ok(tag) = <[u8; TAG]>::try_from(tags) {
+            // Most have one, if any: at once with the header.
+            let tag = u32::from_be_bytes(tag);
+            let front = (u128::from(claim) << u32::BITS | u128::from(tag)).to_be_bytes();
+            return bytes.extend(front.get(TAG..).unwrap_or(&front));
+        }
+        bytes.extend(&claim.to_be_bytes())?;
+        if tags.is_empty() {
+            Ok(())
+        } else {
+            bytes.extend(tags)
+        }
     }
 
     /// TCP has so many bytes: the messages that are wholly in them are no longer here.
     pub(crate) fn taken(&mut self, done: usize) {
         let before = self.charge();
-        while let Some(header) = self.bytes.get(self.from..).and_then(|b| b.first_chunk()) {
+        while let Some(header) = self.bytes().get(self.from..).and_then(|b| b.first_chunk()) {
             let len = usize::try_from(u64::from_be_bytes(*header)).unwrap_or(usize::MAX);
             let end = self.from.saturating_add(HEADER).saturating_add(len);
             if end > done {
@@ -186,13 +198,13 @@ impl Batch {
         self.messages = 0;
         self.tags = 0;
         self.from = 0;
-        self.bytes.clear();
+        self.bytes.truncate(0);
     }
 
     /// Takes out the memory that an idle pipe is not to keep, for the caller to drop.
-    pub(crate) fn trim(&mut self) -> Option<KVec<u8>> {
+    pub(crate) fn trim(&mut self) -> Option<Chunk> {
         let trims = self.is_empty() && self.bytes.capacity() > KEPT;
-        trims.then(|| core::mem::take(&mut self.bytes))
+        trims.then(|| core::mem::replace(&mut self.bytes, Chunk::new()))
     }
 }
 
@@ -229,7 +241,8 @@ mod tests {
         if !batch.reserve(body.len(), 0, sndbuf, GFP_KERNEL) {
             return Err(NoMemory);
         }
-        Ok(batch.append(body.len(), b"", core::iter::once(body), ledger))
+        let charge = batch.append(body.len(), b"", ledger, |room| room.extend(body));
+        charge.ok_or(NoMemory)
     }
 
     #[test]
@@ -239,10 +252,10 @@ mod tests {
         assert!(batch.is_empty() && batch.charge() == 0);
         assert_eq!(append(&mut batch, b"ab", SNDBUF, &ledger)?, 2 + OVERHEAD);
         assert_eq!(append(&mut batch, b"", SNDBUF, &ledger)?, OVERHEAD);
-        let parts: [&[u8]; 2] = [b"c", b"de"];
         assert!(batch.reserve(3, 0, SNDBUF, GFP_KERNEL));
-        let charge = batch.append(3, b"", parts.into_iter(), &ledger);
-        assert_eq!(charge, 3 + OVERHEAD);
+        let two = |room: &mut Chunk| room.extend(b"c").and_then(|()| room.extend(b"de"));
+        let charge = batch.append(3, b"", &ledger, two);
+        assert_eq!(charge, Some(3 + OVERHEAD));
         let wire = b"\0\0\0\0\0\0\0\x02ab\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03cde";
         assert_eq!(batch.bytes(), wire);
         assert_eq!((batch.messages(), batch.bodies()), (3, 5));
@@ -329,15 +342,12 @@ mod tests {
     fn one_that_has_tags_is_alone() -> Result<(), NoMemory> {
         let ledger = ledger()?;
         let mut batch = Batch::new();
-        let body = || core::iter::once(&b"ab"[..]);
         append(&mut batch, b"other", SNDBUF, &ledger)?;
         assert!(!batch.reserve(6, 4, SNDBUF, GFP_KERNEL));
         batch.clear();
         assert!(batch.reserve(6, 4, SNDBUF, GFP_KERNEL));
-        assert_eq!(
-            batch.append(6, b"\x80\0\0\x01", body(), &ledger),
-            6 + OVERHEAD
-        );
+        let charge = batch.append(6, b"\x80\0\0\x01", &ledger, |room| room.extend(b"ab"));
+        assert_eq!(charge, Some(6 + OVERHEAD));
         assert_eq!(batch.bytes(), b"\0\0\0\0\0\0\0\x06\x80\0\0\x01ab");
         assert_eq!((batch.messages(), batch.bodies()), (1, 2));
         assert_eq!(batch.charge(), 6 + OVERHEAD);
@@ -352,6 +362,29 @@ mod tests {
             (0, 0, 0)
         );
         assert!(ledger.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_leaves_nothing() -> Result<(), NoMemory> {
+        let ledger = ledger()?;
+        let mut batch = Batch::new();
+        append(&mut batch, b"whole", SNDBUF, &ledger)?;
+        for fault in [true, false] {
+            assert!(batch.reserve(4, 0, SNDBUF, GFP_KERNEL));
+            // Some of it is there, and then a page is not, or it is shorter than it was said to be.
+            let half = |room: &mut Chunk| {
+                room.extend(b"ha")?;
+                if fault {
+                    Err(AppendError::Fault)
+                } else {
+                    Ok(())
+                }
+            };
+            assert!(batch.append(4, b"", &ledger, half).is_none());
+            assert_eq!(batch.bytes(), b"\0\0\0\0\0\0\0\x05whole");
+            assert_eq!((batch.messages(), batch.charge()), (1, 5 + OVERHEAD));
+        }
         Ok(())
     }
 }
