@@ -95,6 +95,8 @@ impl Ends {
 pub(crate) struct Run {
     pub(super) bytes: Bytes,
     ends: Ends,
+    /// Who sent them.
+    from: Address,
 }
 
 impl Run {
@@ -185,9 +187,9 @@ impl Lost {
 }
 
 impl Message {
-    /// Several messages without tags, which `bytes` has in one piece. `None` if there is no memory, or it takes
+    /// Several messages without tags, which `bytes` has in one piece, `from` one peer. `None` if there is no memory, or it takes
     /// more than each of them would.
-    pub(crate) fn run(bytes: Bytes, ends: Ends, flags: Flags) -> Option<Msg> {
+    pub(crate) fn run(bytes: Bytes, ends: Ends, from: Address, flags: Flags) -> Option<Msg> {
         let gaps = usize::from(ends.gap).saturating_mul(ends.len().checked_sub(1)?);
         let bodies = ends.end().saturating_sub(gaps);
         let held = OVERHEAD.saturating_mul(ends.len()).saturating_add(bodies);
@@ -201,7 +203,7 @@ impl Message {
             bodies: u32::try_from(bodies).ok()?,
             held: u32::try_from(held).ok()?,
         };
-        let run = Arc::new(Run { bytes, ends }, flags).ok()?;
+        let run = Arc::new(Run { bytes, ends, from }, flags).ok()?;
         Self::with(Body::Run(run, left), Tags::new(), flags).ok()
     }
 
@@ -224,7 +226,7 @@ impl Message {
             let Ok(mut one) = one else {
                 return Err(msg);
             };
-            one.from = msg.from;
+            one.from = run.from;
             apart.push(one);
         }
         Ok(apart)
@@ -249,7 +251,6 @@ impl Message {
     /// Takes the first message out of a run that has more.
     #[inline]
     pub(super) fn take_first(&mut self) -> Option<Taken> {
-        let from = self.from;
         let Body::Run(run, left) = &mut self.body else {
             return None;
         };
@@ -259,8 +260,7 @@ impl Message {
         let nth = left.first();
         let part = Part::new(run, nth);
         left.remove(nth, part.len());
-        let what = What::Part { part, more: true };
-        Some(Taken { what, from })
+        Some(Taken(What::Part { part, more: true }))
     }
 
     /// Takes out what `keep`, which sees the tags and the front of the body, refuses of a run; of another message,
@@ -287,16 +287,12 @@ impl Message {
 }
 
 /// A message as the program is given it.
-pub(crate) struct Taken {
-    what: What,
-    /// Who sent it.
-    pub(crate) from: Address,
-}
+pub(crate) struct Taken(What);
 
 enum What {
     Whole(Msg),
     /// It stays where it was.
-    Shown(Arc<Bytes>),
+    Shown(Arc<Bytes>, Address),
     /// One of a run, of which `more` is left.
     Part {
         part: Part,
@@ -343,12 +339,10 @@ pub(crate) enum Contents<'a> {
 impl Taken {
     /// The message, or the last one of a run.
     pub(crate) fn whole(msg: Msg) -> Self {
-        let from = msg.from;
-        let what = match &msg.body {
+        Taken(match &msg.body {
             Body::Run(run, left) => What::one(run, left),
             Body::Owned(_) | Body::Shared(_) => What::Whole(msg),
-        };
-        Taken { what, from }
+        })
     }
 
     /// A look at the first message.
@@ -357,41 +351,48 @@ impl Taken {
     ///
     /// [`NoMemory`].
     pub(crate) fn look(msg: &mut Message, flags: Flags) -> Result<Self, NoMemory> {
-        let from = msg.from;
-        let what = match &msg.body {
+        Ok(Taken(match &msg.body {
             Body::Run(run, left) => What::one(run, left),
-            Body::Owned(_) | Body::Shared(_) => What::Shown(msg.share(flags)?),
-        };
-        Ok(Taken { what, from })
+            Body::Owned(_) | Body::Shared(_) => What::Shown(msg.share(flags)?, msg.from),
+        }))
     }
 
     pub(crate) fn contents(&self) -> Contents<'_> {
-        match &self.what {
+        match &self.0 {
             What::Whole(msg) => Contents::Whole(msg.bytes()),
-            What::Shown(bytes) => Contents::Whole(bytes),
+            What::Shown(bytes, _) => Contents::Whole(bytes),
             What::Part { part, .. } => Contents::Part(part.run.part(part.start, part.end)),
         }
     }
 
     /// How long it is, in bytes.
     pub(crate) fn len(&self) -> usize {
-        match &self.what {
+        match &self.0 {
             What::Whole(msg) => msg.len(),
-            What::Shown(bytes) => bytes.len(),
+            What::Shown(bytes, _) => bytes.len(),
             What::Part { part, .. } => part.len(),
+        }
+    }
+
+    /// Who sent it.
+    pub(crate) fn from(&self) -> Address {
+        match &self.0 {
+            What::Whole(msg) => msg.from,
+            What::Shown(_, from) => *from,
+            What::Part { part, .. } => part.run.from,
         }
     }
 
     /// Whether it is one of a run of which more is left, so that nothing has become free.
     pub(crate) fn is_not_last(&self) -> bool {
-        matches!(self.what, What::Part { more: true, .. })
+        matches!(self.0, What::Part { more: true, .. })
     }
 
     /// The tags that it has arrived with, which are taken out.
     pub(crate) fn take_tags(&mut self) -> Tags {
-        match &mut self.what {
+        match &mut self.0 {
             What::Whole(msg) => core::mem::replace(&mut msg.tags, Tags::new()),
-            What::Shown(_) | What::Part { .. } => Tags::new(),
+            What::Shown(..) | What::Part { .. } => Tags::new(),
         }
     }
 }
@@ -415,7 +416,8 @@ mod tests {
             at += len + 2;
         }
         let bytes = Bytes::of(bytes.get(..at - 2)?, GFP_KERNEL).ok()?;
-        Message::run(bytes, ends, GFP_KERNEL)
+        let (ip, port) = ([1; 4], 1);
+        Message::run(bytes, ends, Address::V4 { ip, port }, GFP_KERNEL)
     }
 
     /// The first byte of a message, and its length.
@@ -530,10 +532,6 @@ mod tests {
         let mut whole = match Message::apart(whole, GFP_KERNEL) {
             Err(run) => run,
             Ok(_) => return Err(NoMemory),
-        };
-        whole.from = Address::V4 {
-            ip: [1; 4],
-            port: 1,
         };
         let (stays, _) = whole.retain(|_, body| body.first().is_some_and(|name| *name < 2));
         assert!(stays && whole.charge() > 2 * (20 + OVERHEAD));

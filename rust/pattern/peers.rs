@@ -498,6 +498,7 @@ mod tests {
     };
     use super::super::pubsub::Sub;
     use super::*;
+    use crate::address::Address;
     use crate::mem::GFP_KERNEL;
     use crate::message::run::{
         Contents,
@@ -548,7 +549,7 @@ mod tests {
             ends.push(nth * 8);
         }
         let bytes = Bytes::of(&[name; 160], GFP_KERNEL)?;
-        Ok(Message::run(bytes, ends, GFP_KERNEL).ok_or(NoMemory)?)
+        Ok(Message::run(bytes, ends, Address::Unspec, GFP_KERNEL).ok_or(NoMemory)?)
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{
     Upper,
     MEMORY_DELAY, //
 };
+use crate::address::Address;
 use crate::bytes::Input;
 use crate::mem::Flags;
 use crate::message::tags::Tags;
@@ -428,6 +429,10 @@ impl<U: Upper> Sink for Owner<'_, U> {
 
     fn stretch(&mut self, bytes: usize) -> bool {
         U::stretch(&self.0.upper, self.0.name, bytes)
+    }
+
+    fn from(&self) -> Address {
+        self.0.peer
     }
 
     fn message(&mut self, mut msg: Msg, admitted: bool) -> Result<(), Unwelcome> {

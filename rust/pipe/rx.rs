@@ -5,6 +5,7 @@
 //!
 //! Pure: the clock is an argument, and what is to be done comes back.
 
+use crate::address::Address;
 use crate::bytes::Input;
 use crate::mem::{
     beyond_limit,
@@ -340,6 +341,10 @@ impl<S: Sink> Sink for Noting<'_, S> {
 
     fn stretch(&mut self, bytes: usize) -> bool {
         self.sink.stretch(bytes)
+    }
+
+    fn from(&self) -> Address {
+        self.sink.from()
     }
 
     fn message(&mut self, mut msg: Msg, admitted: bool) -> Result<(), Unwelcome> {

@@ -128,18 +128,19 @@ impl Socket {
         }
     }
 
-    /// Tries, and sleeps and tries again for at most `timeout` jiffies. `exclusive` if a success is at
-    /// the expense of others who wait.
+    /// Tries, and sleeps and tries again for as long as the program is willing to, which is not at all if it said
+    /// `no_block`. `exclusive` if a success is at the expense of others who wait.
     pub(super) fn patiently<T>(
         &self,
         whom: Waiters,
         exclusive: bool,
-        timeout: isize,
+        no_block: bool,
         mut attempt: impl FnMut() -> Poll<Result<T>>,
     ) -> Result<T> {
         if let Poll::Ready(result) = attempt() {
             return result;
         }
+        let timeout = self.sk.timeout(whom, no_block);
         if whom == Waiters::Writers {
             self.sk.want_space();
         }
@@ -352,7 +353,7 @@ impl Family for Socket {
         }
         let no_block = flags & family::MSG_DONTWAIT != 0;
         let more = flags & family::MSG_BATCH != 0;
-        this.send_message(call, more, this.sk.timeout(Waiters::Writers, no_block))?;
+        this.send_message(call, more, no_block)?;
         Ok(len)
     }
 
@@ -365,15 +366,14 @@ impl Family for Socket {
             return Err(EINVAL);
         }
         let no_block = flags & family::MSG_DONTWAIT != 0;
-        let timeout = this.sk.timeout(Waiters::Readers, no_block);
         if flags & family::MSG_PEEK != 0 {
-            let peeked = this.patiently(Waiters::Readers, false, timeout, || this.try_peek())?;
+            let peeked = this.patiently(Waiters::Readers, false, no_block, || this.try_peek())?;
             return peeked.map_or(Ok(0), |taken| give(call, &taken));
         }
         let mut ticket = Ticket::default();
         let mut outcome = Outcome::default();
         let attempt = || this.try_recv(&mut ticket, &mut outcome);
-        this.patiently(Waiters::Readers, true, timeout, attempt)?;
+        this.patiently(Waiters::Readers, true, no_block, attempt)?;
         if outcome.writers {
             this.sk.wake(Waiters::Writers, None);
         }
@@ -427,7 +427,7 @@ fn give(call: &mut RecvCall<'_>, taken: &Taken) -> Result<usize> {
             }
         }
     }
-    call.finish(copied < len, || taken.from.emit());
+    call.finish(copied < len, || taken.from().emit());
     match call.flags() & family::MSG_TRUNC {
         0 => Ok(copied),
         _ => Ok(len),

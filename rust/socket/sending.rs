@@ -51,13 +51,13 @@ impl From<AppendError> for Error {
 }
 
 impl Socket {
-    /// Sends what the program calls with; waits for room for at most `timeout` jiffies. `more` is going to be
-    /// sent by the same call.
+    /// Sends what the program calls with; waits for room unless it said `no_block`. `more` is going to be sent by the
+    /// same call.
     pub(super) fn send_message(
         self: &Arc<Self>,
         call: &mut SendCall<'_>,
         more: bool,
-        timeout: isize,
+        no_block: bool,
     ) -> Result {
         let close = self.begin_send(more);
         if !self.send_copy(call, close)? {
@@ -65,7 +65,7 @@ impl Socket {
             if self.role.sends_to_all {
                 self.send_to_all(Some(msg), close)?;
             } else {
-                self.send_to_one(Some(msg), close, timeout)?;
+                self.send_to_one(Some(msg), close, no_block)?;
             }
         }
         self.end_send(more);
@@ -197,11 +197,13 @@ impl Socket {
         state.stats.count(Counter::TxMsgs);
         let bytes = u64::try_from(len).unwrap_or(0);
         state.stats.add(Counter::TxBytes, bytes);
-        self.arm(state);
-        // It may have replaced a reply, or a request that waits, which others waited for the end of.
-        self.let_go_on(state);
-        self.see_off_soon(state);
-        self.take_connections(state);
+        if self.role.receives {
+            self.arm(state);
+            // It may have replaced a reply, or a request that waits, which others waited for the end of.
+            self.let_go_on(state);
+            self.see_off_soon(state);
+            self.take_connections(state);
+        }
     }
 
     /// Gives some more peers the message that is on its way to all of them, and adds these to `turn`; false
@@ -225,9 +227,9 @@ impl Socket {
         self: &Arc<Self>,
         mut slot: Option<Msg>,
         mut close: bool,
-        timeout: isize,
+        no_block: bool,
     ) -> Result {
-        let todo = self.patiently(Waiters::Writers, false, timeout, || {
+        let todo = self.patiently(Waiters::Writers, false, no_block, || {
             let close = core::mem::take(&mut close);
             self.try_send(&mut slot, close, &mut Turn::new())
         })?;

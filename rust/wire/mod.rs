@@ -4,6 +4,7 @@
 
 pub(crate) mod sp;
 
+use crate::address::Address;
 #[cfg(any(test, SP_KUNIT))]
 use crate::bytes::Slice;
 use crate::bytes::{
@@ -66,6 +67,11 @@ pub(crate) trait Sink {
     ///
     /// Why it is not taken.
     fn message(&mut self, msg: Msg, admitted: bool) -> Result<(), Unwelcome>;
+
+    /// Who the peer is.
+    fn from(&self) -> Address {
+        Address::Unspec
+    }
 
     /// A message that is too long arrives behind these tags. The connection is of no more use.
     fn too_long(&mut self, tags: &Tags);

@@ -3,6 +3,7 @@
 //! Frames that arrive: tags and a body out of whatever bytes there are.
 
 use super::HEADER;
+use crate::address::Address;
 use crate::bytes::{
     AppendError,
     Input, //
@@ -153,6 +154,7 @@ pub(super) fn several(
     limits: Limits,
     budget: Budget,
     input: &mut impl Input<Kept = Kept>,
+    from: Address,
     flags: Flags,
 ) -> Option<(Msg, usize)> {
     const GAP: u8 = HEADER as u8;
@@ -179,7 +181,7 @@ pub(super) fn several(
     let used = ends.end();
     input.put_back(copied.saturating_sub(used));
     let run = if ends.len() > 1 {
-        Message::run(bytes, ends, flags)
+        Message::run(bytes, ends, from, flags)
     } else {
         None
     };

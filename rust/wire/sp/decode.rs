@@ -344,7 +344,7 @@ impl Decoder {
         budget: &mut Budget,
         flags: Flags,
     ) -> Result<bool, Stop> {
-        let Some((msg, used)) = several(len, limits, *budget, input, flags) else {
+        let Some((msg, used)) = several(len, limits, *budget, input, sink.from(), flags) else {
             return Ok(false);
         };
         let messages = msg.messages();
