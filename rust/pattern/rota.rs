@@ -77,6 +77,7 @@ impl Rota {
     }
 
     /// Whose turn it is: the first member after the one served last, going round.
+    #[inline]
     fn next(&self) -> Option<u32> {
         if self.members == 0 {
             return None;
@@ -185,6 +186,7 @@ impl Ranks {
     }
 
     /// Whose turn it is.
+    #[inline]
     pub(crate) fn next(&self) -> Option<u32> {
         if self.is_empty() {
             return None;
@@ -199,6 +201,7 @@ impl Ranks {
     }
 
     /// Gives the one whose turn it is its turn.
+    #[inline]
     pub(crate) fn serve(&mut self) -> Option<u32> {
         let id = self.next()?;
         self.has_served(id);
@@ -206,6 +209,7 @@ impl Ranks {
     }
 
     /// The one whose turn it is was given it.
+    #[inline]
     pub(crate) fn has_served(&mut self, id: u32) {
         self.preferred = None;
         match &mut *self.ranks {

@@ -50,6 +50,10 @@ pub(super) const SHORT: usize = 1 << 10;
 const LONGEST: usize = 8 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
 
+/// Whether the call that sends several messages followed another one closely.
+const BEGINS: u32 = 1;
+const FOLLOWS: u32 = 2;
+
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
 
@@ -187,8 +191,19 @@ impl Socket {
             return false;
         }
         let follows = || work::now_ns().wrapping_sub(self.send_ended.load(Relaxed)) < CLOSE;
+        // Of one call's messages the first is asked for all.
+        let follows = match self.batched.load(Relaxed) {
+            0 => follows(),
+            before => before == FOLLOWS,
+        };
+        let batched = match (more, follows) {
+            (false, _) => 0,
+            (true, false) => BEGINS,
+            (true, true) => FOLLOWS,
+        };
+        self.batched.store(batched, Relaxed);
         // The work would have to wait for a task that goes before it.
-        let close = (more || follows()) && !task::is_urgent();
+        let close = (more || follows) && !task::is_urgent();
         let longest = match (close, self.role.sends_to_all) {
             (false, _) => SHORT,
             (true, false) => LONGEST,

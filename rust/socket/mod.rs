@@ -278,6 +278,8 @@ pub(crate) struct Socket {
     /// others.
     send_ended: Atomic<u64>,
     copied: Atomic<usize>,
+    /// A call is sending several messages; see `gather.rs`.
+    batched: Atomic<u32>,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order. Holds
     /// those whose turn it is, [`STEP`] at most.
     #[pin]
@@ -338,6 +340,7 @@ impl Socket {
                 limits,
                 send_ended: Atomic::new(0),
                 copied: Atomic::new(0),
+                batched: Atomic::new(0),
                 order <- new_mutex!(turn, "sp_order"),
                 endpoints <- new_mutex!(Endpoints::new(), "sp_endpoints"),
                 state <- new_bhlock!(State {

@@ -84,11 +84,12 @@ impl Socket {
         }
         // Straight from the program's memory, if that is there.
         let mut body = call.now();
-        let copy = self.try_copy(len, close, |machine, world| {
+        let mut todo = None;
+        let sent = self.try_copy(len, close, &mut todo, |machine, world| {
             machine.send_from(world, len, &mut body)
         })?;
         let absent = body.is_absent();
-        let sent = self.finish_copy(copy);
+        self.finish_copy(todo);
         Ok(sent || absent && len <= SHORT && self.send_short(call, close)?)
     }
 
@@ -97,24 +98,26 @@ impl Socket {
         let mut room = [MaybeUninit::uninit(); SHORT];
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
         let order = self.role.sends_to_all.then(|| self.order.lock());
-        let copy = self.try_copy(body.len(), close, |machine, world| {
+        let mut todo = None;
+        let sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
             machine.send_short(world, body)
         })?;
         drop(order);
-        let sent = self.finish_copy(copy);
+        self.finish_copy(todo);
         if !sent {
             call.rewind();
         }
         Ok(sent)
     }
 
-    /// One try to send copies of a message.
+    /// One try to send copies of a message: tells whether they were taken, and what is left to be done of it.
     fn try_copy(
         self: &Arc<Self>,
         len: usize,
         close: bool,
+        todo: &mut Option<Todo>,
         send: impl FnOnce(&mut Machine, &mut World<'_, SocketPipe>) -> Option<Effects>,
-    ) -> Result<Copy> {
+    ) -> Result<bool> {
         let now = match self.role.times {
             true => work::now(),
             false => work::NEVER,
@@ -125,22 +128,19 @@ impl Socket {
         }
         // Nobody is in a call on a socket that is closing.
         let Some(effects) = state.call(now, send).flatten() else {
-            return Ok(Copy::Refused);
+            return Ok(false);
         };
         self.has_sent(&mut state, len);
-        if close && self.joins(&mut state, effects, len) {
-            return Ok(Copy::Gathered);
+        if !close || !self.joins(&mut state, effects, len) {
+            *todo = Some(self.todo_of_send(&mut state, effects, len, close));
         }
-        let todo = self.todo_of_send(&mut state, effects, len, close);
-        Ok(Copy::Sent(todo))
+        Ok(true)
     }
 
-    /// Does what is to be done of that, and tells whether it was sent.
-    fn finish_copy(self: &Arc<Self>, copy: Copy) -> bool {
-        let todo = match copy {
-            Copy::Gathered => return true,
-            Copy::Refused => return false,
-            Copy::Sent(todo) => todo,
+    /// Does what is left to be done of that.
+    fn finish_copy(self: &Arc<Self>, todo: Option<Todo>) {
+        let Some(todo) = todo else {
+            return;
         };
         let starved = todo.starved;
         self.perform(todo, Origin::Task);
@@ -148,7 +148,6 @@ impl Socket {
             // As in `send_to_all`.
             task::reclaim();
         }
-        true
     }
 
     /// One try to send what is in `slot`. `close` if it follows another one closely. Those it was given to at
@@ -291,15 +290,6 @@ impl Socket {
         }
         Ok(msg)
     }
-}
-
-/// What became of a message of which copies were to be made.
-enum Copy {
-    /// It goes out with others.
-    Gathered,
-    Sent(Todo),
-    /// It is to be sent as others are.
-    Refused,
 }
 
 /// One message's way to all peers.
