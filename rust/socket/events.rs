@@ -58,7 +58,6 @@ use crate::wire::{
     Violation, //
 };
 use kernel::prelude::*;
-use kernel::sync::atomic::Relaxed;
 use kernel::sync::{
     Arc,
     Mutex, //
@@ -147,7 +146,7 @@ impl Upper for Socket {
     }
 
     fn gathers(&self) -> Option<usize> {
-        self.role.gathers.then(|| self.copied.load(Relaxed))
+        self.role.gathers.then(|| self.longest_copied())
     }
 
     fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool {

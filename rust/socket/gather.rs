@@ -33,11 +33,17 @@ use crate::pattern::{
     Effects,
     Flush, //
 };
-use kernel::sync::atomic::Relaxed;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 use kernel::sync::Arc;
 
-/// How soon after the last one a send follows closely, in nanoseconds.
+/// How soon after the last one a send follows closely, in nanoseconds; and so much more for each that has followed
+/// the one before, but for so many at most: who sends many messages by one call gets them ready before it.
 const CLOSE: u64 = 2000;
+const CLOSE_MORE: u64 = CLOSE / 8;
+const STREAK: u32 = 32;
 
 /// How much is gathered before it is sent without waiting for the work: what it counts for, in bytes.
 const ENOUGH: usize = 60 << 10;
@@ -49,10 +55,6 @@ pub(super) const SHORT: usize = 1 << 10;
 /// each has many copies made under the socket's lock.
 const LONGEST: usize = 8 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
-
-/// Whether the call that sends several messages followed another one closely.
-const BEGINS: u32 = 1;
-const FOLLOWS: u32 = 2;
 
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
@@ -77,6 +79,67 @@ impl Gathered {
             charge: self.charge.saturating_add(other.charge),
             again: self.again,
         }
+    }
+}
+
+/// How sends follow each other. Where several programs send, of those of all.
+pub(super) struct Pace {
+    /// Until when a send follows closely, in nanoseconds.
+    close_until: Atomic<u64>,
+    /// How many have done so, one after the other.
+    streak: Atomic<u32>,
+    /// One call is sending several messages, and its first one did not follow closely, or did.
+    call: Atomic<u32>,
+    /// How long a message is that is copied, in bytes.
+    longest: Atomic<usize>,
+}
+
+/// What there is in `Pace::call`.
+const NONE: u32 = 0;
+const BEGINS: u32 = 1;
+const FOLLOWS: u32 = 2;
+
+impl Pace {
+    pub(super) const fn new() -> Self {
+        Pace {
+            close_until: Atomic::new(0),
+            streak: Atomic::new(0),
+            call: Atomic::new(NONE),
+            longest: Atomic::new(0),
+        }
+    }
+
+    fn begin(&self, more: bool) -> bool {
+        // Of one call's messages the first is asked for all.
+        let before = self.call.load(Relaxed);
+        let follows = match before {
+            NONE => work::now_ns() < self.close_until.load(Relaxed),
+            call => call == FOLLOWS,
+        };
+        self.call.store(
+            match (more, follows) {
+                (false, _) => NONE,
+                (true, false) => BEGINS,
+                (true, true) => FOLLOWS,
+            },
+            Relaxed,
+        );
+        // The work would have to wait for a task that goes before it.
+        let close = (more || follows) && !task::is_urgent();
+        let streak = match close || before != NONE {
+            true => self.streak.load(Relaxed).saturating_add(1).min(STREAK),
+            false => 0,
+        };
+        self.streak.store(streak, Relaxed);
+        close
+    }
+
+    fn end(&self) {
+        // Else the time of the one who was just woken would be taken for the sender's.
+        task::give_way();
+        let more = CLOSE_MORE.saturating_mul(self.streak.load(Relaxed).into());
+        let until = work::now_ns().saturating_add(CLOSE).saturating_add(more);
+        self.close_until.store(until, Relaxed);
     }
 }
 
@@ -185,38 +248,25 @@ impl Socket {
     }
 
     /// Begins a send: tells whether it is close to another one, which it follows, or because `more` is sent by
-    /// the same call; and how long a message is that is copied then.
+    /// the same call.
     pub(super) fn begin_send(&self, more: bool) -> bool {
         if !self.role.gathers {
             return false;
         }
-        let follows = || work::now_ns().wrapping_sub(self.send_ended.load(Relaxed)) < CLOSE;
-        // Of one call's messages the first is asked for all.
-        let follows = match self.batched.load(Relaxed) {
-            0 => follows(),
-            before => before == FOLLOWS,
-        };
-        let batched = match (more, follows) {
-            (false, _) => 0,
-            (true, false) => BEGINS,
-            (true, true) => FOLLOWS,
-        };
-        self.batched.store(batched, Relaxed);
-        // The work would have to wait for a task that goes before it.
-        let close = (more || follows) && !task::is_urgent();
+        let close = self.pace.begin(more);
         let longest = match (close, self.role.sends_to_all) {
             (false, _) => SHORT,
             (true, false) => LONGEST,
             (true, true) => LONGEST_TO_ALL,
         };
-        self.copied.store(longest, Relaxed);
+        self.pace.longest.store(longest, Relaxed);
         close
     }
 
     /// How long a message is at most that is copied instead of being one of its own.
     pub(super) fn longest_copied(&self) -> usize {
         match self.role.gathers {
-            true => self.copied.load(Relaxed),
+            true => self.pace.longest.load(Relaxed),
             false => SHORT,
         }
     }
@@ -224,9 +274,7 @@ impl Socket {
     /// A send has ended, unless `more` is sent by the same call.
     pub(super) fn end_send(&self, more: bool) {
         if self.role.gathers && !more {
-            // Else the time of the one who was just woken would be taken for the sender's.
-            task::give_way();
-            self.send_ended.store(work::now_ns(), Relaxed);
+            self.pace.end();
         }
     }
 

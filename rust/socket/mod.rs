@@ -82,7 +82,10 @@ use crate::stats::{
     Reason, //
 };
 use crate::time::Instant;
-use gather::Gathered;
+use gather::{
+    Gathered,
+    Pace, //
+};
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::{
@@ -274,12 +277,7 @@ pub(crate) struct Socket {
     options: Options,
     /// What the pipes are to know of these and of others.
     limits: Limits,
-    /// When the last send ended, in nanoseconds, and how long a message is that is copied to be sent with
-    /// others.
-    send_ended: Atomic<u64>,
-    copied: Atomic<usize>,
-    /// A call is sending several messages; see `gather.rs`.
-    batched: Atomic<u32>,
+    pace: Pace,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order. Holds
     /// those whose turn it is, [`STEP`] at most.
     #[pin]
@@ -338,9 +336,7 @@ impl Socket {
                 role,
                 options,
                 limits,
-                send_ended: Atomic::new(0),
-                copied: Atomic::new(0),
-                batched: Atomic::new(0),
+                pace: Pace::new(),
                 order <- new_mutex!(turn, "sp_order"),
                 endpoints <- new_mutex!(Endpoints::new(), "sp_endpoints"),
                 state <- new_bhlock!(State {
