@@ -82,10 +82,6 @@ impl Rota {
         if self.members == 0 {
             return None;
         }
-        // Most are alone.
-        if self.members == 1 && self.contains(self.last) {
-            return Some(self.last);
-        }
         let after = self.last.wrapping_add(1);
         self.first_from(after).or_else(|| self.first_from(0))
     }
@@ -111,10 +107,12 @@ pub(crate) type Priority = u8;
 ///
 /// # Invariants
 ///
-/// `ranks` is sorted by priority, and no id is a member of two of them. `members` counts those of all.
+/// `ranks` is sorted by priority, and no id is a member of two of them. `members` counts those of all; if there is one,
+/// it is `sole`.
 pub(crate) struct Ranks {
     ranks: KVec<(Priority, Rota)>,
     members: u32,
+    sole: Option<u32>,
     /// Who is next whatever the ranks say: somebody has been shown its message.
     preferred: Option<u32>,
 }
@@ -124,6 +122,7 @@ impl Ranks {
         Ranks {
             ranks: KVec::new(),
             members: 0,
+            sole: None,
             preferred: None,
         }
     }
@@ -164,6 +163,7 @@ impl Ranks {
     pub(crate) fn insert(&mut self, id: u32, priority: Priority) {
         if let Some((_, rota)) = self.ranks.iter_mut().find(|(p, _)| *p == priority) {
             self.members = self.members.saturating_add(rota.insert(id).into());
+            self.find_sole();
         }
     }
 
@@ -177,6 +177,15 @@ impl Ranks {
         if self.preferred == Some(id) {
             self.preferred = None;
         }
+        self.find_sole();
+    }
+
+    fn find_sole(&mut self) {
+        // INVARIANT: Of one member this is the first.
+        self.sole = match self.members {
+            1 => self.ranks.iter().find_map(|(_, rota)| rota.first_from(0)),
+            _ => None,
+        };
     }
 
     /// The first rank that has a member.
@@ -188,8 +197,9 @@ impl Ranks {
     /// Whose turn it is.
     #[inline]
     pub(crate) fn next(&self) -> Option<u32> {
-        if self.is_empty() {
-            return None;
+        // Most are alone.
+        if self.sole.is_some() || self.is_empty() {
+            return self.sole;
         }
         if self.preferred.is_some() {
             return self.preferred;

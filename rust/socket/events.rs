@@ -146,7 +146,8 @@ impl Upper for Socket {
     }
 
     fn gathers(&self) -> Option<usize> {
-        self.role.gathers.then(|| self.longest_copied())
+        // One that is copied alone is so before it comes here.
+        self.role.gathers.then(|| self.longest_copied(true))
     }
 
     fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool {

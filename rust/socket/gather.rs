@@ -3,7 +3,7 @@
 //! When what was sent goes out: at once, or with what follows.
 //!
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
-//! So a message that is sent within [`CLOSE`] of the end of the socket's last send, or before others of one
+//! So a message that follows another one of the socket closely, see `cadence.rs`, or is sent before others of one
 //! sendmmsg(2), only waits in its pipe, until [`ENOUGH`] has been gathered, or half of what a pipe may hold; or
 //! until a work runs that was queued with the first of them: on another CPU, if one is idle, at once; else when
 //! the sender sleeps, or its time slice is over. Any other message goes at once, as if there were no gathering,
@@ -15,6 +15,7 @@
 //! Only where nobody waits for one message to send the next, see [`Role::gathers`](super::Role). Whoever does
 //! something of use between two sends is not close.
 
+use super::cadence::Cadence;
 use super::{
     Socket,
     State,
@@ -33,20 +34,11 @@ use crate::pattern::{
     Effects,
     Flush, //
 };
-use kernel::sync::atomic::{
-    Atomic,
-    Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
-/// How soon after the last one a send follows closely, in nanoseconds; and so much more for each that has followed
-/// the one before, but for so many at most: who sends many messages by one call gets them ready before it.
-const CLOSE: u64 = 2000;
-const CLOSE_MORE: u64 = CLOSE / 8;
-const STREAK: u32 = 32;
-
-/// How much is gathered before it is sent without waiting for the work: what it counts for, in bytes.
-const ENOUGH: usize = 60 << 10;
+/// How much is gathered before it is sent without waiting for the work, in bytes of bodies.
+const ENOUGH: usize = 56 << 10;
 
 /// The longest body that is sent without a message of its own, in bytes. It is on the stack meanwhile.
 pub(super) const SHORT: usize = 1 << 10;
@@ -65,8 +57,10 @@ pub(super) struct Gathered {
     /// The pipes that have some of it are from this one on, before the other one.
     from: PipeId,
     behind: PipeId,
-    /// What it counts for, in bytes; the work is to find the pipes also once this was sent.
+    /// What it counts for, and how long the bodies are, in bytes; the work is to find the pipes also once this was
+    /// sent.
     charge: usize,
+    bodies: usize,
     /// The work is going to look at the pipes.
     again: bool,
 }
@@ -77,70 +71,18 @@ impl Gathered {
             from: PipeId(self.from.0.min(other.from.0)),
             behind: PipeId(self.behind.0.max(other.behind.0)),
             charge: self.charge.saturating_add(other.charge),
+            bodies: self.bodies.saturating_add(other.bodies),
             again: self.again,
         }
     }
 }
 
-/// How sends follow each other. Where several programs send, of those of all.
-pub(super) struct Pace {
-    /// Until when a send follows closely, in nanoseconds.
-    close_until: Atomic<u64>,
-    /// How many have done so, one after the other.
-    streak: Atomic<u32>,
-    /// One call is sending several messages, and its first one did not follow closely, or did.
-    call: Atomic<u32>,
-    /// How long a message is that is copied, in bytes.
-    longest: Atomic<usize>,
-}
-
-/// What there is in `Pace::call`.
-const NONE: u32 = 0;
-const BEGINS: u32 = 1;
-const FOLLOWS: u32 = 2;
-
-impl Pace {
-    pub(super) const fn new() -> Self {
-        Pace {
-            close_until: Atomic::new(0),
-            streak: Atomic::new(0),
-            call: Atomic::new(NONE),
-            longest: Atomic::new(0),
-        }
-    }
-
-    fn begin(&self, more: bool) -> bool {
-        // Of one call's messages the first is asked for all.
-        let before = self.call.load(Relaxed);
-        let follows = match before {
-            NONE => work::now_ns() < self.close_until.load(Relaxed),
-            call => call == FOLLOWS,
-        };
-        self.call.store(
-            match (more, follows) {
-                (false, _) => NONE,
-                (true, false) => BEGINS,
-                (true, true) => FOLLOWS,
-            },
-            Relaxed,
-        );
-        // The work would have to wait for a task that goes before it.
-        let close = (more || follows) && !task::is_urgent();
-        let streak = match close || before != NONE {
-            true => self.streak.load(Relaxed).saturating_add(1).min(STREAK),
-            false => 0,
-        };
-        self.streak.store(streak, Relaxed);
-        close
-    }
-
-    fn end(&self) {
-        // Else the time of the one who was just woken would be taken for the sender's.
-        task::give_way();
-        let more = CLOSE_MORE.saturating_mul(self.streak.load(Relaxed).into());
-        let until = work::now_ns().saturating_add(CLOSE).saturating_add(more);
-        self.close_until.store(until, Relaxed);
-    }
+/// A send under way.
+pub(super) struct Begun {
+    /// It follows another one closely, or there is more of the same call.
+    pub(super) close: bool,
+    more: bool,
+    cadence: Cadence,
 }
 
 impl HasLater for Socket {
@@ -155,9 +97,9 @@ impl HasLater for Socket {
 }
 
 impl State {
-    /// Notes what a send gave to pipes, which counts so much; `None` if it gave nothing to any, or to one that
+    /// Notes what a send gave to pipes, which is so long; `None` if it gave nothing to any, or to one that
     /// is too far from the others: whoever sends what was gathered looks at those between, too.
-    fn gather(&mut self, flush: Flush, charge: usize) -> Option<Gathered> {
+    fn gather(&mut self, flush: Flush, bodies: usize) -> Option<Gathered> {
         let (from, behind) = match flush {
             Flush::Nothing => return None,
             Flush::One(id) => (id, PipeId(id.next())),
@@ -167,7 +109,8 @@ impl State {
         let this = Gathered {
             from,
             behind,
-            charge,
+            charge: bodies.saturating_add(OVERHEAD),
+            bodies,
             again: false,
         };
         let all = self.gathered.map_or(this, |before| before.and(this));
@@ -184,7 +127,7 @@ impl Socket {
     /// there is to be done of it. Under the socket's lock.
     #[inline]
     pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
-        let enough = self.enough();
+        let room = self.limits.sndbuf.load(Relaxed) / 2;
         let Some(all) = &mut state.gathered else {
             return false;
         };
@@ -193,21 +136,18 @@ impl Socket {
             Flush::One(id) => (id.0, id.next()),
             Flush::Span(from, behind) => (from.0, behind.0),
         };
+        let bodies = all.bodies.saturating_add(len);
         let charge = all.charge.saturating_add(len).saturating_add(OVERHEAD);
         let joins = from >= all.from.0
             && behind <= all.behind.0
-            && charge < enough
+            && charge < room
+            && bodies < ENOUGH
             && effects == Effects::flush(effects.flush)
             && state.trash.is_empty();
         if joins {
-            all.charge = charge;
+            (all.charge, all.bodies) = (charge, bodies);
         }
         joins
-    }
-
-    /// How much is gathered before it is sent: no more than half of what a pipe may hold.
-    fn enough(&self) -> usize {
-        ENOUGH.min(self.limits.sndbuf.load(Relaxed) / 2)
     }
 
     /// What is to be done of a send of a body of this length, `close` if it follows another one closely.
@@ -223,14 +163,15 @@ impl Socket {
             return state.todo(effects);
         }
         let first = state.gathered.is_none();
-        let Some(gathered) = state.gather(effects.flush, len.saturating_add(OVERHEAD)) else {
+        let Some(gathered) = state.gather(effects.flush, len) else {
             return state.todo(effects);
         };
         let mut todo = state.todo(Effects {
             flush: Flush::Nothing,
             ..effects
         });
-        if !close || gathered.charge >= self.enough() {
+        let room = self.limits.sndbuf.load(Relaxed) / 2;
+        if !close || gathered.charge >= room || gathered.bodies >= ENOUGH {
             let again = !first;
             todo.gathered = Some(Gathered { again, ..gathered });
         }
@@ -242,40 +183,51 @@ impl Socket {
         }
         if let (Some(_), Some(rest)) = (&todo.gathered, &mut state.gathered) {
             // It is about to be sent; should that take long, the work helps.
-            rest.charge = 0;
+            (rest.charge, rest.bodies) = (0, 0);
         }
         todo
     }
 
-    /// Begins a send: tells whether it is close to another one, which it follows, or because `more` is sent by
-    /// the same call.
-    pub(super) fn begin_send(&self, more: bool) -> bool {
-        if !self.role.gathers {
-            return false;
+    /// Begins a send; `more` is sent by the same call.
+    #[inline]
+    pub(super) fn begin_send(&self, more: bool) -> Begun {
+        let mut cadence = Cadence::of(self.cadence.load(Relaxed));
+        let close = self.role.gathers
+            && cadence.begin(more, work::local_ns)
+            // The work would have to wait for a task that goes before it.
+            && !task::is_urgent();
+        Begun {
+            close,
+            more,
+            cadence,
         }
-        let close = self.pace.begin(more);
-        let longest = match (close, self.role.sends_to_all) {
-            (false, _) => SHORT,
-            (true, false) => LONGEST,
-            (true, true) => LONGEST_TO_ALL,
-        };
-        self.pace.longest.store(longest, Relaxed);
-        close
     }
 
     /// How long a message is at most that is copied instead of being one of its own.
-    pub(super) fn longest_copied(&self) -> usize {
-        match self.role.gathers {
-            true => self.pace.longest.load(Relaxed),
-            false => SHORT,
+    #[inline]
+    pub(super) fn longest_copied(&self, close: bool) -> usize {
+        match (close, self.role.sends_to_all) {
+            (false, _) => SHORT,
+            (true, false) => LONGEST,
+            (true, true) => LONGEST_TO_ALL,
         }
     }
 
-    /// A send has ended, unless `more` is sent by the same call.
-    pub(super) fn end_send(&self, more: bool) {
-        if self.role.gathers && !more {
-            self.pace.end();
+    /// A send has ended.
+    #[inline]
+    pub(super) fn end_send(&self, begun: Begun) {
+        if !self.role.gathers {
+            return;
         }
+        let Begun {
+            more, mut cadence, ..
+        } = begun;
+        if !more {
+            // Else the time of the one who was just woken would be taken for the sender's.
+            task::give_way();
+            cadence.end(work::local_ns());
+        }
+        self.cadence.store(cadence.bits(), Relaxed);
     }
 
     /// In task context.

@@ -17,6 +17,7 @@
 //! until the last of them is gone. Whichever pipe goes last stops the timer. What all such sockets hold
 //! together has a bound: see `closed.rs`.
 
+mod cadence;
 mod calls;
 mod closed;
 mod events;
@@ -82,10 +83,7 @@ use crate::stats::{
     Reason, //
 };
 use crate::time::Instant;
-use gather::{
-    Gathered,
-    Pace, //
-};
+use gather::Gathered;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::{
@@ -277,7 +275,8 @@ pub(crate) struct Socket {
     options: Options,
     /// What the pipes are to know of these and of others.
     limits: Limits,
-    pace: Pace,
+    /// A [`Cadence`](cadence::Cadence), in bits.
+    cadence: Atomic<u64>,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order. Holds
     /// those whose turn it is, [`STEP`] at most.
     #[pin]
@@ -336,7 +335,7 @@ impl Socket {
                 role,
                 options,
                 limits,
-                pace: Pace::new(),
+                cadence: Atomic::new(0),
                 order <- new_mutex!(turn, "sp_order"),
                 endpoints <- new_mutex!(Endpoints::new(), "sp_endpoints"),
                 state <- new_bhlock!(State {

@@ -59,7 +59,8 @@ impl Socket {
         more: bool,
         no_block: bool,
     ) -> Result {
-        let close = self.begin_send(more);
+        let begun = self.begin_send(more);
+        let close = begun.close;
         if !self.send_copy(call, close)? {
             let msg = self.make_message(self.take_bytes(call)?)?;
             if self.role.sends_to_all {
@@ -68,7 +69,7 @@ impl Socket {
                 self.send_to_one(Some(msg), close, no_block)?;
             }
         }
-        self.end_send(more);
+        self.end_send(begun);
         Ok(())
     }
 
@@ -79,7 +80,7 @@ impl Socket {
         if self.role.sends_to_all || self.role.shares {
             return Ok(len <= SHORT && self.send_short(call, close)?);
         }
-        if len > self.longest_copied() {
+        if len > self.longest_copied(close) {
             return Ok(false);
         }
         // Straight from the program's memory, if that is there.

@@ -36,6 +36,10 @@ mod pipe {
     mod rx;
     mod tx;
 }
+#[path = "../../rust/socket"]
+mod socket {
+    mod cadence;
+}
 #[path = "../../rust/stats.rs"]
 mod stats;
 #[path = "../../rust/time.rs"]

@@ -180,6 +180,7 @@ void sp_helper_later_init(struct kthread_work *work, kthread_work_func_t func);
 
 /* For work.rs. */
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
+u64 sp_helper_local_clock(void);
 u64 sp_helper_memory(void);
 
 #endif

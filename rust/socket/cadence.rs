@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the sends of a socket follow each other.
+//!
+//! A send follows another one closely if it begins within [`CLOSE`] of its end. Who sends many messages by one call,
+//! or hands many to io_uring, gets them ready before: so it may take [`CLOSE_MORE`] longer for each that has followed the
+//! one before, up to [`STREAK`] of them. Of the messages of one call the first is asked for all.
+//!
+//! Pure: the clock is an argument.
+
+/// In nanoseconds.
+const CLOSE: u64 = 2000;
+const CLOSE_MORE: u64 = CLOSE / 8;
+const STREAK: u64 = 32;
+
+/// How long a call may take to send its messages, in nanoseconds: one that was broken off is forgotten then.
+const CALL: u64 = 10_000_000;
+
+/// One call that sends several messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    None = 0,
+    /// It is under way, and its first message did not follow another one closely.
+    Begun = 1,
+    /// It did.
+    Follows = 2,
+}
+
+/// How things stand after a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cadence {
+    /// Until when the next one follows closely, in nanoseconds, as many bits of it as [`Self::bits`] has.
+    until: u64,
+    /// How many have followed the one before, [`STREAK`] at most.
+    streak: u64,
+    call: Call,
+}
+
+/// The bits of `until`.
+const TIME: u64 = u64::MAX >> 8;
+
+impl Cadence {
+    /// What [`Self::bits`] has told; at first 0.
+    #[inline]
+    pub(crate) fn of(bits: u64) -> Self {
+        Cadence {
+            until: bits >> 8,
+            streak: bits >> 2 & 0x3f,
+            call: match bits & 3 {
+                1 => Call::Begun,
+                2 => Call::Follows,
+                _ => Call::None,
+            },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        // CAST: A small number.
+        self.until << 8 | self.streak << 2 | self.call as u64
+    }
+
+    /// Begins a send, behind which there may be `more` by the same call. Tells whether it follows another one closely,
+    /// or there is more.
+    #[inline]
+    pub(crate) fn begin(&mut self, more: bool, now: impl FnOnce() -> u64) -> bool {
+        let follows = match (self.call, more) {
+            (Call::None, _) => self.is_until(now(), 0),
+            (call, true) => call == Call::Follows,
+            (Call::Begun, false) => false,
+            (Call::Follows, false) => self.is_until(now(), CALL),
+        };
+        self.streak = if more || follows || self.call != Call::None {
+            self.streak.saturating_add(1).min(STREAK)
+        } else {
+            0
+        };
+        self.call = match (more, follows) {
+            (false, _) => Call::None,
+            (true, false) => Call::Begun,
+            (true, true) => Call::Follows,
+        };
+        more || follows
+    }
+
+    /// Ends a call's only, or last, send.
+    #[inline]
+    pub(crate) fn end(&mut self, now: u64) {
+        let more = CLOSE_MORE.saturating_mul(self.streak);
+        self.until = now.wrapping_add(CLOSE).wrapping_add(more) & TIME;
+    }
+
+    /// Whether it is no more than so many nanoseconds after `until`, and not long before.
+    fn is_until(&self, now: u64, after: u64) -> bool {
+        const LONGEST: u64 = CLOSE + CLOSE_MORE * STREAK;
+        let left = self.until.wrapping_add(after).wrapping_sub(now) & TIME;
+        left.wrapping_sub(1) < LONGEST.saturating_add(after)
+    }
+}
+
+#[cfg(any(test, SP_KUNIT))]
+#[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_cadence))]
+mod tests {
+    use super::*;
+
+    /// A call's only send, at a time; it takes no time.
+    fn send(cadence: &mut Cadence, at: u64) -> bool {
+        let close = cadence.begin(false, || at);
+        cadence.end(at);
+        *cadence = Cadence::of(cadence.bits());
+        close
+    }
+
+    /// A call that sends so many; tells whether the last one is close.
+    fn send_many(cadence: &mut Cadence, count: usize, at: u64) -> bool {
+        for nth in 1..count {
+            assert!(cadence.begin(true, || at + nth as u64 * 1000));
+            *cadence = Cadence::of(cadence.bits());
+        }
+        send(cadence, at + count as u64 * 1000)
+    }
+
+    #[test]
+    fn lone_sends_are_not_close() {
+        let mut cadence = Cadence::of(0);
+        for at in [5000, 7000, 9001, 20_000, 1 << 60] {
+            assert!(!send(&mut cadence, at));
+        }
+    }
+
+    #[test]
+    fn soon_after_the_last_one_is_close() {
+        let mut cadence = Cadence::of(0);
+        assert!(!send(&mut cadence, 5000));
+        assert!(send(&mut cadence, 6999));
+        // One has followed by now.
+        assert!(send(&mut cadence, 6999 + CLOSE + CLOSE_MORE - 1));
+        assert!(!send(&mut cadence, 20_000));
+        assert!(!send(&mut cadence, 22_000));
+    }
+
+    #[test]
+    fn streak_may_take_longer_but_no_longer_than_that() {
+        let mut cadence = Cadence::of(0);
+        let mut at = 5000;
+        for nth in 0..100 {
+            assert_eq!(send(&mut cadence, at), nth > 0);
+            at += 100;
+        }
+        at += CLOSE + CLOSE_MORE * STREAK - 101;
+        assert!(send(&mut cadence, at));
+        assert!(!send(&mut cadence, at + CLOSE + CLOSE_MORE * STREAK));
+        // And that was it.
+        assert!(!send(
+            &mut cadence,
+            at + CLOSE + CLOSE_MORE * STREAK + CLOSE
+        ));
+    }
+
+    #[test]
+    fn last_of_a_call_is_as_close_as_its_first() {
+        let mut cadence = Cadence::of(0);
+        assert!(!send_many(&mut cadence, 32, 5000));
+        // It has taken some time to get the next ones ready.
+        assert!(send_many(&mut cadence, 32, 37_000 + 8 * 1000));
+        assert!(!send_many(&mut cadence, 32, 100_000));
+    }
+
+    #[test]
+    fn broken_off_call_is_forgotten() {
+        let mut cadence = Cadence::of(0);
+        assert!(!send(&mut cadence, 5000));
+        assert!(cadence.begin(true, || 5500));
+        let at = 5500 + 2 * CALL;
+        assert!(!send(&mut cadence, at));
+        assert!(!send(&mut cadence, at + 2 * CLOSE));
+        assert!(cadence.begin(true, || at + 3 * CLOSE));
+        assert!(!send(&mut cadence, at + 4 * CLOSE));
+    }
+
+    #[test]
+    fn clock_that_goes_round_is_no_matter() {
+        let mut cadence = Cadence::of(0);
+        let round = TIME + 1;
+        assert!(!send(&mut cadence, round / 2));
+        assert!(!send(&mut cadence, round - 1000));
+        assert!(send(&mut cadence, round + 500));
+        assert!(!send(&mut cadence, 5 * round));
+    }
+}
