@@ -11,6 +11,7 @@ use super::{
     Message,
     Msg, //
 };
+use crate::address::Address;
 
 /// A first-in first-out queue of messages whose operations never allocate and so never fail.
 ///
@@ -62,6 +63,18 @@ impl Queue {
         self.len = self.len.saturating_sub(msg.messages());
         self.bytes = self.bytes.saturating_sub(msg.len());
         Some(msg)
+    }
+
+    /// Gives the first message of a run that has more to `give`, as [`Message::give_first`].
+    #[inline]
+    pub(crate) fn give_first(
+        &mut self,
+        give: impl FnOnce(&[u8], Address) -> bool,
+    ) -> Option<usize> {
+        let len = self.front()?.give_first(give)?;
+        self.len = self.len.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(len);
+        Some(len)
     }
 
     /// Takes the first message out of a run that has more. If there is none, [`Self::pop`] is to be called.

@@ -248,6 +248,28 @@ impl Message {
         }
     }
 
+    /// Gives the first message of a run that has more to `give`, with who sent it, and takes it out if that has taken it.
+    /// Tells how long it is.
+    #[inline]
+    pub(super) fn give_first(
+        &mut self,
+        give: impl FnOnce(&[u8], Address) -> bool,
+    ) -> Option<usize> {
+        let Body::Run(run, left) = &mut self.body else {
+            return None;
+        };
+        if left.which & left.which.wrapping_sub(1) == 0 {
+            return None;
+        }
+        let nth = left.first();
+        let body = run.body(nth);
+        if !give(body, run.from) {
+            return None;
+        }
+        left.remove(nth, body.len());
+        Some(body.len())
+    }
+
     /// Takes the first message out of a run that has more.
     #[inline]
     pub(super) fn take_first(&mut self) -> Option<Taken> {

@@ -186,12 +186,6 @@ pub(crate) fn now_ns() -> u64 {
     u64::try_from(ns).unwrap_or(0)
 }
 
-/// Nanoseconds of a clock that is cheaper, and may be another one on another CPU.
-pub(crate) fn local_ns() -> u64 {
-    // SAFETY: No requirements.
-    unsafe { bindings::sp_helper_local_clock() }
-}
-
 /// The memory of the machine, in bytes.
 pub(crate) fn memory() -> u64 {
     // SAFETY: No requirements.

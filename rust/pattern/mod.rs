@@ -26,6 +26,7 @@ mod rota;
 mod slab;
 pub(crate) mod trie;
 
+use crate::address::Address;
 use crate::bytes::{
     Slice,
     Source, //
@@ -293,6 +294,16 @@ pub(crate) trait Pattern {
         }
         let (_, taken, _) = w.peers.dequeue().ok_or(Refusal::Again)?;
         Ok((taken, Effects::NONE))
+    }
+
+    /// Gives the next message to `give`, with who sent it, if that needs nothing else, and takes it if that has taken
+    /// it. Tells how long it is; `None` if it is to be taken by [`Self::recv`].
+    fn recv_now<H: Handle>(
+        &mut self,
+        _w: &mut World<'_, H>,
+        _give: impl FnOnce(&[u8], Address) -> bool,
+    ) -> Option<usize> {
+        None
     }
 
     /// Whether the caller may receive at all.

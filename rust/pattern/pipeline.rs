@@ -23,6 +23,7 @@ use super::{
     Wake,
     World, //
 };
+use crate::address::Address;
 use crate::bytes::Source;
 use crate::error::Refusal;
 use crate::ids::PipeId;
@@ -65,6 +66,14 @@ impl Pattern for Push {
 pub(crate) struct Pull;
 
 impl Pattern for Pull {
+    fn recv_now<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        give: impl FnOnce(&[u8], Address) -> bool,
+    ) -> Option<usize> {
+        w.peers.give_first(give)
+    }
+
     fn received<H: Handle>(&mut self, w: &mut World<'_, H>, from: PipeId, msg: Msg) -> Received {
         let wake = Wake::each(msg.messages());
         w.peers.enqueue(from, msg);

@@ -26,6 +26,7 @@ use super::{
     World,
     STEP, //
 };
+use crate::address::Address;
 use crate::error::Refusal;
 use crate::ids::PipeId;
 use crate::mem::{
@@ -133,6 +134,14 @@ impl Sub {
 }
 
 impl Pattern for Sub {
+    fn recv_now<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        give: impl FnOnce(&[u8], Address) -> bool,
+    ) -> Option<usize> {
+        w.peers.give_first(give)
+    }
+
     fn subscribe(&mut self, topic: KVec<u8>) -> Result<(), TrieError> {
         self.topics.subscribe(topic)
     }

@@ -18,6 +18,7 @@ use super::{
     TopicError,
     World, //
 };
+use crate::address::Address;
 use crate::bytes::Source;
 use crate::error::Refusal;
 use crate::ids::PipeId;
@@ -227,6 +228,14 @@ impl Pattern for Machine {
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {
         each!(self, m => m.go_on(w))
+    }
+
+    fn recv_now<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        give: impl FnOnce(&[u8], Address) -> bool,
+    ) -> Option<usize> {
+        each!(self, m => m.recv_now(w, give))
     }
 
     fn recv<H: Handle>(

@@ -185,6 +185,6 @@ mod tests {
         assert!(!send(&mut cadence, round / 2));
         assert!(!send(&mut cadence, round - 1000));
         assert!(send(&mut cadence, round + 500));
-        assert!(!send(&mut cadence, 5 * round));
+        assert!(!send(&mut cadence, round + round / 2));
     }
 }

@@ -81,6 +81,20 @@ impl From<Refusal> for Error {
 }
 
 impl Socket {
+    /// Receives at once what can be copied at once.
+    fn recv_now(&self, call: &mut RecvCall<'_>) -> Option<usize> {
+        let mut state = self.state.lock();
+        let len = state.call(work::NEVER, |machine, world| {
+            machine.recv_now(world, |body, from| call.give_now(body, || from.emit()))
+        });
+        let len = len.flatten()?;
+        state.stats.count(Counter::RxMsgs);
+        state
+            .stats
+            .add(Counter::RxBytes, u64::try_from(len).unwrap_or(0));
+        Some(len)
+    }
+
     /// One try to receive, into `outcome`.
     fn try_recv(self: &Arc<Self>, ticket: &mut Ticket, outcome: &mut Outcome) -> Poll<Result> {
         let mut state = self.state.lock();
@@ -366,6 +380,11 @@ impl Family for Socket {
             return Err(EINVAL);
         }
         let no_block = flags & family::MSG_DONTWAIT != 0;
+        if flags & (family::MSG_PEEK | family::MSG_TRUNC) == 0 {
+            if let Some(len) = this.recv_now(call) {
+                return Ok(len);
+            }
+        }
         if flags & family::MSG_PEEK != 0 {
             let peeked = this.patiently(Waiters::Readers, false, no_block, || this.try_peek())?;
             return peeked.map_or(Ok(0), |taken| give(call, &taken));

@@ -193,7 +193,7 @@ impl Socket {
     pub(super) fn begin_send(&self, more: bool) -> Begun {
         let mut cadence = Cadence::of(self.cadence.load(Relaxed));
         let close = self.role.gathers
-            && cadence.begin(more, work::local_ns)
+            && cadence.begin(more, work::now_ns)
             // The work would have to wait for a task that goes before it.
             && !task::is_urgent();
         Begun {
@@ -225,7 +225,7 @@ impl Socket {
         if !more {
             // Else the time of the one who was just woken would be taken for the sender's.
             task::give_way();
-            cadence.end(work::local_ns());
+            cadence.end(work::now_ns());
         }
         self.cadence.store(cadence.bits(), Relaxed);
     }

@@ -196,6 +196,22 @@ impl<'a> RecvCall<'a> {
         Ok(())
     }
 
+    /// Gives the caller a whole message, if there is room for it that need not be waited for. False if not: then nothing
+    /// has happened.
+    #[inline]
+    pub(crate) fn give_now(&mut self, body: &[u8], from: impl FnOnce() -> SockAddr) -> bool {
+        if body.len() > self.room() {
+            return false;
+        }
+        let iter = &mut self.msg.msg_iter;
+        // SAFETY: By the type invariant the iterator is valid, and for receiving; it has as much room.
+        if !unsafe { bindings::sp_helper_give_now(body.as_ptr().cast(), body.len(), iter) } {
+            return false;
+        }
+        self.finish(false, from);
+        true
+    }
+
     /// Ends the message: it was `truncated` or not, and came from `from`.
     pub(crate) fn finish(&mut self, truncated: bool, from: impl FnOnce() -> SockAddr) {
         self.msg.msg_flags |= bindings::MSG_EOR;

@@ -62,3 +62,16 @@ size_t sp_helper_copy_now(void *to, size_t len, struct iov_iter *iter)
 	pagefault_enable();
 	return len;
 }
+
+/* Writes all of it, or nothing that counts if some of it is in a page that is to be waited for. */
+bool sp_helper_give_now(const void *from, size_t len, struct iov_iter *iter)
+{
+	size_t done;
+
+	pagefault_disable();
+	done = _copy_to_iter(from, len, iter);
+	pagefault_enable();
+	if (done < len)
+		iov_iter_revert(iter, done);
+	return done == len;
+}

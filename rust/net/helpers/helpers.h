@@ -141,6 +141,7 @@ int sp_helper_tcp_accept(struct socket *listener, struct socket **accepted,
 
 /* For family.rs. */
 size_t sp_helper_copy_now(void *to, size_t len, struct iov_iter *iter);
+bool sp_helper_give_now(const void *from, size_t len, struct iov_iter *iter);
 void sp_helper_proto_memory(struct proto *proto);
 void sp_helper_sock_defaults(struct sock *sk);
 void sp_helper_sock_inuse(struct sock *sk, int delta);
@@ -180,7 +181,6 @@ void sp_helper_later_init(struct kthread_work *work, kthread_work_func_t func);
 
 /* For work.rs. */
 struct workqueue_struct *sp_helper_alloc_workqueue(const char *name);
-u64 sp_helper_local_clock(void);
 u64 sp_helper_memory(void);
 
 #endif

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/mm.h>
-#include <linux/sched/clock.h>
 #include <linux/workqueue.h>
 
 #include "helpers.h"
@@ -14,9 +13,4 @@ struct workqueue_struct *sp_helper_alloc_workqueue(const char *name)
 u64 sp_helper_memory(void)
 {
 	return (u64)totalram_pages() << PAGE_SHIFT;
-}
-
-u64 sp_helper_local_clock(void)
-{
-	return local_clock();
 }

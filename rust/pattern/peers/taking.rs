@@ -6,6 +6,7 @@ use super::{
     Peers,
     RECENT, //
 };
+use crate::address::Address;
 use crate::ids::PipeId;
 use crate::message::queue::Queue;
 use crate::message::run::Taken;
@@ -68,6 +69,20 @@ impl<H: Handle> Peers<H> {
         let others = |queued: &Tags, _: &[u8]| queued.as_bytes() != tags.as_bytes();
         let purged = self.purge_from(id.0, others);
         purged.map_or(Queue::new(), |(gone, _)| gone)
+    }
+
+    /// Gives the message whose turn it is to `give`, with who sent it, if it is one of a run of which more is left, and
+    /// takes it out if that has taken it. Tells how long it is; `None` if it is to be dequeued.
+    #[inline]
+    pub(in crate::pattern) fn give_first(
+        &mut self,
+        give: impl FnOnce(&[u8], Address) -> bool,
+    ) -> Option<usize> {
+        let id = self.readable.next()?;
+        let len = self.slab.get_mut(id)?.queue.give_first(give)?;
+        self.readable.has_served(id);
+        self.bytes = self.bytes.saturating_sub(len);
+        Some(len)
     }
 
     /// Takes the message whose turn it is, and tells whose it was and whether that peer is still up.
