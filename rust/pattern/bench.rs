@@ -16,6 +16,7 @@ use super::peers::Peers;
 use super::{
     Effects,
     Handle,
+    Many,
     Pattern,
     Received,
     Refused,
@@ -196,8 +197,15 @@ pub(crate) struct Mock {
     log: Arc<Cell<KVec<Frame>>>,
 }
 
+impl Many for KVec<KVec<u8>> {
+    fn each(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|body| body.as_slice())
+    }
+}
+
 impl Handle for Mock {
     type Caller = Somebody;
+    type Many = KVec<KVec<u8>>;
 
     fn push(&self, msg: Msg) -> Room {
         let left = self.room.get().checked_sub(1);
@@ -228,6 +236,18 @@ impl Handle for Mock {
         }
         let tags = Tags::of(tags).ok()?;
         Some(self.push(Message::tagged(bytes, tags, GFP_KERNEL).ok()?))
+    }
+
+    fn copy_all(&self, all: &KVec<KVec<u8>>) -> Option<Room> {
+        let count = u32::try_from(all.len()).ok()?;
+        if self.busy.get() || self.room.get() < count {
+            return None;
+        }
+        let mut room = None;
+        for body in all.each() {
+            room = Some(self.push(message(b"", body).ok()?));
+        }
+        room
     }
 }
 

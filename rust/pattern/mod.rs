@@ -80,6 +80,9 @@ pub(crate) trait Handle {
     /// Who calls on the socket that the pipe belongs to.
     type Caller: Caller;
 
+    /// Several messages that were collected to be given to pipes.
+    type Many: Many;
+
     /// Appends a message to what the pipe has to send. Never fails: a pipe that is not up drops it, and the
     /// pattern is told by [`Pattern::gone`].
     fn push(&self, msg: Msg) -> Room;
@@ -91,6 +94,14 @@ pub(crate) trait Handle {
     /// Copies a short body of `len` bytes, behind these tags, behind what the pipe has to send; `None` if it is to be
     /// pushed instead, or cannot be read.
     fn copy(&self, tags: &[u8], len: usize, body: &mut impl Source) -> Option<Room>;
+
+    /// Copies messages behind what the pipe has to send; `None` if it takes none of them so.
+    fn copy_all(&self, all: &Self::Many) -> Option<Room>;
+}
+
+/// Messages that were collected.
+pub(crate) trait Many {
+    fn each(&self) -> impl Iterator<Item = &[u8]>;
 }
 
 /// Which pipes have been given something to send.
@@ -214,6 +225,27 @@ impl<H: Handle> World<'_, H> {
         self.peers.dropped_for(to);
     }
 
+    /// Gives a short body to a peer that is up; if it has no room it is dropped. Tells whether memory was short.
+    fn copy_or_push(&mut self, to: PipeId, body: &[u8]) -> bool {
+        if !self.peers.is_writable(to) {
+            self.drop_for(to);
+            return false;
+        }
+        if self.peers.copy_to(to, body) {
+            return false;
+        }
+        let flags = accounted(NO_SLEEP);
+        let msg = Bytes::of(body, flags).and_then(|bytes| Message::new(bytes, flags));
+        match msg {
+            Ok(msg) => self.peers.push(to, msg),
+            Err(NoMemory) => {
+                self.drop_for(to);
+                return true;
+            }
+        }
+        false
+    }
+
     /// Gives a body to peers that are up, from one on and to so many; for who has no room it is dropped.
     /// Returns whom to go on with, if there are more, and whether memory was short.
     fn push_to_all(
@@ -275,6 +307,16 @@ pub(crate) trait Pattern {
         _body: &mut impl Source,
     ) -> Option<Effects> {
         None
+    }
+
+    /// Whether short messages may be collected now, for [`Self::send_all`] to send them.
+    fn collects<H: Handle>(&self, _w: &World<'_, H>) -> bool {
+        false
+    }
+
+    /// Sends what was collected; that has succeeded before. Only called if [`Self::collects`] said so then.
+    fn send_all<H: Handle>(&mut self, _w: &mut World<'_, H>, _all: &H::Many) -> Effects {
+        Effects::NONE
     }
 
     /// Goes on with a send that has not reached everybody yet; `None` once it has, and always where a

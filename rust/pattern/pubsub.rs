@@ -19,6 +19,7 @@ use super::{
     Effects,
     Flush,
     Handle,
+    Many,
     Pattern,
     Received,
     Refused,
@@ -97,6 +98,36 @@ impl Pattern for Pub {
             starved,
             ..Effects::flush(all)
         })
+    }
+
+    /// Not while another message is on its way, which they would overtake, nor where it takes more than one step.
+    fn collects<H: Handle>(&self, w: &World<'_, H>) -> bool {
+        let count = usize::try_from(w.peers.count_up()).unwrap_or(usize::MAX);
+        self.walk.is_none() && (1..=STEP).contains(&count)
+    }
+
+    fn send_all<H: Handle>(&mut self, w: &mut World<'_, H>, all: &H::Many) -> Effects {
+        let (mut next, mut starved) = (0, false);
+        while let Some((to, pipe)) = w.peers.up_from(next) {
+            next = to.next();
+            let copied = match w.peers.is_writable(to) {
+                true => pipe.copy_all(all),
+                false => None,
+            };
+            match copied {
+                Some(room) => w.peers.has_given(to, room),
+                None => {
+                    for body in all.each() {
+                        starved |= w.copy_or_push(to, body);
+                    }
+                }
+            }
+        }
+        let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
+        Effects {
+            starved,
+            ..Effects::flush(all)
+        }
     }
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {

@@ -226,6 +226,14 @@ impl Pattern for Machine {
         each!(self, m => m.send_from(w, len, body))
     }
 
+    fn collects<H: Handle>(&self, w: &World<'_, H>) -> bool {
+        each!(self, m => m.collects(w))
+    }
+
+    fn send_all<H: Handle>(&mut self, w: &mut World<'_, H>, all: &H::Many) -> Effects {
+        each!(self, m => m.send_all(w, all))
+    }
+
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {
         each!(self, m => m.go_on(w))
     }

@@ -64,6 +64,7 @@ use crate::time::{
     Instant,
     Millis, //
 };
+use crate::wire::sp::Batch;
 use crate::wire::Types;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -303,6 +304,15 @@ impl<U: Upper> Pipe<U> {
         let frame = tags.len().saturating_add(len);
         let mut tx = self.tx.lock();
         tx.copy(frame, tags, ledger, sndbuf, |room| body.append(room, len))
+            .then(|| tx.has_room(sndbuf))
+    }
+
+    /// Copies these messages, which have no tags, behind what is to be sent. `None` if there is no room for all of them,
+    /// or they are to be copied or pushed one by one; else as [`Self::push`].
+    pub(crate) fn copy_all(&self, all: &Batch) -> Option<bool> {
+        let sndbuf = self.sndbuf();
+        let mut tx = self.tx.lock();
+        tx.copy_all(all, self.upper.ledger(), sndbuf)
             .then(|| tx.has_room(sndbuf))
     }
 

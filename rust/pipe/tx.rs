@@ -248,6 +248,17 @@ impl Tx {
         charge.is_some()
     }
 
+    /// Copies messages without tags, if there is room for all of them, as [`Self::copy`].
+    pub(super) fn copy_all(&mut self, all: &Batch, ledger: &Arc<Ledger>, sndbuf: usize) -> bool {
+        let room = self.charge.saturating_add(all.charge()) <= sndbuf;
+        if !room || !self.takes_copy(all.bytes().len(), 0, sndbuf) {
+            return false;
+        }
+        let charge = self.batch.append_all(all, ledger);
+        self.charge = self.charge.saturating_add(charge.unwrap_or(0));
+        charge.is_some()
+    }
+
     /// Makes room for such a copy. False if the message is to be pushed instead.
     #[inline]
     pub(super) fn takes_copy(&mut self, len: usize, tags: usize, sndbuf: usize) -> bool {

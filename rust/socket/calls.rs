@@ -195,7 +195,11 @@ impl Family for Socket {
 
     fn release(this: &Arc<Self>) {
         let linger = this.sk.linger();
-        this.state.lock().closing = true;
+        {
+            let mut state = this.state.lock();
+            let _ = this.publish_for(&mut state);
+            state.closing = true;
+        }
         {
             let mut endpoints = this.endpoints.lock();
             endpoints.closed = true;
@@ -414,6 +418,7 @@ impl Family for Socket {
     }
 
     fn output_len(this: &Arc<Self>) -> usize {
+        this.publish_now();
         let mut bytes = 0_usize;
         this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
         bytes

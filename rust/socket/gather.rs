@@ -29,13 +29,17 @@ use crate::net::thread::{
     HasLater,
     Later, //
 };
-use crate::net::work;
+use crate::net::work::{
+    self,
+    Lane, //
+};
 use crate::pattern::{
     Effects,
     Flush, //
 };
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
+use kernel::workqueue::WorkItem;
 
 /// How much is gathered before it is sent without waiting for the work, in bytes of bodies.
 const ENOUGH: usize = 56 << 10;
@@ -50,6 +54,9 @@ const LONGEST_TO_ALL: usize = 1 << 10;
 
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
+
+/// Tells the work that sends what was gathered from others of a socket.
+pub(super) const GATHER: u64 = 3;
 
 /// What was pushed to pipes and is not sent yet.
 #[derive(Clone, Copy)]
@@ -87,12 +94,43 @@ pub(super) struct Begun {
 
 impl HasLater for Socket {
     fn later(&self) -> &Later<Self> {
-        &self.gathering
+        &self.later
     }
 
+    /// Waits for nobody, for there are other sockets.
     fn run(this: Arc<Self>) {
-        let gathered = this.state.lock().gathered.take();
+        let sent = {
+            let mut state = this.state.lock();
+            let some = |all: &Gathered| all.charge > 0;
+            let waits = state.gathered.as_ref().is_some_and(some);
+            if !waits {
+                state.gathered = None;
+            }
+            !waits
+        };
+        if !sent {
+            work::enqueue::<_, GATHER>(Lane::Quick, this);
+        }
+    }
+}
+
+impl WorkItem<GATHER> for Socket {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let (gathered, starved, memory) = {
+            let mut state = this.state.lock();
+            let starved = this.publish_for(&mut state);
+            let gathered = state.gathered.take();
+            let goes_on = gathered.is_some_and(|all| all.again);
+            let memory = (!goes_on).then(|| state.edition.trim()).flatten();
+            (gathered, starved, memory)
+        };
+        drop(memory);
         this.send_gathered(gathered);
+        if starved {
+            this.sk.reclaim();
+        }
     }
 }
 

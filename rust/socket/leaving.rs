@@ -123,6 +123,7 @@ impl Socket {
         }
         {
             let mut state = self.state.lock();
+            let _ = self.publish_for(&mut state);
             pipe.take_no_more();
             if state.find(pipe.name).is_some() {
                 state.peers.set_writable(pipe.name.id, false);

@@ -20,6 +20,7 @@
 mod cadence;
 mod calls;
 mod closed;
+mod edition;
 mod events;
 mod gather;
 mod info;
@@ -66,6 +67,7 @@ use crate::pattern::{
     Effects,
     Flush,
     Handle,
+    Many,
     Pattern,
     Room,
     Settings,
@@ -83,7 +85,11 @@ use crate::stats::{
     Reason, //
 };
 use crate::time::Instant;
-use gather::Gathered;
+use crate::wire::sp::Batch;
+use gather::{
+    Gathered,
+    GATHER, //
+};
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::{
@@ -110,6 +116,7 @@ type SocketPipe = Arc<Pipe<Socket>>;
 
 impl Handle for SocketPipe {
     type Caller = Current;
+    type Many = Batch;
 
     fn push(&self, msg: Msg) -> Room {
         room(Pipe::push(self, msg))
@@ -121,6 +128,16 @@ impl Handle for SocketPipe {
 
     fn copy(&self, tags: &[u8], len: usize, body: &mut impl Source) -> Option<Room> {
         Pipe::copy(self, tags, len, body).map(room)
+    }
+
+    fn copy_all(&self, all: &Batch) -> Option<Room> {
+        Pipe::copy_all(self, all).map(room)
+    }
+}
+
+impl Many for Batch {
+    fn each(&self) -> impl Iterator<Item = &[u8]> {
+        self.each_body()
     }
 }
 
@@ -151,6 +168,8 @@ struct State {
     attending: Option<Instant>,
     /// What waits to be sent in one piece.
     gathered: Option<Gathered>,
+    /// What was collected for all peers, and they are not given yet; see `edition.rs`.
+    edition: Batch,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
     send_shut: bool,
@@ -293,7 +312,9 @@ pub(crate) struct Socket {
     #[pin]
     reading: Work<Socket, READING>,
     #[pin]
-    gathering: Later<Socket>,
+    gathering: Work<Socket, GATHER>,
+    #[pin]
+    later: Later<Socket>,
 }
 
 impl_has_delayed_work! {
@@ -303,6 +324,7 @@ impl_has_delayed_work! {
 
 impl_has_work! {
     impl HasWork<Self, READING> for Socket { self.reading }
+    impl HasWork<Self, GATHER> for Socket { self.gathering }
 }
 
 impl Socket {
@@ -349,6 +371,7 @@ impl Socket {
                     timer: None,
                     attending: None,
                     gathered: None,
+                    edition: Batch::new(),
                     receive_shut: false,
                     send_shut: false,
                     closing: false,
@@ -357,7 +380,8 @@ impl Socket {
                 }, "sp_socket"),
                 timer <- new_delayed_work!("sp_socket"),
                 reading <- new_work!("sp_socket"),
-                gathering <- Later::new(*number),
+                gathering <- new_work!("sp_socket"),
+                later <- Later::new(*number),
                 attendance <- new_delayed_work!("sp_endpoints"),
             }),
             GFP_KERNEL_ACCOUNT,

@@ -98,8 +98,12 @@ impl Socket {
     fn send_short(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<bool> {
         let mut room = [MaybeUninit::uninit(); SHORT];
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
-        let order = self.role.sends_to_all.then(|| self.order.lock());
         let mut todo = None;
+        if close && self.role.sends_to_all && self.send_collected(body, &mut todo)? {
+            self.finish_copy(todo);
+            return Ok(true);
+        }
+        let order = self.role.sends_to_all.then(|| self.order.lock());
         let sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
             machine.send_short(world, body)
         })?;
@@ -109,6 +113,28 @@ impl Socket {
             call.rewind();
         }
         Ok(sent)
+    }
+
+    /// Sends a message to all, with others that follow it. False if it is to be sent as others are.
+    fn send_collected(self: &Arc<Self>, body: &[u8], todo: &mut Option<Todo>) -> Result<bool> {
+        let mut state = self.state.lock();
+        if state.send_shut {
+            return Err(EPIPE);
+        }
+        if !self.collect(&mut state, body) {
+            return Ok(false);
+        }
+        self.has_sent(&mut state, body.len());
+        let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
+        let effects = Effects::flush(all);
+        if !self.joins(&mut state, effects, body.len()) {
+            let mut what = self.todo_of_send(&mut state, effects, body.len(), true);
+            if what.gathered.is_some() {
+                what.starved |= self.publish(&mut state);
+            }
+            *todo = Some(what);
+        }
+        Ok(true)
     }
 
     /// One try to send copies of a message: tells whether they were taken, and what is left to be done of it.
@@ -127,10 +153,12 @@ impl Socket {
         if state.send_shut {
             return Err(EPIPE);
         }
+        let starved = self.publish(&mut state);
         // Nobody is in a call on a socket that is closing.
-        let Some(effects) = state.call(now, send).flatten() else {
+        let Some(mut effects) = state.call(now, send).flatten() else {
             return Ok(false);
         };
+        effects.starved |= starved;
         self.has_sent(&mut state, len);
         if !close || !self.joins(&mut state, effects, len) {
             *todo = Some(self.todo_of_send(&mut state, effects, len, close));
@@ -167,6 +195,7 @@ impl Socket {
         let Some(msg) = slot.take() else {
             return Poll::Pending;
         };
+        turn.starved |= self.publish(&mut state);
         let len = msg.len();
         match state.call(now, |machine, world| machine.send(world, msg)) {
             // Nobody is in a call on a socket that is closing.

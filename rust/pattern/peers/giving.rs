@@ -75,7 +75,7 @@ impl<H: Handle> Peers<H> {
     }
 
     /// Notes what a pipe said when it was given a message.
-    fn has_given(&mut self, id: PipeId, room: Room) {
+    pub(in crate::pattern) fn has_given(&mut self, id: PipeId, room: Room) {
         if room == Room::Full {
             self.writable.remove(id.0);
         }

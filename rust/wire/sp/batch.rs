@@ -171,6 +171,32 @@ impl Batch {
         }
     }
 
+    /// Appends what another one has that has no tags, and there is room for, and tells what it counts for; `None` if
+    /// that fails.
+    pub(crate) fn append_all(&mut self, other: &Batch, ledger: &Arc<Ledger>) -> Option<usize> {
+        let new = other.bytes().get(other.from..)?;
+        self.bytes.extend(new).ok()?;
+        let charge = other.charge();
+        // INVARIANT: It has all of the messages before, and these.
+        self.ledger
+            .get_or_insert_with(|| ledger.clone())
+            .add(charge);
+        self.messages = self.messages.saturating_add(other.messages);
+        Some(charge)
+    }
+
+    /// The bodies, of messages without tags.
+    pub(crate) fn each_body(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes().get(self.from..).unwrap_or(&[]);
+        core::iter::from_fn(move || {
+            let (header, behind) = rest.split_first_chunk()?;
+            let len = usize::try_from(u64::from_be_bytes(*header)).ok()?;
+            let (body, behind) = behind.split_at_checked(len)?;
+            rest = behind;
+            Some(body)
+        })
+    }
+
     /// TCP has so many bytes: the messages that are wholly in them are no longer here.
     pub(crate) fn taken(&mut self, done: usize) {
         let before = self.charge();
@@ -385,6 +411,31 @@ mod tests {
             assert_eq!(batch.bytes(), b"\0\0\0\0\0\0\0\x05whole");
             assert_eq!((batch.messages(), batch.charge()), (1, 5 + OVERHEAD));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn another_one_is_appended_whole() -> Result<(), NoMemory> {
+        let ledger = ledger()?;
+        let (mut batch, mut other) = (Batch::new(), Batch::new());
+        append(&mut batch, b"one", SNDBUF, &ledger)?;
+        for body in [&b"two"[..], b"", b"three"] {
+            append(&mut other, body, SNDBUF, &ledger)?;
+        }
+        // TCP has the first of them.
+        other.taken(11);
+        let rest: [&[u8]; 2] = [b"", b"three"];
+        assert!(other.each_body().eq(rest));
+        let len = other.bytes().len();
+        assert!(batch.reserve(len, 0, SNDBUF, GFP_KERNEL));
+        assert_eq!(batch.append_all(&other, &ledger), Some(5 + 2 * OVERHEAD));
+        let all: [&[u8]; 3] = [b"one", b"", b"three"];
+        assert!(batch.each_body().eq(all));
+        assert_eq!((batch.messages(), batch.bodies()), (3, 8));
+        drop(other);
+        assert!(!ledger.is_empty());
+        drop(batch);
+        assert!(ledger.is_empty());
         Ok(())
     }
 }
