@@ -69,7 +69,7 @@ impl Queue {
     #[inline]
     pub(crate) fn give_first(
         &mut self,
-        give: impl FnOnce(&[u8], Address) -> bool,
+        give: impl FnOnce(&[u8], &Address) -> bool,
     ) -> Option<usize> {
         let len = self.front()?.give_first(give)?;
         self.len = self.len.saturating_sub(1);

@@ -253,7 +253,7 @@ impl Message {
     #[inline]
     pub(super) fn give_first(
         &mut self,
-        give: impl FnOnce(&[u8], Address) -> bool,
+        give: impl FnOnce(&[u8], &Address) -> bool,
     ) -> Option<usize> {
         let Body::Run(run, left) = &mut self.body else {
             return None;
@@ -263,7 +263,7 @@ impl Message {
         }
         let nth = left.first();
         let body = run.body(nth);
-        if !give(body, run.from) {
+        if !give(body, &run.from) {
             return None;
         }
         left.remove(nth, body.len());

@@ -343,7 +343,7 @@ pub(crate) trait Pattern {
     fn recv_now<H: Handle>(
         &mut self,
         _w: &mut World<'_, H>,
-        _give: impl FnOnce(&[u8], Address) -> bool,
+        _give: impl FnOnce(&[u8], &Address) -> bool,
     ) -> Option<usize> {
         None
     }

@@ -69,7 +69,7 @@ impl Pattern for Pull {
     fn recv_now<H: Handle>(
         &mut self,
         w: &mut World<'_, H>,
-        give: impl FnOnce(&[u8], Address) -> bool,
+        give: impl FnOnce(&[u8], &Address) -> bool,
     ) -> Option<usize> {
         w.peers.give_first(give)
     }

@@ -241,7 +241,7 @@ impl Pattern for Machine {
     fn recv_now<H: Handle>(
         &mut self,
         w: &mut World<'_, H>,
-        give: impl FnOnce(&[u8], Address) -> bool,
+        give: impl FnOnce(&[u8], &Address) -> bool,
     ) -> Option<usize> {
         each!(self, m => m.recv_now(w, give))
     }

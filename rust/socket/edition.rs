@@ -39,10 +39,12 @@ impl Socket {
 
     /// Gives the edition to the peers' pipes, if there is one; tells whether some were not given all of it for want of
     /// memory. In a call; under the socket's lock.
+    #[inline]
     pub(super) fn publish(&self, state: &mut State) -> bool {
-        if state.edition.is_empty() {
-            return false;
-        }
+        !state.edition.is_empty() && self.give_edition(state)
+    }
+
+    fn give_edition(&self, state: &mut State) -> bool {
         let mut edition = core::mem::replace(&mut state.edition, Batch::new());
         let effects = state.with(work::NEVER, |machine, world| {
             machine.send_all(world, &edition)

@@ -52,6 +52,9 @@ pub(super) const SHORT: usize = 1 << 10;
 const LONGEST: usize = 8 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
 
+/// What a send takes that joins others, in nanoseconds; asking the clock again would be a part of it.
+const JOINING: u64 = 500;
+
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
 
@@ -89,6 +92,8 @@ pub(super) struct Begun {
     /// It follows another one closely, or there is more of the same call.
     pub(super) close: bool,
     more: bool,
+    /// When it began, if that was asked for.
+    at: Option<u64>,
     cadence: Cadence,
 }
 
@@ -230,13 +235,15 @@ impl Socket {
     #[inline]
     pub(super) fn begin_send(&self, more: bool) -> Begun {
         let mut cadence = Cadence::of(self.cadence.load(Relaxed));
+        let mut at = None;
         let close = self.role.gathers
-            && cadence.begin(more, work::now_ns)
+            && cadence.begin(more, || *at.insert(work::now_ns()))
             // The work would have to wait for a task that goes before it.
             && !task::is_urgent();
         Begun {
             close,
             more,
+            at,
             cadence,
         }
     }
@@ -251,19 +258,26 @@ impl Socket {
         }
     }
 
-    /// A send has ended.
+    /// A send has ended, which did nothing but join others if it has `joined`.
     #[inline]
-    pub(super) fn end_send(&self, begun: Begun) {
+    pub(super) fn end_send(&self, begun: Begun, joined: bool) {
         if !self.role.gathers {
             return;
         }
         let Begun {
-            more, mut cadence, ..
+            more,
+            at,
+            mut cadence,
+            ..
         } = begun;
-        if !more {
-            // Else the time of the one who was just woken would be taken for the sender's.
-            task::give_way();
-            cadence.end(work::now_ns());
+        match at {
+            _ if more => {}
+            Some(at) if joined => cadence.end(at.saturating_add(JOINING)),
+            Some(_) | None => {
+                // Else the time of the one who was just woken would be taken for the sender's.
+                task::give_way();
+                cadence.end(work::now_ns());
+            }
         }
         self.cadence.store(cadence.bits(), Relaxed);
     }

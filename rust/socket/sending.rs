@@ -61,7 +61,8 @@ impl Socket {
     ) -> Result {
         let begun = self.begin_send(more);
         let close = begun.close;
-        if !self.send_copy(call, close)? {
+        let copied = self.send_copy(call, close)?;
+        if copied == Copied::Not {
             let msg = self.make_message(self.take_bytes(call)?)?;
             if self.role.sends_to_all {
                 self.send_to_all(Some(msg), close)?;
@@ -69,19 +70,21 @@ impl Socket {
                 self.send_to_one(Some(msg), close, no_block)?;
             }
         }
-        self.end_send(begun);
+        self.end_send(begun, copied == Copied::Joined);
         Ok(())
     }
 
-    /// Sends a short message if copies of it can be made at once. False if it is to be sent as others are: nothing
-    /// that is waited for is waited for here.
-    fn send_copy(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<bool> {
+    /// Sends a short message if copies of it can be made at once: nothing that is waited for is waited for here.
+    fn send_copy(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<Copied> {
         let len = call.len();
         if self.role.sends_to_all || self.role.shares {
-            return Ok(len <= SHORT && self.send_short(call, close)?);
+            return match len <= SHORT {
+                true => self.send_short(call, close),
+                false => Ok(Copied::Not),
+            };
         }
         if len > self.longest_copied(close) {
-            return Ok(false);
+            return Ok(Copied::Not);
         }
         // Straight from the program's memory, if that is there.
         let mut body = call.now();
@@ -89,30 +92,33 @@ impl Socket {
         let sent = self.try_copy(len, close, &mut todo, |machine, world| {
             machine.send_from(world, len, &mut body)
         })?;
-        let absent = body.is_absent();
-        self.finish_copy(todo);
-        Ok(sent || absent && len <= SHORT && self.send_short(call, close)?)
+        if sent {
+            return Ok(self.finish_copy(todo));
+        }
+        match body.is_absent() && len <= SHORT {
+            true => self.send_short(call, close),
+            false => Ok(Copied::Not),
+        }
     }
 
     /// Sends a message that may be copied more than once, or whose copying may not sleep, from the stack.
-    fn send_short(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<bool> {
+    fn send_short(self: &Arc<Self>, call: &mut SendCall<'_>, close: bool) -> Result<Copied> {
         let mut room = [MaybeUninit::uninit(); SHORT];
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
         let mut todo = None;
         if close && self.role.sends_to_all && self.send_collected(body, &mut todo)? {
-            self.finish_copy(todo);
-            return Ok(true);
+            return Ok(self.finish_copy(todo));
         }
         let order = self.role.sends_to_all.then(|| self.order.lock());
         let sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
             machine.send_short(world, body)
         })?;
         drop(order);
-        self.finish_copy(todo);
         if !sent {
             call.rewind();
+            return Ok(Copied::Not);
         }
-        Ok(sent)
+        Ok(self.finish_copy(todo))
     }
 
     /// Sends a message to all, with others that follow it. False if it is to be sent as others are.
@@ -167,9 +173,10 @@ impl Socket {
     }
 
     /// Does what is left to be done of that.
-    fn finish_copy(self: &Arc<Self>, todo: Option<Todo>) {
+    #[inline]
+    fn finish_copy(self: &Arc<Self>, todo: Option<Todo>) -> Copied {
         let Some(todo) = todo else {
-            return;
+            return Copied::Joined;
         };
         let starved = todo.starved;
         self.perform(todo, Origin::Task);
@@ -177,6 +184,7 @@ impl Socket {
             // As in `send_to_all`.
             task::reclaim();
         }
+        Copied::Sent
     }
 
     /// One try to send what is in `slot`. `close` if it follows another one closely. Those it was given to at
@@ -222,6 +230,7 @@ impl Socket {
     }
 
     /// A message was given to the machine. Under the socket's lock.
+    #[inline]
     fn has_sent(self: &Arc<Self>, state: &mut State, len: usize) {
         state.stats.count(Counter::TxMsgs);
         let bytes = u64::try_from(len).unwrap_or(0);
@@ -320,6 +329,16 @@ impl Socket {
         }
         Ok(msg)
     }
+}
+
+/// Whether copies were made of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    /// It is to be sent as others are.
+    Not,
+    /// It goes out with others.
+    Joined,
+    Sent,
 }
 
 /// One message's way to all peers.

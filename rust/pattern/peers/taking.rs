@@ -76,7 +76,7 @@ impl<H: Handle> Peers<H> {
     #[inline]
     pub(in crate::pattern) fn give_first(
         &mut self,
-        give: impl FnOnce(&[u8], Address) -> bool,
+        give: impl FnOnce(&[u8], &Address) -> bool,
     ) -> Option<usize> {
         let id = self.readable.next()?;
         let len = self.slab.get_mut(id)?.queue.give_first(give)?;

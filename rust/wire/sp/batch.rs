@@ -96,16 +96,20 @@ impl Batch {
     /// Makes room for a message of this length, of which so many bytes are `tags`, and for more of the kind, but
     /// not for more than a buffer of `sndbuf` bytes can have. False if there is no memory, or too much is gathered,
     /// or it has tags and is not the first.
+    #[inline]
     pub(crate) fn reserve(&mut self, len: usize, tags: usize, sndbuf: usize, flags: Flags) -> bool {
-        if !self.is_empty() && (self.tags > 0 || tags > 0) {
-            return false;
-        }
         let frame = HEADER.saturating_add(len);
         let all = self.bytes.len().saturating_add(frame);
-        let capacity = self.bytes.capacity();
-        if all <= capacity || all > MOST {
-            return all <= MOST;
+        if !self.is_empty() && (self.tags > 0 || tags > 0) || all > MOST {
+            return false;
         }
+        all <= self.bytes.capacity() || self.grow(all, len, sndbuf, flags)
+    }
+
+    /// Makes room for so many bytes in all, the last ones for a message of this length.
+    fn grow(&mut self, all: usize, len: usize, sndbuf: usize, flags: Flags) -> bool {
+        let frame = HEADER.saturating_add(len);
+        let capacity = self.bytes.capacity();
         let mut want = all;
         if !self.is_empty() {
             let messages = sndbuf.checked_div(len.saturating_add(OVERHEAD));
