@@ -70,7 +70,7 @@ elif [[ $flavour == debug ]]; then
 else
 	mapfile -t plain < <(printf '%s\n' "${tests[@]}" | grep -vxE "$costly|$own")
 	mapfile -t apart < <(printf '%s\n' "${tests[@]}" | grep -xE "$own")
-	mapfile -t counted < <(printf '%s\n' "${tests[@]}" | grep -xE "$costly|fanout|gather|large" || true)
+	mapfile -t counted < <(printf '%s\n' "${tests[@]}" | grep -xE "$costly|fanout|gather|edition|large" || true)
 fi
 
 find_programs

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a PUB sends in quick succession is collected for all peers, and what can be
+ * copied from and to the program's memory at once is: nobody is to notice.
+ */
+#include "sptest.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+enum { BURST = 60 };
+
+static void send_burst(int pub, size_t len)
+{
+	uint32_t i;
+
+	for (i = 0; i < BURST; i++)
+		sp_send_filled(pub, len, i);
+}
+
+static void expect_burst(int sub, size_t len)
+{
+	uint32_t i;
+
+	for (i = 0; i < BURST; i++)
+		sp_expect_filled(sub, len, i);
+}
+
+/* Each as often as it likes, and none before what was sent before it. */
+TEST(lengths_of_all_kinds_keep_their_order)
+{
+	static const size_t lengths[] = { 64, 0,    1,	1024, 64, 1025,
+					  7,  9000, 64, 64,   20000 };
+	const uint32_t n = (uint32_t)at_speed(1000);
+	struct addr addr;
+	int pub = sp_open(SOCK_PUB), subs[3];
+	uint32_t i;
+	size_t s;
+
+	sol_set(pub, SO_SNDBUF, 16 << 20);
+	addr = sp_bind(pub, AF_INET);
+	for (s = 0; s < ARRAY_SIZE(subs); s++) {
+		subs[s] = sp_open(SOCK_SUB);
+		sol_set(subs[s], SO_RCVBUF, 16 << 20);
+		subscribe(subs[s], LIT(""));
+		sp_connect(subs[s], &addr);
+	}
+	await_peers(pub, ARRAY_SIZE(subs));
+	for (i = 0; i < n; i++)
+		sp_send_filled(pub, lengths[i / 5 % ARRAY_SIZE(lengths)], i);
+	for (s = 0; s < ARRAY_SIZE(subs); s++) {
+		for (i = 0; i < n; i++)
+			sp_expect_filled(subs[s],
+					 lengths[i / 5 % ARRAY_SIZE(lengths)],
+					 i);
+		sp_expect_nothing(subs[s]);
+	}
+	EXPECT_EQ(0, counter(pub, sp_tx_dropped));
+}
+
+/* It is given what is sent from when it is there. */
+TEST(newcomer_gets_nothing_from_before)
+{
+	struct addr addr;
+	int pub = sp_listener(SOCK_PUB, &addr), i;
+	int first = raw_peer(SOCK_SUB, &addr);
+
+	await_peers(pub, 1);
+	for (i = 0; i < at_speed(30); i++) {
+		int late = raw_connect(&addr), k;
+
+		/* It is there from when it has greeted. */
+		raw_expect_greeting(late, SOCK_PUB);
+		for (k = 0; k < BURST; k++)
+			sp_send(pub, LIT("before"));
+		raw_greet(late, SOCK_SUB);
+		await_peers(pub, 2);
+		sp_send(pub, LIT("after"));
+		raw_expect_frame(late, LIT("after"));
+		for (k = 0; k < BURST; k++)
+			raw_expect_frame(first, LIT("before"));
+		raw_expect_frame(first, LIT("after"));
+		close(late);
+		await_peers(pub, 1);
+	}
+}
+
+/* Whoever is parted with has what was sent before. */
+TEST(who_leaves_gets_all_from_before)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	int i;
+
+	for (i = 0; i < at_speed(20); i++) {
+		struct addr addr;
+		int sub = sp_listener(SOCK_SUB, &addr), pub;
+
+		subscribe(sub, LIT(""));
+		pub = sp_dialer(SOCK_PUB, &addr);
+		await_peers(pub, 1);
+		send_burst(pub, 64);
+		if (i % 2)
+			must(connect(pub, &none, sizeof(none)));
+		else
+			close(pub);
+		expect_burst(sub, 64);
+		sp_expect_nothing(sub);
+		if (i % 2)
+			close(pub);
+		close(sub);
+	}
+}
+
+/* To the message, whenever it asks. */
+TEST(program_is_told_what_is_queued_and_dropped)
+{
+	struct addr addr;
+	int pub = sp_open(SOCK_PUB), slow, held, sent = 0;
+	uint64_t dropped, i;
+
+	sol_set(pub, SO_SNDBUF, 32768);
+	addr = sp_bind(pub, AF_INET);
+	slow = raw_peer_narrow(SOCK_SUB, &addr);
+	await_peers(pub, 1);
+	do {
+		for (i = 0; i < 7; i++, sent++)
+			sp_send(pub, LIT("0123456789"));
+		must_be(sent < 10000000);
+		dropped = counter(pub, sp_tx_dropped);
+	} while (dropped < 1000);
+	must(ioctl(pub, SIOCOUTQ, &held));
+	EXPECT_EQ(held, counter(pub, sp_tx_queued));
+	/* Each counts for 202: ten bytes, and what any message does. */
+	EXPECT_GE(2 * 32768 / 202 * 10 + 10, held);
+	EXPECT_EQ(sent, counter(pub, sp_tx_msgs));
+	dropped = counter(pub, sp_tx_dropped);
+	for (i = 0; i < sent - dropped; i++)
+		raw_expect_frame(slow, LIT("0123456789"));
+	raw_expect_quiet(slow);
+	must(ioctl(pub, SIOCOUTQ, &held));
+	EXPECT_EQ(0, held);
+	EXPECT_EQ(dropped, counter(pub, sp_tx_dropped));
+}
+
+/* Pages that are not there yet: they are waited for, and nothing else is. */
+TEST(memory_that_is_not_there_will_do)
+{
+	static const int types[] = { SOCK_PUSH, SOCK_PUB };
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), len = 600;
+	size_t t;
+	int i;
+
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct pair p = sp_pair(types[t], peer_type(types[t]));
+		unsigned char *from = mmap(NULL, (BURST + 1) * page, PROT_READ,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		unsigned char *to = mmap(NULL, (BURST + 1) * page,
+					 PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		must_be(from != MAP_FAILED && to != MAP_FAILED);
+		if (types[t] == SOCK_PUB)
+			subscribe(p.connected, LIT(""));
+		/* Each ends in the next page. */
+		for (i = 0; i < BURST; i++) {
+			sp_send_filled(p.bound, len, (uint32_t)i);
+			must_eq((int)len,
+				send(p.bound, from + i * page + page - len / 2,
+				     len, 0));
+		}
+		for (i = 0; i < BURST; i++) {
+			unsigned char *body = to + i * page + page - len / 2;
+			unsigned char zeroes[600] = { 0 };
+
+			must_eq((int)len, recv(p.connected, body, len, 0));
+			must_be_filled(body, len, (uint32_t)i);
+			sp_expect(p.connected, zeroes, len);
+		}
+		sp_expect_nothing(p.connected);
+		munmap(from, (BURST + 1) * page);
+		munmap(to, (BURST + 1) * page);
+		close(p.bound);
+		close(p.connected);
+	}
+}
+
+/* And what is not there at all is told, and changes nothing for the others. */
+TEST(memory_that_is_none_is_refused)
+{
+	static const int types[] = { SOCK_PUSH, SOCK_PUB };
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), len = 600;
+	size_t t;
+	int i;
+
+	for (t = 0; t < ARRAY_SIZE(types); t++) {
+		struct pair p = sp_pair(types[t], peer_type(types[t]));
+		unsigned char *both = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		must_be(both != MAP_FAILED);
+		munmap(both + page, page);
+		if (types[t] == SOCK_PUB)
+			subscribe(p.connected, LIT(""));
+		for (i = 0; i < BURST; i++) {
+			sp_send_filled(p.bound, len, (uint32_t)i);
+			must_fail(EFAULT, send(p.bound, both + page - len / 2,
+					       len, 0));
+		}
+		EXPECT_EQ(BURST, counter(p.bound, sp_tx_msgs));
+		expect_burst(p.connected, len);
+		sp_expect_nothing(p.connected);
+		munmap(both, page);
+		close(p.bound);
+		close(p.connected);
+	}
+}
+
+SP_TEST_MAIN
