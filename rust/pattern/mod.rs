@@ -99,6 +99,13 @@ pub(crate) trait Handle {
     fn copy_all(&self, all: &Self::Many) -> Option<Room>;
 }
 
+/// Who is given messages that were collected, and how many of them it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pipe: u32,
+    has: usize,
+}
+
 /// Messages that were collected.
 pub(crate) trait Many {
     fn each(&self) -> impl Iterator<Item = &[u8]>;
@@ -225,25 +232,20 @@ impl<H: Handle> World<'_, H> {
         self.peers.dropped_for(to);
     }
 
-    /// Gives a short body to a peer that is up; if it has no room it is dropped. Tells whether memory was short.
-    fn copy_or_push(&mut self, to: PipeId, body: &[u8]) -> bool {
+    /// Gives a short body to a peer that is up; if it has no room it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`]: nothing has happened.
+    fn copy_or_push(&mut self, to: PipeId, body: &[u8]) -> Result<(), NoMemory> {
         if !self.peers.is_writable(to) {
             self.drop_for(to);
-            return false;
+        } else if !self.peers.copy_to(to, body) {
+            let flags = accounted(NO_SLEEP);
+            let msg = Message::new(Bytes::of(body, flags)?, flags)?;
+            self.peers.push(to, msg);
         }
-        if self.peers.copy_to(to, body) {
-            return false;
-        }
-        let flags = accounted(NO_SLEEP);
-        let msg = Bytes::of(body, flags).and_then(|bytes| Message::new(bytes, flags));
-        match msg {
-            Ok(msg) => self.peers.push(to, msg),
-            Err(NoMemory) => {
-                self.drop_for(to);
-                return true;
-            }
-        }
-        false
+        Ok(())
     }
 
     /// Gives a body to peers that are up, from one on and to so many; for who has no room it is dropped.
@@ -314,9 +316,16 @@ pub(crate) trait Pattern {
         false
     }
 
-    /// Sends what was collected; that has succeeded before. Only called if [`Self::collects`] said so then.
-    fn send_all<H: Handle>(&mut self, _w: &mut World<'_, H>, _all: &H::Many) -> Effects {
-        Effects::NONE
+    /// Sends what was collected, from somewhere on; that has succeeded before. `None` if memory is short: it goes on
+    /// from where `at` is then, or is `forced` to do without. Only called if [`Self::collects`] said so.
+    fn send_all<H: Handle>(
+        &mut self,
+        _w: &mut World<'_, H>,
+        _all: &H::Many,
+        _at: &mut Place,
+        _forced: bool,
+    ) -> Option<Effects> {
+        Some(Effects::NONE)
     }
 
     /// Goes on with a send that has not reached everybody yet; `None` once it has, and always where a

@@ -21,6 +21,7 @@ use super::{
     Handle,
     Many,
     Pattern,
+    Place,
     Received,
     Refused,
     Wake,
@@ -106,28 +107,47 @@ impl Pattern for Pub {
         self.walk.is_none() && (1..=STEP).contains(&count)
     }
 
-    fn send_all<H: Handle>(&mut self, w: &mut World<'_, H>, all: &H::Many) -> Effects {
-        let (mut next, mut starved) = (0, false);
-        while let Some((to, pipe)) = w.peers.up_from(next) {
-            next = to.next();
-            let copied = match w.peers.is_writable(to) {
+    fn send_all<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        all: &H::Many,
+        at: &mut Place,
+        forced: bool,
+    ) -> Option<Effects> {
+        let mut starved = false;
+        while let Some((to, pipe)) = w.peers.up_from(at.pipe) {
+            if to.0 != at.pipe {
+                // The other one is gone.
+                *at = Place { pipe: to.0, has: 0 };
+            }
+            let copied = match at.has == 0 && w.peers.is_writable(to) {
                 true => pipe.copy_all(all),
                 false => None,
             };
-            match copied {
-                Some(room) => w.peers.has_given(to, room),
-                None => {
-                    for body in all.each() {
-                        starved |= w.copy_or_push(to, body);
+            if let Some(room) = copied {
+                w.peers.has_given(to, room);
+            } else {
+                for body in all.each().skip(at.has) {
+                    if w.copy_or_push(to, body).is_err() {
+                        if !forced {
+                            return None;
+                        }
+                        starved = true;
+                        w.drop_for(to);
                     }
+                    at.has = at.has.saturating_add(1);
                 }
             }
+            *at = Place {
+                pipe: to.next(),
+                has: 0,
+            };
         }
         let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
-        Effects {
+        Some(Effects {
             starved,
             ..Effects::flush(all)
-        }
+        })
     }
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {

@@ -11,6 +11,7 @@ use super::{
     Handle,
     Pattern,
     Peers,
+    Place,
     Received,
     Refused,
     Settings,
@@ -230,8 +231,14 @@ impl Pattern for Machine {
         each!(self, m => m.collects(w))
     }
 
-    fn send_all<H: Handle>(&mut self, w: &mut World<'_, H>, all: &H::Many) -> Effects {
-        each!(self, m => m.send_all(w, all))
+    fn send_all<H: Handle>(
+        &mut self,
+        w: &mut World<'_, H>,
+        all: &H::Many,
+        at: &mut Place,
+        forced: bool,
+    ) -> Option<Effects> {
+        each!(self, m => m.send_all(w, all, at, forced))
     }
 
     fn go_on<H: Handle>(&mut self, w: &mut World<'_, H>) -> Option<Effects> {

@@ -399,7 +399,12 @@ impl<U: Upper> Pipe<U> {
         self.tx.lock().has_room(sndbuf)
     }
 
-    /// Enforces the deadlines and retries what failed for want of memory; `idle` tells that no
+    /// Whether there is something to send that TCP may take.
+    pub(crate) fn waits(&self) -> bool {
+        self.tx.lock().moves()
+    }
+
+    /// Enforces the deadlines, gives memory back, and retries what failed for want of it; `idle` tells that no
     /// peer's message waits for the program. Returns when to be called again; `None` if there is no reason to.
     pub(crate) fn check(self: &Arc<Self>, now: Instant, idle: bool) -> Option<Instant> {
         let (short, said, message) = {
@@ -410,11 +415,13 @@ impl<U: Upper> Pipe<U> {
             let said = rx.session.to_say().is_none();
             (rx.is_short(), said, rx.deadline(now))
         };
-        let (retry, life) = {
+        let (retry, life, memory) = {
             let mut tx = self.tx.lock();
             let timeout = self.upper.limits().close_timeout();
-            (tx.retry(), tx.deadline(self.born, said, timeout))
+            let life = tx.deadline(self.born, said, timeout);
+            (tx.retry(), life, tx.trim())
         };
+        drop(memory);
         if short || retry {
             self.kick();
         }

@@ -195,9 +195,10 @@ impl Family for Socket {
 
     fn release(this: &Arc<Self>) {
         let linger = this.sk.linger();
+        this.publish_patiently(false);
         {
             let mut state = this.state.lock();
-            let _ = this.publish_for(&mut state);
+            this.publish_at_once(&mut state);
             state.closing = true;
         }
         {
@@ -418,7 +419,7 @@ impl Family for Socket {
     }
 
     fn output_len(this: &Arc<Self>) -> usize {
-        this.publish_now();
+        this.publish_patiently(true);
         let mut bytes = 0_usize;
         this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
         bytes

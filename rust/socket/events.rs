@@ -248,7 +248,7 @@ impl Upper for Socket {
         let now = work::now();
         let mut state = this.state.lock();
         // Which is not for this one.
-        let _ = this.publish_for(&mut state);
+        this.publish_at_once(&mut state);
         state.peers.opened(id);
         // It may be closing already.
         if state.peers.handle(id).is_some_and(|pipe| !pipe.has_room()) {

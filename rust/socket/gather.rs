@@ -37,6 +37,7 @@ use crate::pattern::{
     Effects,
     Flush, //
 };
+use crate::time::Millis;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::WorkItem;
@@ -51,6 +52,9 @@ pub(super) const SHORT: usize = 1 << 10;
 /// each has many copies made under the socket's lock.
 const LONGEST: usize = 8 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
+
+/// How long a socket keeps memory for more of the kind.
+const IDLE: Millis = Millis(500);
 
 /// What a send takes that joins others, in nanoseconds; asking the clock again would be a part of it.
 const JOINING: u64 = 500;
@@ -76,6 +80,21 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// Whether any of it is not in TCP yet, or given to it: who is about to do that may have lost the CPU. They are no
+    /// more pipes than are gathered for.
+    fn waits(&self, state: &State) -> bool {
+        let mut from = self.from.0;
+        let mut waits = self.charge > 0;
+        while let Some((id, pipe)) = state.peers.up_from(from).filter(|_| !waits) {
+            if id.0 >= self.behind.0 {
+                break;
+            }
+            waits = pipe.waits();
+            from = id.next();
+        }
+        waits
+    }
+
     fn and(self, other: Gathered) -> Gathered {
         Gathered {
             from: PipeId(self.from.0.min(other.from.0)),
@@ -104,17 +123,19 @@ impl HasLater for Socket {
 
     /// Waits for nobody, for there are other sockets.
     fn run(this: Arc<Self>) {
-        let sent = {
+        let waits = {
             let mut state = this.state.lock();
-            let some = |all: &Gathered| all.charge > 0;
-            let waits = state.gathered.as_ref().is_some_and(some);
+            let waits = state.gathered.is_some_and(|all| all.waits(&state));
             if !waits {
                 state.gathered = None;
             }
-            !waits
+            waits
         };
-        if !sent {
+        if waits {
             work::enqueue::<_, GATHER>(Lane::Quick, this);
+        } else {
+            // If that was all, the memory is to be given back.
+            this.check_pipes_in(IDLE);
         }
     }
 }
@@ -123,19 +144,17 @@ impl WorkItem<GATHER> for Socket {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let (gathered, starved, memory) = {
+        this.publish_patiently(false);
+        let gathered = {
             let mut state = this.state.lock();
-            let starved = this.publish_for(&mut state);
-            let gathered = state.gathered.take();
-            let goes_on = gathered.is_some_and(|all| all.again);
-            let memory = (!goes_on).then(|| state.edition.trim()).flatten();
-            (gathered, starved, memory)
+            // What was collected meanwhile.
+            this.publish_at_once(&mut state);
+            state.gathered.take()
         };
-        drop(memory);
-        this.send_gathered(gathered);
-        if starved {
-            this.sk.reclaim();
+        if gathered.is_some_and(|all| !all.again) {
+            this.trim_edition();
         }
+        this.send_gathered(gathered);
     }
 }
 

@@ -121,9 +121,10 @@ impl Socket {
         if let Some(tcp) = tcp {
             pipe.adopt(tcp);
         }
+        self.publish_patiently(true);
         {
             let mut state = self.state.lock();
-            let _ = self.publish_for(&mut state);
+            self.publish_at_once(&mut state);
             pipe.take_no_more();
             if state.find(pipe.name).is_some() {
                 state.peers.set_writable(pipe.name.id, false);

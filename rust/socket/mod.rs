@@ -69,6 +69,7 @@ use crate::pattern::{
     Handle,
     Many,
     Pattern,
+    Place,
     Room,
     Settings,
     Wake,
@@ -170,6 +171,8 @@ struct State {
     gathered: Option<Gathered>,
     /// What was collected for all peers, and they are not given yet; see `edition.rs`.
     edition: Batch,
+    /// Who has it already, if some have.
+    edition_at: Option<Place>,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
     send_shut: bool,
@@ -372,6 +375,7 @@ impl Socket {
                     attending: None,
                     gathered: None,
                     edition: Batch::new(),
+                    edition_at: None,
                     receive_shut: false,
                     send_shut: false,
                     closing: false,

@@ -107,9 +107,15 @@ impl Socket {
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
         let mut todo = None;
         if close && self.role.sends_to_all && self.send_collected(body, &mut todo)? {
+            if todo.is_some() {
+                self.publish_patiently(true);
+            }
             return Ok(self.finish_copy(todo));
         }
         let order = self.role.sends_to_all.then(|| self.order.lock());
+        if order.is_some() {
+            self.publish_patiently(true);
+        }
         let sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
             machine.send_short(world, body)
         })?;
@@ -134,11 +140,7 @@ impl Socket {
         let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
         let effects = Effects::flush(all);
         if !self.joins(&mut state, effects, body.len()) {
-            let mut what = self.todo_of_send(&mut state, effects, body.len(), true);
-            if what.gathered.is_some() {
-                what.starved |= self.publish(&mut state);
-            }
-            *todo = Some(what);
+            *todo = Some(self.todo_of_send(&mut state, effects, body.len(), true));
         }
         Ok(true)
     }
@@ -159,12 +161,11 @@ impl Socket {
         if state.send_shut {
             return Err(EPIPE);
         }
-        let starved = self.publish(&mut state);
+        self.publish_at_once(&mut state);
         // Nobody is in a call on a socket that is closing.
-        let Some(mut effects) = state.call(now, send).flatten() else {
+        let Some(effects) = state.call(now, send).flatten() else {
             return Ok(false);
         };
-        effects.starved |= starved;
         self.has_sent(&mut state, len);
         if !close || !self.joins(&mut state, effects, len) {
             *todo = Some(self.todo_of_send(&mut state, effects, len, close));
@@ -203,7 +204,7 @@ impl Socket {
         let Some(msg) = slot.take() else {
             return Poll::Pending;
         };
-        turn.starved |= self.publish(&mut state);
+        self.publish_at_once(&mut state);
         let len = msg.len();
         match state.call(now, |machine, world| machine.send(world, msg)) {
             // Nobody is in a call on a socket that is closing.
@@ -279,6 +280,7 @@ impl Socket {
     /// for as long as it takes TCP to take, or to refuse, a message each.
     fn send_to_all(self: &Arc<Self>, mut slot: Option<Msg>, close: bool) -> Result {
         let mut turn = self.order.lock();
+        self.publish_patiently(true);
         let todo = match self.try_send(&mut slot, close, &mut turn) {
             Poll::Ready(sent) => sent?,
             Poll::Pending => return Err(EAGAIN),

@@ -141,6 +141,7 @@ impl Socket {
             self.each_pipe(Pipe::abort);
         }
         if check {
+            self.trim_edition();
             let mut first = None;
             self.each_pipe(|pipe| first = earlier(first, pipe.check(now, idle)));
             if let Some(time) = first {
