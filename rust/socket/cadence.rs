@@ -13,6 +13,9 @@ const CLOSE: u64 = 2000;
 const CLOSE_MORE: u64 = CLOSE / 8;
 const STREAK: u64 = 32;
 
+/// How long a send takes that just joins others, at most, in nanoseconds.
+const JOINING: u64 = CLOSE;
+
 /// How long a call may take to send its messages, in nanoseconds: one that was broken off is forgotten then.
 const CALL: u64 = 10_000_000;
 
@@ -90,9 +93,16 @@ impl Cadence {
         self.until = now.wrapping_add(CLOSE).wrapping_add(more) & TIME;
     }
 
+    /// The same of one that began then and just joined others, which does not take long: asking for the time again
+    /// would be a part of it.
+    #[inline]
+    pub(crate) fn joined(&mut self, began: u64) {
+        self.end(began.wrapping_add(JOINING));
+    }
+
     /// Whether it is no more than so many nanoseconds after `until`, and not long before.
     fn is_until(&self, now: u64, after: u64) -> bool {
-        const LONGEST: u64 = CLOSE + CLOSE_MORE * STREAK;
+        const LONGEST: u64 = JOINING + CLOSE + CLOSE_MORE * STREAK;
         let left = self.until.wrapping_add(after).wrapping_sub(now) & TIME;
         left.wrapping_sub(1) < LONGEST.saturating_add(after)
     }
@@ -176,6 +186,19 @@ mod tests {
         assert!(!send(&mut cadence, at + 2 * CLOSE));
         assert!(cadence.begin(true, || at + 3 * CLOSE));
         assert!(!send(&mut cadence, at + 4 * CLOSE));
+    }
+
+    #[test]
+    fn joining_is_no_end_of_a_streak() {
+        let mut cadence = Cadence::of(0);
+        let mut at = 5000;
+        for nth in 0..100 {
+            assert_eq!(cadence.begin(false, || at), nth > 0);
+            cadence.joined(at);
+            cadence = Cadence::of(cadence.bits());
+            at += JOINING + 100;
+        }
+        assert!(!send(&mut cadence, at + CLOSE + CLOSE_MORE * STREAK));
     }
 
     #[test]

@@ -53,11 +53,11 @@ pub(super) const SHORT: usize = 1 << 10;
 const LONGEST: usize = 8 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
 
+/// A body up to so long takes next to no time to be copied, in bytes.
+const TINY: usize = 256;
+
 /// How long a socket keeps memory for more of the kind.
 const IDLE: Millis = Millis(500);
-
-/// What a send takes that joins others, in nanoseconds; asking the clock again would be a part of it.
-const JOINING: u64 = 500;
 
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
@@ -84,7 +84,7 @@ impl Gathered {
     /// more pipes than are gathered for.
     fn waits(&self, state: &State) -> bool {
         let mut from = self.from.0;
-        let mut waits = self.charge > 0;
+        let mut waits = !state.edition.is_empty();
         while let Some((id, pipe)) = state.peers.up_from(from).filter(|_| !waits) {
             if id.0 >= self.behind.0 {
                 break;
@@ -277,9 +277,9 @@ impl Socket {
         }
     }
 
-    /// A send has ended, which did nothing but join others if it has `joined`.
+    /// A send of so many bytes has ended, which did nothing but join others if it has `joined`.
     #[inline]
-    pub(super) fn end_send(&self, begun: Begun, joined: bool) {
+    pub(super) fn end_send(&self, begun: Begun, len: usize, joined: bool) {
         if !self.role.gathers {
             return;
         }
@@ -291,7 +291,7 @@ impl Socket {
         } = begun;
         match at {
             _ if more => {}
-            Some(at) if joined => cadence.end(at.saturating_add(JOINING)),
+            Some(at) if joined && len <= TINY => cadence.joined(at),
             Some(_) | None => {
                 // Else the time of the one who was just woken would be taken for the sender's.
                 task::give_way();

@@ -70,7 +70,7 @@ impl Socket {
                 self.send_to_one(Some(msg), close, no_block)?;
             }
         }
-        self.end_send(begun, copied == Copied::Joined);
+        self.end_send(begun, call.len(), copied == Copied::Joined);
         Ok(())
     }
 
