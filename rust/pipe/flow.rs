@@ -161,17 +161,6 @@ impl<U: Upper> Pipe<U> {
             .feed(input, &mut owner, limits, budget, flags)
     }
 
-    /// Hands what was pushed to TCP, as far as there is room. In task context.
-    ///
-    /// One flush at a time: another caller's message is taken along by the one under way. Where messages
-    /// are gathered that may be a work which has lost its CPU: there this waits for it, so that a sender is
-    /// never faster than its pipe is emptied. The pipe keeps memory for what comes next if the caller knows of
-    /// `more`, and will call again.
-    pub(crate) fn flush(self: &Arc<Self>, more: bool) {
-        let memory = self.flush_now(more);
-        drop(memory);
-    }
-
     /// Tells what TCP has taken since there were so many messages and bytes.
     fn trace_sent(&self, before: (u64, u64), after: (u64, u64)) {
         let messages = after.0.wrapping_sub(before.0);
@@ -182,30 +171,30 @@ impl<U: Upper> Pipe<U> {
         }
     }
 
-    /// As [`Self::flush`]; returns memory that is to be dropped.
-    fn flush_now(self: &Arc<Self>, more: bool) -> Option<impl Sized> {
-        let keeps = more;
+    /// Hands what was pushed to TCP, as far as there is room. In task context.
+    ///
+    /// One flush at a time: another caller's message is taken along by the one under way. Where messages
+    /// are gathered that may be a work which has lost its CPU: there this waits for it, so that a sender is
+    /// never faster than its pipe is emptied.
+    pub(crate) fn flush(self: &Arc<Self>) {
         let mut waiting = None;
         if self.upper.gathers().is_some() {
-            let mut tx = self.tx.lock();
-            if !tx.moves() {
-                return (!keeps).then(|| tx.trim()).flatten();
+            if !self.tx.lock().moves() {
+                return;
             }
-            drop(tx);
             waiting = Some(self.stream.lock());
         }
         // Nobody else has TCP take something until this is over.
         let before = {
             let mut tx = self.tx.lock();
             if !tx.begin_flush() {
-                return None;
+                return;
             }
             tx.taken()
         };
         let mut tcp = waiting.unwrap_or_else(|| self.stream.lock());
         let mut notify = false;
         let mut sent: Option<Parcel> = None;
-        let mut memory = None;
         let (broken, after) = loop {
             let mut tx = self.tx.lock();
             if let Some(parcel) = &mut sent {
@@ -220,9 +209,6 @@ impl<U: Upper> Pipe<U> {
                 // The work may have found this flush under way and left the rest to it.
                 if matches!(tx.life(), Life::Closing { .. }) {
                     self.kick();
-                }
-                if !keeps {
-                    memory = tx.trim();
                 }
                 break (false, tx.taken());
             };
@@ -270,7 +256,6 @@ impl<U: Upper> Pipe<U> {
         if notify {
             U::writable(&self.upper, self);
         }
-        memory
     }
 
     fn work_off(self: &Arc<Self>) {
@@ -307,10 +292,10 @@ impl<U: Upper> Pipe<U> {
             Life::Greeting | Life::Up if slow => self.end_now(End::MessageTimeout),
             Life::Closing { .. } if !connected && !fin => self.end_now(End::Disconnected),
             Life::Closing { .. } => {
-                self.flush(false);
+                self.flush();
                 self.end_if_delivered();
             }
-            Life::Greeting | Life::Up => self.flush(false),
+            Life::Greeting | Life::Up => self.flush(),
             Life::Ended => {}
         }
     }

@@ -75,8 +75,6 @@ pub(super) struct Gathered {
     /// sent.
     charge: usize,
     bodies: usize,
-    /// The work is going to look at the pipes.
-    again: bool,
 }
 
 impl Gathered {
@@ -101,7 +99,6 @@ impl Gathered {
             behind: PipeId(self.behind.0.max(other.behind.0)),
             charge: self.charge.saturating_add(other.charge),
             bodies: self.bodies.saturating_add(other.bodies),
-            again: self.again,
         }
     }
 }
@@ -131,11 +128,10 @@ impl HasLater for Socket {
             }
             waits
         };
+        // If that was all, the memory is to be given back.
+        this.check_pipes_in(IDLE);
         if waits {
             work::enqueue::<_, GATHER>(Lane::Quick, this);
-        } else {
-            // If that was all, the memory is to be given back.
-            this.check_pipes_in(IDLE);
         }
     }
 }
@@ -151,9 +147,6 @@ impl WorkItem<GATHER> for Socket {
             this.publish_at_once(&mut state);
             state.gathered.take()
         };
-        if gathered.is_some_and(|all| !all.again) {
-            this.trim_edition();
-        }
         this.send_gathered(gathered);
     }
 }
@@ -173,7 +166,6 @@ impl State {
             behind,
             charge: bodies.saturating_add(OVERHEAD),
             bodies,
-            again: false,
         };
         let all = self.gathered.map_or(this, |before| before.and(this));
         let far = all.behind.0.saturating_sub(all.from.0) > FAR;
@@ -234,8 +226,7 @@ impl Socket {
         });
         let room = self.limits.sndbuf.load(Relaxed) / 2;
         if !close || gathered.charge >= room || gathered.bodies >= ENOUGH {
-            let again = !first;
-            todo.gathered = Some(Gathered { again, ..gathered });
+            todo.gathered = Some(gathered);
         }
         if first && todo.gathered.is_some() {
             state.gathered = None;
@@ -303,19 +294,13 @@ impl Socket {
 
     /// In task context.
     pub(super) fn send_gathered(&self, gathered: Option<Gathered>) {
-        let Some(Gathered {
-            from,
-            behind,
-            again,
-            ..
-        }) = gathered
-        else {
+        let Some(Gathered { from, behind, .. }) = gathered else {
             return;
         };
         self.walk(
             from.0,
             |state, from| state.peers.up_from(from).filter(|(id, _)| id.0 < behind.0),
-            |pipe| pipe.flush(again),
+            |pipe| pipe.flush(),
         );
     }
 }

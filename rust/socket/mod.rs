@@ -439,7 +439,7 @@ impl Socket {
         }
         if let Some(pipe) = &todo.flush {
             match origin {
-                Origin::Task => pipe.flush(false),
+                Origin::Task => pipe.flush(),
                 Origin::Callback => pipe.kick(),
             }
         }

@@ -288,7 +288,7 @@ impl Socket {
         self.perform(todo, Origin::Task);
         loop {
             while let Some(pipe) = turn.pipes.pop() {
-                pipe.flush(false);
+                pipe.flush();
             }
             if !self.send_on(&mut turn) {
                 break;

@@ -18,8 +18,8 @@ use crate::message::tags::TAG;
 use crate::message::OVERHEAD;
 use crate::net::chunk::Chunk;
 
-/// What an idle pipe may keep for the next message, in bytes.
-const KEPT: usize = 1 << 10;
+/// What an idle pipe may keep for the next message, in bytes: enough for a short one.
+const KEPT: usize = (1 << 10) + 64;
 
 /// What a second message makes room for, since there may be many, in bytes.
 const MANY: usize = 2 << 10;
