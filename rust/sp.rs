@@ -29,8 +29,8 @@
 //! socket ──> endpoint, pattern, pipe, wire, net, message, options, address, bytes, errno, error, ids, ledger, mem, stats, time, uapi
 //! endpoint ──> pipe, net, options, address, errno, ids, mem, time, uapi
 //! pipe ──> wire, net, message, address, bytes, ids, ledger, mem, stats, time
-//! pattern ──> message, options, caller, error, ids, mem, stats, time, uapi
-//! wire ──> message, bytes, ledger, mem, stats
+//! pattern ──> message, options, address, bytes, caller, error, ids, mem, stats, time, uapi
+//! wire ──> message, address, bytes, ledger, mem, stats
 //! message ──> net, address, bytes, ledger, mem
 //! stats ──> net, uapi
 //! net ──> bytes, caller, errno, mem, time, uapi
@@ -49,7 +49,7 @@
 //!
 //! send(2) copies it once, lets the pattern choose the pipe and append to its queue under the socket's
 //! lock, and then, in the same context, hands the pipe's queue to TCP; but for messages of PUB and PUSH that
-//! follow each other closely, which a work may send together, see `socket/gather.rs`. TCP's receive callback, in softirq
+//! follow each other closely, which a thread of ours has a work send together, see `socket/gather.rs`. TCP's receive callback, in softirq
 //! or in whoever releases the TCP lock, decodes it and lets the pattern judge it; what is kept waits in
 //! its pipe's receive queue, and one sleeper is woken, or all, as the pattern says. recv(2) copies it once more. No other thread has a
 //! part in this. Works do what may sleep and has no caller: accepting, greeting, going on when TCP had no

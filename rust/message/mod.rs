@@ -36,10 +36,10 @@ use crate::mem::{
     NoMemory,
     UniqueArc, //
 };
-pub(crate) use crate::net::chunk::Piece;
-use crate::net::chunk::{
-    pages_for,
-    Chunk, //
+use crate::net::chunk::pages_for;
+pub(crate) use crate::net::chunk::{
+    Chunk,
+    Piece, //
 };
 pub(crate) use crate::net::sock::Charge;
 pub(crate) use crate::net::stream::Kept;

@@ -12,8 +12,10 @@ use crate::mem::{
     NO_SLEEP, //
 };
 use crate::message::queue::Queue;
-use crate::message::Msg;
-use crate::net::chunk::Chunk;
+use crate::message::{
+    Chunk,
+    Msg, //
+};
 use crate::time::{
     Instant,
     Millis, //

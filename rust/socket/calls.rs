@@ -214,7 +214,7 @@ impl Family for Socket {
             endpoints.template = Template::new();
         }
         // As `closing` is set, it is not armed again.
-        work::cancel::<_, ATTEND>(&this);
+        work::cancel::<_, ATTEND>(this);
         this.each_pipe(|pipe| match linger {
             Some(0) => pipe.end(End::Aborted),
             Some(_) | None => pipe.close(None),
@@ -286,7 +286,7 @@ impl Family for Socket {
         let serial = endpoints.serials.next();
         endpoints.dialers.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let mut dialer = Dialer::new(endpoint, this.options.priorities(), address, tcp);
-        let started = dialer.dial(&this, serial);
+        let started = dialer.dial(this, serial);
         if started == Err(EINVAL) && address.is_link_local() {
             // Without a scope, or with another one than that of the device that the socket is bound to:
             // that is not going to change. Only TCP can tell, for scopes may contain others.

@@ -15,8 +15,10 @@ use crate::mem::{
     Flags, //
 };
 use crate::message::tags::TAG;
-use crate::message::OVERHEAD;
-use crate::net::chunk::Chunk;
+use crate::message::{
+    Chunk,
+    OVERHEAD, //
+};
 
 /// What an idle pipe may keep for the next message, in bytes: enough for a short one.
 const KEPT: usize = (1 << 10) + 64;
