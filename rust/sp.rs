@@ -65,9 +65,9 @@
 //! 4. `Pipe::rx`
 //! 5. the lock of a socket's state
 //! 6. `Pipe::tx`, `Pipe::tcp`
-//! 7. wait queues, timers, the workqueues
+//! 7. wait queues, timers, the workqueues and threads
 //!
-//! 4 to 6 are spinlocks taken with bottom halves off. TCP is never called with one of them held, and
+//! 4 to 6 are spinlocks taken with bottom halves off; of two, the one that was taken first is released last. TCP is never called with one of them held, and
 //! never two TCP locks are held at a time. Who holds a lock of 1 may send, because flushing takes only those
 //! from 2 on. The mutexes around a namespace's list of sockets and around lists
 //! of closed ones are taken with nothing held, and nothing is taken under them, nor under the table of
@@ -88,7 +88,7 @@
 //! by each pipe's end, which takes it out of the peers; the last one to end takes the socket off the lists. See
 //! `socket/` and `pipe/`. A queued work and an
 //! installed callback own one reference each. So the module cannot go while anything can still run in
-//! it, but for a function that is just returning: the workqueues are destroyed, which waits for those,
+//! it, but for a function that is just returning: the workqueues and threads are destroyed, which waits for those,
 //! before the code goes.
 
 #![deny(unsafe_code)]

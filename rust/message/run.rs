@@ -490,6 +490,27 @@ mod tests {
     }
 
     #[test]
+    fn given_is_taken_out_if_it_was_taken() -> Result<(), NoMemory> {
+        let mut queue = Queue::new();
+        queue.push(run(3, 7).ok_or(NoMemory)?);
+        assert!(queue.give_first(|_, _| false).is_none());
+        assert_eq!((queue.len(), queue.bytes()), (3, 21));
+        for nth in 0..2 {
+            let given = queue.give_first(|body, from| {
+                body == [nth; 7] && matches!(from, Address::V4 { port: 1, .. })
+            });
+            assert_eq!(given, Some(7));
+        }
+        assert_eq!((queue.len(), queue.bytes()), (1, 7));
+        // The last one is to be taken, and with it the run.
+        assert!(queue.give_first(|_, _| true).is_none());
+        queue.push(Message::of(b"one", GFP_KERNEL)?);
+        assert!(queue.pop().is_some());
+        assert!(queue.give_first(|_, _| true).is_none());
+        Ok(())
+    }
+
+    #[test]
     fn counts_for_its_memory_until_the_last_is_taken() -> Result<(), NoMemory> {
         let mut run = run(COUNT, 100).ok_or(NoMemory)?;
         let charge = COUNT * (100 + OVERHEAD);

@@ -438,7 +438,7 @@ impl<H: Handle> Peers<H> {
     /// Whether the invariants hold, with so many places that are reserved and have no pipe.
     pub(super) fn is_sound(&self, mut reserved: u32) -> bool {
         // Past the ids that a test uses, so that bits without a peer are seen.
-        const IDS: u32 = 12;
+        const IDS: u32 = 80;
         let (mut up, mut charge, mut bytes) = (0, 0, 0);
         let (mut writable, mut readable) = (false, false);
         for id in 0..IDS {
@@ -540,6 +540,28 @@ mod tests {
             from = next;
         }
         count
+    }
+
+    #[test]
+    fn given_in_turn_with_others() -> Result<(), Fault> {
+        let mut bench = Bench::new(Sub::new())?;
+        let (one, two) = (bench.open(9)?, bench.open(9)?);
+        bench.peers.enqueue(one, run_of(b'1')?);
+        bench.peers.enqueue(two, run_of(b'2')?);
+        let mut names = [0; 4];
+        for name in &mut names {
+            let given = bench.peers.give_first(|body, _| {
+                *name = body.first().copied().unwrap_or(0);
+                true
+            });
+            assert_eq!(given, Some(8));
+        }
+        assert_eq!(&names, b"1212");
+        // Who is refused has its turn still.
+        assert!(bench.peers.give_first(|_, _| false).is_none());
+        assert_eq!(front(&mut bench.peers), Some(b'1'));
+        assert_eq!(bench.peers.bytes(), 2 * 160 - 4 * 8);
+        Ok(())
     }
 
     /// Several messages that have come together.

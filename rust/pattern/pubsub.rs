@@ -238,12 +238,14 @@ impl Pattern for Sub {
 #[cfg_attr(SP_KUNIT, kernel::macros::kunit_tests(sp_pub))]
 mod pub_tests {
     use super::super::bench::{
+        message,
         refused,
         Bench,
         Fate,
         Fault, //
     };
     use super::*;
+    use crate::mem::GFP_KERNEL;
     use crate::stats::Counter;
 
     #[test]
@@ -374,6 +376,99 @@ mod pub_tests {
         assert_eq!(bench.open(1)?, pipes[0]);
         assert_eq!(bench.peers.dropped(pipes[0]), 0);
         assert!(bench.sent(&[(pipes[0], b"", b"1"), (pipes[1], b"", b"1")]));
+        Ok(())
+    }
+
+    /// What was collected.
+    fn many(bodies: &[&[u8]]) -> Result<KVec<KVec<u8>>, Fault> {
+        let mut many = KVec::new();
+        for bytes in bodies {
+            let mut body = KVec::new();
+            let copied = body.extend_from_slice(bytes, GFP_KERNEL);
+            let listed = copied.and_then(|()| many.push(body, GFP_KERNEL));
+            listed.map_err(|_| Fault::NoMemory)?;
+        }
+        Ok(many)
+    }
+
+    /// Sends what was collected, from a place on.
+    fn send_all(bench: &mut Bench<Pub>, bodies: &[&[u8]], at: Place) -> Result<(), Fault> {
+        let many = many(bodies)?;
+        bench.act(|machine, world| {
+            let sent = machine.send_all(world, &many, &mut { at }, true);
+            sent.unwrap_or(Effects::NONE)
+        })
+    }
+
+    #[test]
+    fn collected_reach_each_that_is_up_as_far_as_it_has_room() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub::new())?;
+        let (first, small, busy) = (bench.open(9)?, bench.open(1)?, bench.open(9)?);
+        bench.pipe(9)?;
+        bench.busy(busy);
+        send_all(&mut bench, &[b"1", b"", b"3"], Place::default())?;
+        let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
+        assert_eq!(bench.effects, Effects::flush(all));
+        assert!(bench.sent(&[
+            (first, b"", b"1"),
+            (first, b"", b""),
+            (first, b"", b"3"),
+            (small, b"", b"1"),
+            (busy, b"", b"1"),
+            (busy, b"", b""),
+            (busy, b"", b"3"),
+        ]));
+        assert_eq!(bench.stats.get(Counter::TxDropped), 2);
+        assert_eq!(bench.peers.dropped(small), 2);
+        // It is full now, and the others are not.
+        send_all(&mut bench, &[b"4"], Place::default())?;
+        assert!(bench.sent(&[(first, b"", b"4"), (busy, b"", b"4")]));
+        assert_eq!(bench.peers.dropped(small), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn collected_goes_on_where_it_has_stopped() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub::new())?;
+        let (_, second, third) = (bench.open(9)?, bench.open(9)?, bench.open(9)?);
+        let at = |pipe: PipeId| Place {
+            pipe: pipe.0,
+            has: 1,
+        };
+        send_all(&mut bench, &[b"1", b"2"], at(second))?;
+        assert!(bench.sent(&[(second, b"", b"2"), (third, b"", b"1"), (third, b"", b"2")]));
+        // Who had some of it is gone: the next one has none.
+        bench.close(second)?;
+        send_all(&mut bench, &[b"1", b"2"], at(second))?;
+        assert!(bench.sent(&[(third, b"", b"1"), (third, b"", b"2")]));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_collected_for_nobody_nor_for_too_many_nor_on_the_way() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub::new())?;
+        let collects = |bench: &mut Bench<Pub>| {
+            let mut told = false;
+            let asked = bench.act(|machine, world| {
+                told = machine.collects(world);
+                Effects::NONE
+            });
+            asked.map(|()| told)
+        };
+        assert!(!collects(&mut bench)?);
+        for _ in 0..STEP {
+            bench.open(9)?;
+            assert!(collects(&mut bench)?);
+        }
+        let last = bench.open(9)?;
+        assert!(!collects(&mut bench)?);
+        // A long message on its way to many, of whom some leave.
+        let msg = message(b"", &[b'm'; 5000])?;
+        bench.act(|machine, world| machine.send(world, msg).unwrap_or(Effects::NONE))?;
+        bench.close(last)?;
+        assert!(!collects(&mut bench)?);
+        bench.act(|machine, world| machine.go_on(world).unwrap_or(Effects::NONE))?;
+        assert!(collects(&mut bench)?);
         Ok(())
     }
 

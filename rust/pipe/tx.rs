@@ -608,6 +608,37 @@ mod tests {
     }
 
     #[test]
+    fn all_copied_go_behind_others_if_there_is_room_for_all() -> Result<(), NoMemory> {
+        let total = || Arc::new(crate::ledger::Total::new(), GFP_KERNEL);
+        let ledger = Ledger::new([total()?, total()?, total()?]);
+        let ledger = Arc::new(ledger, GFP_KERNEL)?;
+        let mut all = Batch::new();
+        for body in [b"b", b"c"] {
+            assert!(all.reserve(1, 0, 1000, GFP_KERNEL));
+            assert!(all
+                .append(1, b"", &ledger, |room| room.extend(body))
+                .is_some());
+        }
+        let mut tx = Tx::new();
+        assert!(!tx.copy_all(&all, &ledger, 1 << 16));
+        tx.greeted(NOW);
+        assert!(copy(&mut tx, b'a', 1)?);
+        let charge = 3 * (1 + OVERHEAD);
+        assert!(!tx.copy_all(&all, &ledger, charge - 1));
+        assert!(tx.copy_all(&all, &ledger, charge));
+        assert!(!tx.has_room(charge) && tx.has_room(charge + 1));
+        assert_eq!((tx.unsent(), tx.begin_flush()), (3, true));
+        let Some(Next { parcel, .. }) = tx.next() else {
+            return Err(NoMemory);
+        };
+        assert!(matches!(&parcel, Parcel::Many(batch) if batch.messages() == 3));
+        // What is pushed is not overtaken.
+        tx.push(msg(b"d")?, 1 << 16);
+        assert!(!tx.copy_all(&all, &ledger, 1 << 16));
+        Ok(())
+    }
+
+    #[test]
     fn copied_taken_in_part_counts_for_what_is_left() -> Result<(), NoMemory> {
         let mut tx = up();
         assert!(copy(&mut tx, b'a', 4)? && copy(&mut tx, b'b', 10)?);

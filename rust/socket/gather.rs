@@ -4,13 +4,16 @@
 //!
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
 //! So a message that follows another one of the socket closely, see `cadence.rs`, or is sent before others of one
-//! sendmmsg(2), only waits in its pipe, until [`ENOUGH`] has been gathered, or half of what a pipe may hold; or
-//! until a work runs that was queued with the first of them: on another CPU, if one is idle, at once; else when
-//! the sender sleeps, or its time slice is over. Any other message goes at once, as if there were no gathering,
-//! and takes along what its pipe has; so does one of a real-time task, which the work would have to wait for.
+//! sendmmsg(2), only waits in its pipe, or to be given to all (`edition.rs`), until [`ENOUGH`] has been gathered, or
+//! half of what a pipe may hold; or until a thread has had its turn that was woken with the first of them: on another
+//! CPU, if one is idle, at once; else when the sender sleeps, or its time slice is over. The thread takes the CPU from
+//! nobody, or floods would go out one by one; and it waits for nobody, for it is many sockets': it has a work send
+//! what there is. Any other message goes at once, as if there were no gathering,
+//! and takes along what its pipe has; so does one of a real-time task, which the thread would have to wait for.
 //!
 //! So no pipe is full for messages that TCP would have taken: what waits for more is less than its room, and
-//! who sends waits for a work that is just sending the rest.
+//! who sends waits for a work that is just sending the rest. The memory for more is given back once a socket has been
+//! quiet for a while.
 //!
 //! Only where nobody waits for one message to send the next, see [`Role::gathers`](super::Role). Whoever does
 //! something of use between two sends is not close.
