@@ -198,6 +198,10 @@ pub(crate) struct Mock {
 }
 
 impl Many for KVec<KVec<u8>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
     fn each(&self) -> impl Iterator<Item = &[u8]> {
         self.iter().map(|body| body.as_slice())
     }

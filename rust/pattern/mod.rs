@@ -106,8 +106,19 @@ pub(crate) struct Place {
     has: usize,
 }
 
+/// How far they were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    All(Effects),
+    /// Enough for one step.
+    Part,
+    /// Memory is short.
+    Short,
+}
+
 /// Messages that were collected.
 pub(crate) trait Many {
+    fn count(&self) -> usize;
     fn each(&self) -> impl Iterator<Item = &[u8]>;
 }
 
@@ -228,19 +239,22 @@ pub(crate) struct World<'a, H: Handle> {
 impl<H: Handle> World<'_, H> {
     /// Counts a message that is not given to a peer which is up, because its pipe is full.
     fn drop_for(&mut self, to: PipeId) {
-        self.stats.discarded(Reason::Full);
-        self.peers.dropped_for(to);
+        self.drop_many_for(to, 1);
     }
 
-    /// Gives a short body to a peer that is up; if it has no room it is dropped.
+    /// The same for so many.
+    fn drop_many_for(&mut self, to: PipeId, messages: usize) {
+        self.stats.discarded_all(Reason::Full, messages);
+        self.peers.dropped_many_for(to, messages);
+    }
+
+    /// Gives a short body to a peer that has room.
     ///
     /// # Errors
     ///
     /// [`NoMemory`]: nothing has happened.
     fn copy_or_push(&mut self, to: PipeId, body: &[u8]) -> Result<(), NoMemory> {
-        if !self.peers.is_writable(to) {
-            self.drop_for(to);
-        } else if !self.peers.copy_to(to, body) {
+        if !self.peers.copy_to(to, body) {
             let flags = accounted(NO_SLEEP);
             let msg = Message::new(Bytes::of(body, flags)?, flags)?;
             self.peers.push(to, msg);
@@ -316,16 +330,17 @@ pub(crate) trait Pattern {
         false
     }
 
-    /// Sends what was collected, from somewhere on; that has succeeded before. `None` if memory is short: it goes on
-    /// from where `at` is then, or is `forced` to do without. Only called if [`Self::collects`] said so.
+    /// Sends what was collected, from somewhere on, except to peers that are late; that has succeeded before. If that was
+    /// not all, which it is if it is `forced`, it goes on from where `at` is then. Only called if [`Self::collects`] said
+    /// so before.
     fn send_all<H: Handle>(
         &mut self,
         _w: &mut World<'_, H>,
         _all: &H::Many,
         _at: &mut Place,
         _forced: bool,
-    ) -> Option<Effects> {
-        Some(Effects::NONE)
+    ) -> Given {
+        Given::All(Effects::NONE)
     }
 
     /// Goes on with a send that has not reached everybody yet; `None` once it has, and always where a

@@ -34,7 +34,6 @@ use crate::mem::{
 use crate::message::queue::Queue;
 use crate::message::Message;
 use crate::options::Priorities;
-use crate::stats::count;
 
 /// The most pipes a socket can have (the uapi's SP_PIPES_MAX).
 const PIPES_MAX: u32 = crate::uapi::SP_PIPES_MAX;
@@ -52,6 +51,8 @@ struct Peer<H> {
     priorities: Priorities,
     queue: Queue,
     share: Share,
+    /// What was collected is not for it.
+    late: bool,
     /// How many messages were not given to its pipe, because that was full.
     dropped: u64,
     /// Tells it from others that had its place before.
@@ -117,6 +118,7 @@ impl<H: Handle> Peers<H> {
             priorities,
             queue: Queue::new(),
             share: Share::new(),
+            late: false,
             dropped: 0,
             serial,
             recent: Recent::new(),
@@ -216,10 +218,28 @@ impl<H: Handle> Peers<H> {
     }
 
     /// A message was not given to its pipe, because that is full.
-    pub(super) fn dropped_for(&mut self, id: PipeId) {
+    pub(super) fn dropped_many_for(&mut self, id: PipeId, messages: usize) {
         if let Some(peer) = self.slab.get_mut(id.0) {
-            count(&mut peer.dropped);
+            let messages = u64::try_from(messages).unwrap_or(0);
+            peer.dropped = peer.dropped.wrapping_add(messages);
         }
+    }
+
+    /// What was collected before is not for this peer, which is up since.
+    pub(crate) fn set_late(&mut self, id: PipeId) {
+        if let Some(peer) = self.slab.get_mut(id.0) {
+            peer.late = true;
+        }
+    }
+
+    pub(super) fn is_late(&self, id: PipeId) -> bool {
+        self.slab.get(id.0).is_some_and(|peer| peer.late)
+    }
+
+    /// Whether that is so; the next is for it.
+    pub(super) fn take_late(&mut self, id: PipeId) -> bool {
+        let peer = self.slab.get_mut(id.0);
+        peer.is_some_and(|peer| core::mem::take(&mut peer.late))
     }
 
     /// How many messages for a peer were dropped, because its pipe was full.

@@ -18,6 +18,7 @@ use super::trie::{
 use super::{
     Effects,
     Flush,
+    Given,
     Handle,
     Many,
     Pattern,
@@ -44,6 +45,9 @@ use crate::message::{
     Msg, //
 };
 use crate::stats::Reason;
+
+/// How many messages that were collected are given one by one before the socket's lock is released for others.
+const ONE_BY_ONE: usize = 4 * STEP;
 
 pub(crate) struct Pub {
     /// A message on its way to all peers, and the id to go on from.
@@ -113,24 +117,32 @@ impl Pattern for Pub {
         all: &H::Many,
         at: &mut Place,
         forced: bool,
-    ) -> Option<Effects> {
-        let mut starved = false;
+    ) -> Given {
+        let (mut starved, mut left) = (false, ONE_BY_ONE);
         while let Some((to, pipe)) = w.peers.up_from(at.pipe) {
             if to.0 != at.pipe {
                 // The other one is gone.
                 *at = Place { pipe: to.0, has: 0 };
             }
-            let copied = match at.has == 0 && w.peers.is_writable(to) {
+            let copied = match at.has == 0 && !w.peers.is_late(to) && w.peers.is_writable(to) {
                 true => pipe.copy_all(all),
                 false => None,
             };
             if let Some(room) = copied {
                 w.peers.has_given(to, room);
-            } else {
+            } else if !w.peers.take_late(to) {
                 for body in all.each().skip(at.has) {
+                    if !w.peers.is_writable(to) {
+                        w.drop_many_for(to, all.count().saturating_sub(at.has));
+                        break;
+                    }
+                    if left == 0 && !forced {
+                        return Given::Part;
+                    }
+                    left = left.saturating_sub(1);
                     if w.copy_or_push(to, body).is_err() {
                         if !forced {
-                            return None;
+                            return Given::Short;
                         }
                         starved = true;
                         w.drop_for(to);
@@ -144,7 +156,7 @@ impl Pattern for Pub {
             };
         }
         let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
-        Some(Effects {
+        Given::All(Effects {
             starved,
             ..Effects::flush(all)
         })
@@ -394,10 +406,12 @@ mod pub_tests {
     /// Sends what was collected, from a place on.
     fn send_all(bench: &mut Bench<Pub>, bodies: &[&[u8]], at: Place) -> Result<(), Fault> {
         let many = many(bodies)?;
-        bench.act(|machine, world| {
-            let sent = machine.send_all(world, &many, &mut { at }, true);
-            sent.unwrap_or(Effects::NONE)
-        })
+        bench.act(
+            |machine, world| match machine.send_all(world, &many, &mut { at }, true) {
+                Given::All(effects) => effects,
+                Given::Part | Given::Short => Effects::NONE,
+            },
+        )
     }
 
     #[test]
@@ -441,6 +455,42 @@ mod pub_tests {
         bench.close(second)?;
         send_all(&mut bench, &[b"1", b"2"], at(second))?;
         assert!(bench.sent(&[(third, b"", b"1"), (third, b"", b"2")]));
+        Ok(())
+    }
+
+    #[test]
+    fn collected_is_not_for_who_is_late() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub::new())?;
+        let (first, late) = (bench.open(9)?, bench.open(9)?);
+        bench.peers.set_late(late);
+        send_all(&mut bench, &[b"1", b"2"], Place::default())?;
+        assert!(bench.sent(&[(first, b"", b"1"), (first, b"", b"2")]));
+        send_all(&mut bench, &[b"3"], Place::default())?;
+        assert!(bench.sent(&[(first, b"", b"3"), (late, b"", b"3")]));
+        assert_eq!(bench.stats.get(Counter::TxDropped), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn collected_is_given_one_by_one_in_steps() -> Result<(), Fault> {
+        let mut bench = Bench::new(Pub::new())?;
+        let (busy, other) = (bench.open(999)?, bench.open(999)?);
+        bench.busy(busy);
+        let many = many(&[&b"m"[..]; ONE_BY_ONE + 1])?;
+        let mut at = Place::default();
+        let mut given = Given::Short;
+        for part in [true, false] {
+            bench.act(|machine, world| {
+                given = machine.send_all(world, &many, &mut at, false);
+                Effects::NONE
+            })?;
+            assert_eq!(given == Given::Part, part);
+        }
+        let mut frames = [(busy, &b""[..], &b"m"[..]); 2 * (ONE_BY_ONE + 1)];
+        for frame in frames.iter_mut().skip(ONE_BY_ONE + 1) {
+            frame.0 = other;
+        }
+        assert!(bench.sent(&frames));
         Ok(())
     }
 

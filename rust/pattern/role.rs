@@ -8,6 +8,7 @@ use super::{
     rep,
     req,
     Effects,
+    Given,
     Handle,
     Pattern,
     Peers,
@@ -237,7 +238,7 @@ impl Pattern for Machine {
         all: &H::Many,
         at: &mut Place,
         forced: bool,
-    ) -> Option<Effects> {
+    ) -> Given {
         each!(self, m => m.send_all(w, all, at, forced))
     }
 

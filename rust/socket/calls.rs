@@ -201,6 +201,7 @@ impl Family for Socket {
             this.publish_at_once(&mut state);
             state.closing = true;
         }
+        this.trim_edition();
         {
             let mut endpoints = this.endpoints.lock();
             endpoints.closed = true;

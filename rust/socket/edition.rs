@@ -12,15 +12,23 @@ use super::{
     State, //
 };
 use crate::bytes::Room;
+use crate::ids::PipeId;
 use crate::mem::{
     accounted,
     NO_SLEEP, //
 };
 use crate::net::task;
 use crate::net::work;
-use crate::pattern::Pattern;
+use crate::pattern::{
+    Effects,
+    Given,
+    Pattern, //
+};
 use crate::wire::sp::Batch;
 use kernel::sync::atomic::Relaxed;
+
+/// How many messages are collected at most: who has to be given them one by one gets them under the socket's lock.
+const MOST: u32 = 128;
 
 /// How often memory is waited for, for one edition.
 const TRIES: usize = 8;
@@ -29,7 +37,7 @@ impl Socket {
     /// Adds a short message to the edition. False if it is to be sent as others are. Under the socket's lock.
     pub(super) fn collect(&self, state: &mut State, body: &[u8]) -> bool {
         let collects = state.with(work::NEVER, |machine, world| machine.collects(world));
-        if collects != Some(true) || state.edition_at.is_some() {
+        if collects != Some(true) || state.edition_at.is_some() || Self::is_full(state) {
             return false;
         }
         let sndbuf = self.limits.sndbuf.load(Relaxed);
@@ -41,43 +49,57 @@ impl Socket {
                 .is_some()
     }
 
-    /// Gives the edition to the peers' pipes, if there is one. False if memory is short for it, unless it is `forced` to
-    /// do without. In a call of the program's; under the socket's lock.
-    #[inline]
-    pub(super) fn publish(&self, state: &mut State, forced: bool) -> bool {
-        state.edition.is_empty() || self.give_edition(state, forced)
+    /// Whether it is to be given now. Under the socket's lock.
+    pub(super) fn is_full(state: &State) -> bool {
+        state.edition.messages() >= MOST
     }
 
-    fn give_edition(&self, state: &mut State, forced: bool) -> bool {
+    /// A peer is up which what was collected is not for. Under the socket's lock.
+    pub(super) fn comes_late(state: &mut State, id: PipeId) {
+        if !state.edition.is_empty() {
+            // Nor is anything added that would be for it.
+            state.edition_at.get_or_insert_default();
+            state.peers.set_late(id);
+        }
+    }
+
+    /// Gives the edition to the peers' pipes, or a part of it; all there is if it is `forced`. In a call of the program's;
+    /// under the socket's lock.
+    #[inline]
+    fn publish(&self, state: &mut State, forced: bool) -> Given {
+        if state.edition.is_empty() {
+            return Given::All(Effects::NONE);
+        }
         let mut edition = core::mem::replace(&mut state.edition, Batch::new());
         let mut at = state.edition_at.take().unwrap_or_default();
         let given = state.with(work::NEVER, |machine, world| {
             machine.send_all(world, &edition, &mut at, forced)
         });
         // A socket that is closing has given it before.
-        let given = given.is_none_or(|effects| effects.is_some());
-        if given {
-            edition.clear();
-        } else {
-            state.edition_at = Some(at);
+        let given = given.unwrap_or(Given::All(Effects::NONE));
+        match given {
+            Given::All(_) => edition.clear(),
+            Given::Part | Given::Short => state.edition_at = Some(at),
         }
         // The next one is going to need as much memory.
         state.edition = edition;
         given
     }
 
-    /// The same where that memory cannot be waited for, and it may be no call of the program's. Whoever sends what was
-    /// gathered is going to find it.
+    /// Gives all of it, as far as there is memory. Whoever sends what was gathered is going to find it. Under the
+    /// socket's lock; where it is not done soon after [`Self::publish_patiently`] it takes too long.
+    #[inline]
     pub(super) fn publish_at_once(&self, state: &mut State) {
         if !state.edition.is_empty() {
             self.sk.charged(NO_SLEEP, |_| self.publish(state, true));
         }
     }
 
-    /// The same where it can, in a call of the program's or not. Holds no lock.
+    /// The same in steps, and waits for memory; in a call of the program's, if it is its `own`. Holds no lock.
     pub(super) fn publish_patiently(&self, own: bool) {
-        for tried in 0..=TRIES {
-            let forced = tried == TRIES;
+        let mut tries = 0;
+        loop {
+            let forced = tries == TRIES;
             let given = {
                 let mut state = self.state.lock();
                 if own {
@@ -87,13 +109,17 @@ impl Socket {
                     self.sk.charged(NO_SLEEP, publish)
                 }
             };
-            if given {
-                return;
-            }
-            if own {
-                task::reclaim();
-            } else {
-                self.sk.reclaim();
+            match given {
+                Given::All(_) => return,
+                Given::Part => {}
+                Given::Short => {
+                    tries = tries.saturating_add(1);
+                    if own {
+                        task::reclaim();
+                    } else {
+                        self.sk.reclaim();
+                    }
+                }
             }
         }
     }

@@ -247,9 +247,8 @@ impl Upper for Socket {
         trace::pipe_up(this.inode, peer.emit());
         let now = work::now();
         let mut state = this.state.lock();
-        // Which is not for this one.
-        this.publish_at_once(&mut state);
         state.peers.opened(id);
+        Self::comes_late(&mut state, id);
         // It may be closing already.
         if state.peers.handle(id).is_some_and(|pipe| !pipe.has_room()) {
             state.peers.set_writable(id, false);

@@ -185,6 +185,7 @@ impl Socket {
     #[inline]
     pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
         let room = self.limits.sndbuf.load(Relaxed) / 2;
+        let full = Self::is_full(state);
         let Some(all) = &mut state.gathered else {
             return false;
         };
@@ -199,6 +200,7 @@ impl Socket {
             && behind <= all.behind.0
             && charge < room
             && bodies < ENOUGH
+            && !full
             && effects == Effects::flush(effects.flush)
             && state.trash.is_empty();
         if joins {
@@ -228,7 +230,8 @@ impl Socket {
             ..effects
         });
         let room = self.limits.sndbuf.load(Relaxed) / 2;
-        if !close || gathered.charge >= room || gathered.bodies >= ENOUGH {
+        let enough = gathered.charge >= room || gathered.bodies >= ENOUGH || Self::is_full(state);
+        if !close || enough {
             todo.gathered = Some(gathered);
         }
         if first && todo.gathered.is_some() {

@@ -137,6 +137,10 @@ impl Handle for SocketPipe {
 }
 
 impl Many for Batch {
+    fn count(&self) -> usize {
+        usize::try_from(self.messages()).unwrap_or(0)
+    }
+
     fn each(&self) -> impl Iterator<Item = &[u8]> {
         self.each_body()
     }
