@@ -100,6 +100,11 @@ impl Cadence {
         self.end(began.wrapping_add(JOINING));
     }
 
+    /// Whether the last one has followed another one.
+    pub(crate) fn is_streak(self) -> bool {
+        self.streak > 0
+    }
+
     /// Whether it is no more than so many nanoseconds after `until`, and not long before.
     fn is_until(&self, now: u64, after: u64) -> bool {
         const LONGEST: u64 = JOINING + CLOSE + CLOSE_MORE * STREAK;
@@ -141,8 +146,8 @@ mod tests {
     #[test]
     fn soon_after_the_last_one_is_close() {
         let mut cadence = Cadence::of(0);
-        assert!(!send(&mut cadence, 5000));
-        assert!(send(&mut cadence, 6999));
+        assert!(!send(&mut cadence, 5000) && !cadence.is_streak());
+        assert!(send(&mut cadence, 6999) && cadence.is_streak());
         // One has followed by now.
         assert!(send(&mut cadence, 6999 + CLOSE + CLOSE_MORE - 1));
         assert!(!send(&mut cadence, 20_000));

@@ -3,9 +3,10 @@
 //! Short messages to all peers that follow each other closely are collected, as an *edition*, and then each pipe is
 //! given a copy of all of it.
 //!
-//! It counts as given before anything else happens that a peer can tell: another message, a new peer, one that
-//! leaves, the end of the socket; and before anybody asks what is queued, or was dropped. As whatever is gathered it
-//! waits for no more than a work that was queued with the first of it, see `gather.rs`.
+//! It is given before anything else happens that a peer can tell: another message, the end of the socket, a peer being
+//! parted with; and before anybody asks what is queued, or was dropped. A peer that comes meanwhile is none of those it
+//! is for. As whatever is gathered it waits for no more than a work that was queued with the first of it, see
+//! `gather.rs`.
 
 use super::{
     Socket,

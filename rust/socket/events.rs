@@ -146,8 +146,9 @@ impl Upper for Socket {
     }
 
     fn gathers(&self) -> Option<usize> {
-        // One that is copied alone is so before it comes here.
-        self.role.gathers.then(|| self.longest_copied(true))
+        self.role
+            .gathers
+            .then(|| self.longest_copied(self.is_busy()))
     }
 
     fn admit(this: &Arc<Self>, name: PipeName, len: usize, whole: bool) -> bool {

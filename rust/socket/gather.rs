@@ -264,6 +264,11 @@ impl Socket {
         }
     }
 
+    /// Whether the last send has followed another one closely.
+    pub(super) fn is_busy(&self) -> bool {
+        Cadence::of(self.cadence.load(Relaxed)).is_streak()
+    }
+
     /// How long a message is at most that is copied instead of being one of its own.
     #[inline]
     pub(super) fn longest_copied(&self, close: bool) -> usize {
