@@ -216,4 +216,46 @@ TEST(memory_that_is_none_is_refused)
 	}
 }
 
+/*
+ * However far the others are behind, and whatever is collected for them: in the callback
+ * in which a peer has greeted nobody is given anything.
+ */
+TEST(newcomer_costs_nobody_anything)
+{
+	enum { BEHIND = 40 };
+	static const char body[2000];
+	struct addr addr;
+	int pub = sp_listener(SOCK_PUB, &addr), slow[BEHIND], i, n;
+
+	if (!time_is_work())
+		SKIP(return, "time is not work here");
+	for (i = 0; i < BEHIND; i++)
+		slow[i] = raw_peer_narrow(SOCK_SUB, &addr);
+	await_peers(pub, BEHIND);
+	/* Behind these what follows cannot be copied. */
+	while (counter(pub, sp_tx_queued) < BEHIND * 3 * sizeof(body)) {
+		sp_send(pub, body, sizeof(body));
+		pass_ms(1);
+	}
+	for (n = 0; n <= BURST; n += BURST) {
+		int late = raw_connect(&addr);
+		int64_t us;
+
+		raw_expect_greeting(late, SOCK_PUB);
+		pass_ms(20);
+		for (i = 0; i < n; i++)
+			sp_send(pub, LIT(""));
+		us = now_us();
+		raw_greet(late, SOCK_SUB);
+		us = now_us() - us;
+		printf("# %d collected: greeting took %lld us\n", n,
+		       (long long)us);
+		fflush(stdout);
+		EXPECT_GT(200, us);
+		close(late);
+	}
+	for (i = 0; i < BEHIND; i++)
+		close(slow[i]);
+}
+
 SP_TEST_MAIN

@@ -902,6 +902,96 @@ TEST_F_TIMEOUT(charged, stuck_subscribers, 90)
 	child_join(pid);
 }
 
+/* Memory for what may come is given back once nothing does, however it was sent. */
+TEST_F_TIMEOUT(charged, idle_pipes_have_given_it_back, 90)
+{
+	enum { PEERS = 40, MORE = 60 };
+	static char body[1000], sink[65536];
+	long before, after = 0;
+	int pub, peers[PEERS], i, k, tries;
+	struct addr addr;
+
+	cgroup_enter(&self->group);
+	pub = sp_open(SOCK_PUB);
+	sol_set(pub, SO_SNDBUFFORCE, MIB);
+	addr = sp_bind(pub, AF_INET);
+	for (i = 0; i < PEERS; i++)
+		peers[i] = raw_peer_narrow(SOCK_SUB, &addr);
+	await_peers(pub, PEERS);
+	before = cgroup_without_tcp(&self->group);
+	/* More than TCP takes, and none follows another closely. */
+	for (k = 0; counter(pub, sp_tx_queued) < PEERS * MORE * sizeof(body); k++) {
+		must_be(k < 3000);
+		sp_send(pub, body, sizeof(body));
+		pass_ms(1);
+	}
+	while (counter(pub, sp_tx_queued) > 0)
+		for (i = 0; i < PEERS; i++)
+			while (recv(peers[i], sink, sizeof(sink), MSG_DONTWAIT) > 0)
+				;
+	for (tries = 0; tries < 50; tries++) {
+		pass_ms(200);
+		after = cgroup_without_tcp(&self->group);
+		if (after < before + PEERS * 8192)
+			break;
+	}
+	cgroup_leave(&self->group);
+	printf("# %ld bytes a pipe\n", (after - before) / PEERS);
+	fflush(stdout);
+	EXPECT_GT(8192, (after - before) / PEERS);
+}
+
+/* Who looks at sockets of others while its group is full costs them nothing. */
+TEST_F_TIMEOUT(charged, reader_without_memory_loses_no_message, 90)
+{
+	enum { ROUNDS = 60, SUBS = 2, MANY = 30 };
+	static char body[1000];
+	int *over = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+	int i, k, n;
+
+	must_be(over != MAP_FAILED);
+	cgroup_set(&self->group, "memory.max", 16 * MIB);
+	pid = (pid_t)must(fork());
+	if (pid == 0) {
+		static char text[65536];
+		int fd = (int)must(open("/proc/net/sp", O_RDONLY));
+
+		must(mlockall(MCL_CURRENT));
+		must(pread(fd, text, sizeof(text), 0));
+		cgroup_enter(&self->group);
+		must(prctl(PR_SET_PDEATHSIG, SIGKILL));
+		fill_for_good();
+		meet_tell(&self->told);
+		while (!__atomic_load_n(over, __ATOMIC_ACQUIRE))
+			pread(fd, text, sizeof(text), 0);
+		_exit(0);
+	}
+	await_word(&self->told);
+	for (n = 0; n < ROUNDS; n++) {
+		int pub = sp_open(SOCK_PUB), subs[SUBS];
+		struct addr addr;
+
+		sol_set(pub, SO_SNDBUFFORCE, 4 * MIB);
+		addr = sp_bind(pub, AF_INET);
+		for (i = 0; i < SUBS; i++)
+			subs[i] = raw_peer(SOCK_SUB, &addr);
+		await_peers(pub, SUBS);
+		for (k = 0; k < MANY; k++)
+			sp_send(pub, body, sizeof(body));
+		for (i = 0; i < SUBS; i++)
+			for (k = 0; k < MANY; k++)
+				raw_expect_frame(subs[i], body, sizeof(body));
+		must_eq(0, counter(pub, sp_tx_dropped));
+		close(pub);
+		for (i = 0; i < SUBS; i++)
+			close(subs[i]);
+	}
+	__atomic_store_n(over, 1, __ATOMIC_RELEASE);
+	child_join(pid);
+}
+
 static const int size_options[] = { SP_RCVMAXSIZE, SP_SNDMAXSIZE };
 
 /* Whether SO_RCVBUFFORCE, which the same privilege opens, is open. */

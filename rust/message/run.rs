@@ -29,10 +29,10 @@ use crate::mem::{
 pub(crate) const MOST: usize = 64;
 
 /// How much is copied for a run, in bytes: no more than is cheap to have in one piece.
-pub(crate) const BYTES: usize = 32 << 10;
+pub(crate) const BYTES: usize = 16 << 10;
 
 /// The longest message that a run begins with, in bytes.
-pub(crate) const LITTLE: usize = BYTES / 8;
+pub(crate) const LITTLE: usize = BYTES / 4;
 
 /// Where the bodies of a run are in its bytes.
 pub(crate) struct Ends {

@@ -13,6 +13,7 @@ use super::{
     Event,
     Pipe,
     Upper,
+    IDLE,
     MEMORY_DELAY, //
 };
 use crate::address::Address;
@@ -195,6 +196,7 @@ impl<U: Upper> Pipe<U> {
         let mut tcp = waiting.unwrap_or_else(|| self.stream.lock());
         let mut notify = false;
         let mut sent: Option<Parcel> = None;
+        let mut trims = false;
         let (broken, after) = loop {
             let mut tx = self.tx.lock();
             if let Some(parcel) = &mut sent {
@@ -210,6 +212,7 @@ impl<U: Upper> Pipe<U> {
                 if matches!(tx.life(), Life::Closing { .. }) {
                     self.kick();
                 }
+                trims = tx.has_spare();
                 break (false, tx.taken());
             };
             drop(tx);
@@ -252,6 +255,9 @@ impl<U: Upper> Pipe<U> {
         }
         if broken {
             self.end(End::Disconnected);
+        }
+        if trims {
+            U::check_in(&self.upper, IDLE);
         }
         if notify {
             U::writable(&self.upper, self);

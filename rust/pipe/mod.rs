@@ -97,6 +97,9 @@ pub(crate) use upper::{
     Upper, //
 };
 
+/// How long a pipe that has nothing to send keeps memory for more of the kind, about.
+pub(crate) const IDLE: Millis = Millis(500);
+
 /// How soon to try again what failed for want of memory.
 pub(crate) const MEMORY_DELAY: Millis = Millis(10);
 

@@ -336,6 +336,11 @@ impl Tx {
         self.full && self.charge < sndbuf
     }
 
+    /// Whether there is memory for what may come that is to be given back if nothing does.
+    pub(super) fn has_spare(&self) -> bool {
+        self.batch.has_spare()
+    }
+
     /// Nothing more is expected soon. Returns memory for it that is to be dropped.
     #[must_use]
     pub(super) fn trim(&mut self) -> Option<impl Sized> {

@@ -195,7 +195,7 @@ impl Family for Socket {
 
     fn release(this: &Arc<Self>) {
         let linger = this.sk.linger();
-        this.publish_patiently(false);
+        this.publish_patiently();
         {
             let mut state = this.state.lock();
             this.publish_at_once(&mut state);
@@ -420,8 +420,7 @@ impl Family for Socket {
     }
 
     fn output_len(this: &Arc<Self>) -> usize {
-        this.publish_patiently(true);
-        let mut bytes = 0_usize;
+        let mut bytes = this.publish_to_look();
         this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
         bytes
     }

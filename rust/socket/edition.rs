@@ -18,7 +18,6 @@ use crate::mem::{
     accounted,
     NO_SLEEP, //
 };
-use crate::net::task;
 use crate::net::work;
 use crate::pattern::{
     Effects,
@@ -29,7 +28,7 @@ use crate::wire::sp::Batch;
 use kernel::sync::atomic::Relaxed;
 
 /// How many messages are collected at most: who has to be given them one by one gets them under the socket's lock.
-const MOST: u32 = 128;
+const MOST: u32 = 64;
 
 /// How often memory is waited for, for one edition.
 const TRIES: usize = 8;
@@ -64,8 +63,8 @@ impl Socket {
         }
     }
 
-    /// Gives the edition to the peers' pipes, or a part of it; all there is if it is `forced`. In a call of the program's;
-    /// under the socket's lock.
+    /// Gives the edition to the peers' pipes, or a part of it; all there is if it is `forced`. Under the
+    /// socket's lock.
     #[inline]
     fn publish(&self, state: &mut State, forced: bool) -> Given {
         if state.edition.is_empty() {
@@ -73,8 +72,11 @@ impl Socket {
         }
         let mut edition = core::mem::replace(&mut state.edition, Batch::new());
         let mut at = state.edition_at.take().unwrap_or_default();
-        let given = state.with(work::NEVER, |machine, world| {
-            machine.send_all(world, &edition, &mut at, forced)
+        // Who happens to do it, to tell what is queued perhaps, is not to pay for it.
+        let given = self.sk.charged(NO_SLEEP, |_| {
+            state.with(work::NEVER, |machine, world| {
+                machine.send_all(world, &edition, &mut at, forced)
+            })
         });
         // A socket that is closing has given it before.
         let given = given.unwrap_or(Given::All(Effects::NONE));
@@ -91,35 +93,36 @@ impl Socket {
     /// socket's lock; where it is not done soon after [`Self::publish_patiently`] it takes too long.
     #[inline]
     pub(super) fn publish_at_once(&self, state: &mut State) {
-        if !state.edition.is_empty() {
-            self.sk.charged(NO_SLEEP, |_| self.publish(state, true));
-        }
+        let _ = self.publish(state, true);
     }
 
-    /// The same in steps, and waits for memory; in a call of the program's, if it is its `own`. Holds no lock.
-    pub(super) fn publish_patiently(&self, own: bool) {
+    /// The same in steps, and waits for memory. Holds no lock.
+    pub(super) fn publish_patiently(&self) {
         let mut tries = 0;
         loop {
-            let forced = tries == TRIES;
-            let given = {
-                let mut state = self.state.lock();
-                if own {
-                    self.publish(&mut state, forced)
-                } else {
-                    let publish = |_| self.publish(&mut state, forced);
-                    self.sk.charged(NO_SLEEP, publish)
-                }
-            };
+            let given = self.publish(&mut self.state.lock(), tries == TRIES);
             match given {
                 Given::All(_) => return,
                 Given::Part => {}
                 Given::Short => {
                     tries = tries.saturating_add(1);
-                    if own {
-                        task::reclaim();
-                    } else {
-                        self.sk.reclaim();
-                    }
+                    self.sk.reclaim();
+                }
+            }
+        }
+    }
+
+    /// The same for who only wants to know what is queued: as far as there is memory without waiting. Tells how many
+    /// bytes are not given yet, to all peers. Holds no lock.
+    pub(super) fn publish_to_look(&self) -> usize {
+        loop {
+            let mut state = self.state.lock();
+            match self.publish(&mut state, false) {
+                Given::All(_) => return 0,
+                Given::Part => {}
+                Given::Short => {
+                    let peers = usize::try_from(state.peers.count_up()).unwrap_or(0);
+                    return state.edition.bodies().saturating_mul(peers);
                 }
             }
         }

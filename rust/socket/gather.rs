@@ -40,7 +40,7 @@ use crate::pattern::{
     Effects,
     Flush, //
 };
-use crate::time::Millis;
+use crate::pipe::IDLE;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::WorkItem;
@@ -58,9 +58,6 @@ const LONGEST_TO_ALL: usize = 1 << 10;
 
 /// A body up to so long takes next to no time to be copied, in bytes.
 const TINY: usize = 256;
-
-/// How long a socket keeps memory for more of the kind.
-const IDLE: Millis = Millis(500);
 
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
@@ -131,7 +128,7 @@ impl HasLater for Socket {
             }
             waits
         };
-        // If that was all, the memory is to be given back.
+        // If that was all, the memory of what was collected is to be given back.
         this.check_pipes_in(IDLE);
         if waits {
             work::enqueue::<_, GATHER>(Lane::Quick, this);
@@ -143,7 +140,7 @@ impl WorkItem<GATHER> for Socket {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.publish_patiently(false);
+        this.publish_patiently();
         let gathered = {
             let mut state = this.state.lock();
             // What was collected meanwhile.

@@ -35,8 +35,7 @@ impl Socket {
             let endpoints = self.endpoints.lock();
             (endpoints.listeners.len(), endpoints.dialers.len())
         };
-        self.publish_patiently(true);
-        let mut tx_queued = 0_usize;
+        let mut tx_queued = self.publish_to_look();
         self.each_pipe(|pipe| tx_queued = tx_queued.saturating_add(pipe.unsent()));
         let n32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let n64 = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);

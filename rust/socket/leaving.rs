@@ -121,7 +121,7 @@ impl Socket {
         if let Some(tcp) = tcp {
             pipe.adopt(tcp);
         }
-        self.publish_patiently(true);
+        self.publish_patiently();
         {
             let mut state = self.state.lock();
             self.publish_at_once(&mut state);

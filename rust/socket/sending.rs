@@ -108,13 +108,13 @@ impl Socket {
         let mut todo = None;
         if close && self.role.sends_to_all && self.send_collected(body, &mut todo)? {
             if todo.is_some() {
-                self.publish_patiently(true);
+                self.publish_patiently();
             }
             return Ok(self.finish_copy(todo));
         }
         let order = self.role.sends_to_all.then(|| self.order.lock());
         if order.is_some() {
-            self.publish_patiently(true);
+            self.publish_patiently();
         }
         let sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
             machine.send_short(world, body)
@@ -280,7 +280,7 @@ impl Socket {
     /// for as long as it takes TCP to take, or to refuse, a message each.
     fn send_to_all(self: &Arc<Self>, mut slot: Option<Msg>, close: bool) -> Result {
         let mut turn = self.order.lock();
-        self.publish_patiently(true);
+        self.publish_patiently();
         let todo = match self.try_send(&mut slot, close, &mut turn) {
             Poll::Ready(sent) => sent?,
             Poll::Pending => return Err(EAGAIN),

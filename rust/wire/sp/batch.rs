@@ -233,9 +233,14 @@ impl Batch {
         self.bytes.truncate(0);
     }
 
-    /// Takes out the memory that an idle pipe is not to keep, for the caller to drop.
+    /// Whether it has memory that an idle pipe is not to keep.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.is_empty() && self.bytes.capacity() > KEPT
+    }
+
+    /// Takes that memory out, for the caller to drop.
     pub(crate) fn trim(&mut self) -> Option<Chunk> {
-        let trims = self.is_empty() && self.bytes.capacity() > KEPT;
+        let trims = self.has_spare();
         trims.then(|| core::mem::replace(&mut self.bytes, Chunk::new()))
     }
 }
