@@ -484,7 +484,8 @@ mod pub_tests {
                 given = machine.send_all(world, &many, &mut at, false);
                 Effects::NONE
             })?;
-            assert_eq!(given == Given::Part, part);
+            let stopped = given == Given::Part;
+            assert_eq!(stopped, part);
         }
         let mut frames = [(busy, &b""[..], &b"m"[..]); 2 * (ONE_BY_ONE + 1)];
         for frame in frames.iter_mut().skip(ONE_BY_ONE + 1) {
