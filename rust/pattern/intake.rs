@@ -276,12 +276,13 @@ impl Intake {
         false
     }
 
-    /// Whether a run that counts for so much may be taken in: only if none of its messages would have to wait. If
-    /// not, each is to be asked for.
+    /// Whether a run that counts for so much may be taken in: only if none of its messages would have to wait, and none
+    /// has reserved, which a run would not give back. If not, each is to be asked for.
     pub(crate) fn ask_run(&mut self, id: u32, share: &mut Share, charge: usize) -> bool {
         let room = self.used().saturating_add(charge) <= self.limits.rcvbuf;
         let mine = share.held.saturating_add(charge);
-        let fits = room && (self.paused == 0 || mine <= self.portion(share));
+        let free = matches!(share.grant, Grant::Nothing);
+        let fits = room && free && (self.paused == 0 || mine <= self.portion(share));
         if fits {
             self.stop_waiting(id, share);
         }

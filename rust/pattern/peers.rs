@@ -595,6 +595,35 @@ mod tests {
     }
 
     #[test]
+    fn run_does_not_begin_with_what_has_reserved() -> Result<(), Fault> {
+        let mut bench = bench()?;
+        let one = bench.open(9)?;
+        bench.open(9)?;
+        let limits = |rcvbuf| Limits {
+            rcvbuf,
+            longest: 1 << 20,
+        };
+        bench.peers.set_limits(limits(4000));
+        bench
+            .peers
+            .enqueue(one, Message::of(&[b'1'; 4000], GFP_KERNEL)?);
+        // It is not all there, and waits; the program makes room, and it may come.
+        assert!(!bench.peers.admit(one, 8, false));
+        assert_eq!(take(&mut bench.peers), Some(b'1'));
+        assert!(bench.peers.resume().is_some());
+        // By now there is more, that would make a run.
+        bench.peers.set_limits(limits(9000));
+        assert!(!bench.peers.admit_run(one, run_of(b'1')?.charge()));
+        assert!(bench.peers.admit(one, 8, true));
+        let mut msg = message(b"", b"12345678")?;
+        bench.peers.arrived(one, &mut msg);
+        bench.peers.enqueue(one, msg);
+        bench.peers.settled(one);
+        assert!(bench.peers.admit_run(one, run_of(b'1')?.charge()));
+        Ok(())
+    }
+
+    #[test]
     fn run_is_taken_and_purged_as_its_messages() -> Result<(), Fault> {
         let mut bench = bench()?;
         let (one, two) = (bench.open(1)?, bench.open(1)?);
