@@ -112,6 +112,63 @@ TEST(who_leaves_gets_all_from_before)
 	}
 }
 
+/* Who has it sent may lose the CPU, and meanwhile others collect more. */
+static void send_empty_ones(void *arg)
+{
+	int i, pub = *(const int *)arg;
+
+	for (i = 0; i < at_speed(1000); i++)
+		sp_send(pub, LIT(""));
+}
+
+TEST(many_senders_lose_nothing)
+{
+	static const int least = 8192, more = 65536;
+	enum { THREADS = 8, SUBS = 16 };
+	int round;
+
+	for (round = 0; round < 2; round++) {
+		int pub = sp_open(SOCK_PUB), subs[SUBS], i;
+		struct task tasks[THREADS];
+		struct addr addr;
+
+		sol_set(pub, SO_SNDBUF, round ? more : least);
+		addr = sp_bind(pub, AF_INET);
+		/* They want none of it, and TCP has room for all. */
+		for (i = 0; i < SUBS; i++) {
+			subs[i] = sp_open(SOCK_SUB);
+			sp_connect(subs[i], &addr);
+		}
+		await_peers(pub, SUBS);
+		for (i = 0; i < THREADS; i++)
+			task_start(&tasks[i], send_empty_ones, &pub);
+		for (i = 0; i < THREADS; i++)
+			task_join(&tasks[i]);
+		EXPECT_EQ(THREADS * at_speed(1000), counter(pub, sp_tx_msgs));
+		EXPECT_EQ(0, counter(pub, sp_tx_dropped));
+		for (i = 0; i < SUBS; i++)
+			close(subs[i]);
+		close(pub);
+	}
+}
+
+/* What was collected when there was more has had room. */
+TEST(less_room_loses_nothing)
+{
+	struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+	static const char body[600];
+	int i;
+
+	subscribe(p.connected, LIT(""));
+	for (i = 0; i < BURST; i++)
+		must_eq((int)sizeof(body),
+			send(p.bound, body, sizeof(body), 0));
+	sol_set(p.bound, SO_SNDBUF, 4608);
+	for (i = 0; i < BURST; i++)
+		sp_expect(p.connected, body, sizeof(body));
+	EXPECT_EQ(0, counter(p.bound, sp_tx_dropped));
+}
+
 /* To the message, whenever it asks. */
 TEST(program_is_told_what_is_queued_and_dropped)
 {

@@ -195,9 +195,10 @@ impl Family for Socket {
 
     fn release(this: &Arc<Self>) {
         let linger = this.sk.linger();
-        this.publish_patiently();
+        this.send_edition();
         {
             let mut state = this.state.lock();
+            // Nobody is in a call on it any more.
             this.publish_at_once(&mut state);
             state.closing = true;
         }
@@ -420,7 +421,7 @@ impl Family for Socket {
     }
 
     fn output_len(this: &Arc<Self>) -> usize {
-        let mut bytes = this.publish_to_look();
+        let mut bytes = this.send_edition_to_look();
         this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
         bytes
     }

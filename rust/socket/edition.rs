@@ -7,6 +7,9 @@
 //! parted with; and before anybody asks what is queued, or was dropped. A peer that comes meanwhile is none of those it
 //! is for. As whatever is gathered it waits for no more than a work that was queued with the first of it, see
 //! `gather.rs`.
+//!
+//! An edition is no more than half of what a pipe may hold, and who gives it to the pipes holds `order` until TCP was
+//! offered it. So none finds the one before it where TCP would have had room, however many send.
 
 use super::{
     Socket,
@@ -54,11 +57,18 @@ impl Socket {
         state.edition.messages() >= MOST
     }
 
+    /// Adds nothing to it any more. Under the socket's lock.
+    pub(super) fn close_edition(state: &mut State) {
+        if !state.edition.is_empty() {
+            state.edition_at.get_or_insert_default();
+        }
+    }
+
     /// A peer is up which what was collected is not for. Under the socket's lock.
     pub(super) fn comes_late(state: &mut State, id: PipeId) {
         if !state.edition.is_empty() {
             // Nor is anything added that would be for it.
-            state.edition_at.get_or_insert_default();
+            Self::close_edition(state);
             state.peers.set_late(id);
         }
     }
@@ -80,7 +90,7 @@ impl Socket {
         });
         // A socket that is closing has given it before.
         let given = given.unwrap_or(Given::All(Effects::NONE));
-        match given {
+        match &given {
             Given::All(_) => edition.clear(),
             Given::Part | Given::Short => state.edition_at = Some(at),
         }
@@ -96,13 +106,20 @@ impl Socket {
         let _ = self.publish(state, true);
     }
 
-    /// The same in steps, and waits for memory. Holds no lock.
+    /// The same in steps, and waits for memory. Holds no lock but `order`, until the pipes are flushed, where some
+    /// could be given more meanwhile.
     pub(super) fn publish_patiently(&self) {
         let mut tries = 0;
         loop {
             let given = self.publish(&mut self.state.lock(), tries == TRIES);
             match given {
-                Given::All(_) => return,
+                Given::All(effects) => {
+                    if effects.starved {
+                        // For the next one.
+                        self.sk.reclaim();
+                    }
+                    return;
+                }
                 Given::Part => {}
                 Given::Short => {
                     tries = tries.saturating_add(1);
@@ -112,20 +129,45 @@ impl Socket {
         }
     }
 
-    /// The same for who only wants to know what is queued: as far as there is memory without waiting. Tells how many
-    /// bytes are not given yet, to all peers. Holds no lock.
-    pub(super) fn publish_to_look(&self) -> usize {
-        loop {
+    /// Gives all of it, and has it sent. In task context.
+    pub(super) fn send_edition(&self) {
+        if !self.role.sends_to_all {
+            return;
+        }
+        let order = self.order.lock();
+        self.publish_patiently();
+        let gathered = self.state.lock().gathered.take();
+        self.send_gathered(gathered);
+        drop(order);
+    }
+
+    /// The same for who only wants to know what is queued: as far as there is memory without waiting, and unless somebody
+    /// is just doing it. Tells how many bytes are not given yet, to all peers. In task context.
+    pub(super) fn send_edition_to_look(&self) -> usize {
+        if !self.role.sends_to_all {
+            return 0;
+        }
+        let order = self.order.try_lock();
+        let left = loop {
             let mut state = self.state.lock();
-            match self.publish(&mut state, false) {
-                Given::All(_) => return 0,
+            let given = match &order {
+                Some(_) => self.publish(&mut state, false),
+                None => Given::Short,
+            };
+            match given {
+                Given::All(_) => break 0,
                 Given::Part => {}
                 Given::Short => {
                     let peers = usize::try_from(state.peers.count_up()).unwrap_or(0);
-                    return state.edition.bodies().saturating_mul(peers);
+                    break state.edition.bodies().saturating_mul(peers);
                 }
             }
+        };
+        if order.is_some() {
+            let gathered = self.state.lock().gathered.take();
+            self.send_gathered(gathered);
         }
+        left
     }
 
     /// Gives back the memory of the edition, if there is none.

@@ -140,13 +140,10 @@ impl WorkItem<GATHER> for Socket {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.publish_patiently();
-        let gathered = {
-            let mut state = this.state.lock();
-            // What was collected meanwhile.
-            this.publish_at_once(&mut state);
-            state.gathered.take()
-        };
+        if this.role.sends_to_all {
+            return this.send_edition();
+        }
+        let gathered = this.state.lock().gathered.take();
         this.send_gathered(gathered);
     }
 }
@@ -230,6 +227,7 @@ impl Socket {
         let enough = gathered.charge >= room || gathered.bodies >= ENOUGH || Self::is_full(state);
         if !close || enough {
             todo.gathered = Some(gathered);
+            Self::close_edition(state);
         }
         if first && todo.gathered.is_some() {
             state.gathered = None;

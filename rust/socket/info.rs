@@ -35,7 +35,7 @@ impl Socket {
             let endpoints = self.endpoints.lock();
             (endpoints.listeners.len(), endpoints.dialers.len())
         };
-        let mut tx_queued = self.publish_to_look();
+        let mut tx_queued = self.send_edition_to_look();
         self.each_pipe(|pipe| tx_queued = tx_queued.saturating_add(pipe.unsent()));
         let n32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let n64 = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
@@ -123,6 +123,8 @@ impl Socket {
     }
 
     fn show_pipe(&self, id: PipeId, to: Page<'_>) {
+        // The line is about what all peers have.
+        let _ = self.send_edition_to_look();
         let (pipe, queued, dropped) = {
             let state = self.state.lock();
             let Some(pipe) = state.peers.handle(id) else {

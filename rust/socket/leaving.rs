@@ -121,7 +121,7 @@ impl Socket {
         if let Some(tcp) = tcp {
             pipe.adopt(tcp);
         }
-        self.publish_patiently();
+        self.send_edition();
         {
             let mut state = self.state.lock();
             self.publish_at_once(&mut state);

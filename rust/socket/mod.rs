@@ -175,7 +175,7 @@ struct State {
     gathered: Option<Gathered>,
     /// What was collected for all peers, and they are not given yet; see `edition.rs`.
     edition: Batch,
-    /// Who has it already, if some have.
+    /// Who has it already, once nothing is added to it any more.
     edition_at: Option<Place>,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,

@@ -39,7 +39,10 @@ use crate::stats::Counter;
 use core::mem::MaybeUninit;
 use core::task::Poll;
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::{
+    Arc,
+    MutexGuard, //
+};
 
 impl From<AppendError> for Error {
     fn from(e: AppendError) -> Error {
@@ -93,7 +96,7 @@ impl Socket {
             machine.send_from(world, len, &mut body)
         })?;
         if sent {
-            return Ok(self.finish_copy(todo));
+            return Ok(self.finish_copy(todo, None));
         }
         match body.is_absent() && len <= SHORT {
             true => self.send_short(call, close),
@@ -106,25 +109,26 @@ impl Socket {
         let mut room = [MaybeUninit::uninit(); SHORT];
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
         let mut todo = None;
-        if close && self.role.sends_to_all && self.send_collected(body, &mut todo)? {
-            if todo.is_some() {
-                self.publish_patiently();
-            }
-            return Ok(self.finish_copy(todo));
+        let collected = close && self.role.sends_to_all && self.send_collected(body, &mut todo)?;
+        if collected && todo.is_none() {
+            return Ok(Copied::Joined);
         }
+        let mut sent = collected;
+        // Until it is sent, see `edition.rs`.
         let order = self.role.sends_to_all.then(|| self.order.lock());
         if order.is_some() {
             self.publish_patiently();
         }
-        let sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
-            machine.send_short(world, body)
-        })?;
-        drop(order);
+        if !collected {
+            sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
+                machine.send_short(world, body)
+            })?;
+        }
         if !sent {
             call.rewind();
             return Ok(Copied::Not);
         }
-        Ok(self.finish_copy(todo))
+        Ok(self.finish_copy(todo, order))
     }
 
     /// Sends a message to all, with others that follow it. False if it is to be sent as others are.
@@ -175,12 +179,17 @@ impl Socket {
 
     /// Does what is left to be done of that.
     #[inline]
-    fn finish_copy(self: &Arc<Self>, todo: Option<Todo>) -> Copied {
+    fn finish_copy(
+        self: &Arc<Self>,
+        todo: Option<Todo>,
+        order: Option<MutexGuard<'_, Turn>>,
+    ) -> Copied {
         let Some(todo) = todo else {
             return Copied::Joined;
         };
         let starved = todo.starved;
         self.perform(todo, Origin::Task);
+        drop(order);
         if starved {
             // As in `send_to_all`.
             task::reclaim();

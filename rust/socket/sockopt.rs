@@ -202,6 +202,8 @@ impl Socket {
         self.each_stream(&self.endpoints.lock(), |stream| {
             stream.set_buffers(&self.sk)
         });
+        // What was collected is no more than pipes had room for.
+        self.send_edition();
         self.limits_changed();
         self.each_pipe(|pipe| Self::writable(self, pipe));
     }
