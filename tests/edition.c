@@ -112,44 +112,42 @@ TEST(who_leaves_gets_all_from_before)
 	}
 }
 
+/* Enough for a time slice to end on the way, where that is told apart from other load. */
+static int each(void)
+{
+	return time_is_work() ? 1000 : at_speed(200);
+}
+
 /* Who has it sent may lose the CPU, and meanwhile others collect more. */
 static void send_empty_ones(void *arg)
 {
-	int i, pub = *(const int *)arg;
+	int i, n = each(), pub = *(const int *)arg;
 
-	for (i = 0; i < at_speed(1000); i++)
+	for (i = 0; i < n; i++)
 		sp_send(pub, LIT(""));
 }
 
 TEST(many_senders_lose_nothing)
 {
-	static const int least = 8192, more = 65536;
-	enum { THREADS = 8, SUBS = 16 };
-	int round;
+	enum { THREADS = 4, SUBS = 16 };
+	int pub = sp_open(SOCK_PUB), subs[SUBS], i;
+	struct task tasks[THREADS];
+	struct addr addr;
 
-	for (round = 0; round < 2; round++) {
-		int pub = sp_open(SOCK_PUB), subs[SUBS], i;
-		struct task tasks[THREADS];
-		struct addr addr;
-
-		sol_set(pub, SO_SNDBUF, round ? more : least);
-		addr = sp_bind(pub, AF_INET);
-		/* They want none of it, and TCP has room for all. */
-		for (i = 0; i < SUBS; i++) {
-			subs[i] = sp_open(SOCK_SUB);
-			sp_connect(subs[i], &addr);
-		}
-		await_peers(pub, SUBS);
-		for (i = 0; i < THREADS; i++)
-			task_start(&tasks[i], send_empty_ones, &pub);
-		for (i = 0; i < THREADS; i++)
-			task_join(&tasks[i]);
-		EXPECT_EQ(THREADS * at_speed(1000), counter(pub, sp_tx_msgs));
-		EXPECT_EQ(0, counter(pub, sp_tx_dropped));
-		for (i = 0; i < SUBS; i++)
-			close(subs[i]);
-		close(pub);
+	sol_set(pub, SO_SNDBUF, 8192);
+	addr = sp_bind(pub, AF_INET);
+	/* They want none of it, and TCP has room for all. */
+	for (i = 0; i < SUBS; i++) {
+		subs[i] = sp_open(SOCK_SUB);
+		sp_connect(subs[i], &addr);
 	}
+	await_peers(pub, SUBS);
+	for (i = 0; i < THREADS; i++)
+		task_start(&tasks[i], send_empty_ones, &pub);
+	for (i = 0; i < THREADS; i++)
+		task_join(&tasks[i]);
+	EXPECT_EQ(THREADS * each(), counter(pub, sp_tx_msgs));
+	EXPECT_EQ(0, counter(pub, sp_tx_dropped));
 }
 
 /* What was collected when there was more has had room. */
