@@ -59,11 +59,12 @@ pub(crate) trait Input: Source {
     /// Some of them, kept where they are.
     type Kept;
 
-    /// How much memory it pins to keep the next `n` bytes where they are; `None` if that cannot be done.
-    fn pins(&self, n: usize) -> Option<usize>;
+    /// How many of the next `n` bytes, of as many as are left, are in one piece, and how much memory it pins to keep
+    /// them where they are besides what `last` pins; `None` if that cannot be done.
+    fn piece(&mut self, n: usize, last: Option<&Self::Kept>) -> (usize, Option<usize>);
 
-    /// Takes the next `n` bytes, of as many as are left, without copying them, for whom this pins `pins` bytes.
-    /// `None` if there is no memory.
+    /// Takes the next `n` bytes, which are in one piece that can be kept, without copying them, for whom this pins
+    /// `pins` bytes. `None` if these cannot be had.
     fn keep(&mut self, n: usize, pins: usize) -> Option<Self::Kept>;
 
     /// How many are left.

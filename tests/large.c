@@ -243,6 +243,60 @@ TEST(little_of_much_memory_is_copied)
 	close(pull);
 }
 
+/* The pages of a message are used for the next ones: once nobody has them any more. */
+TEST(pages_that_somebody_has_are_not_used_again)
+{
+	enum { LEN = 32768, MORE = 100 };
+	static unsigned char body[LEN];
+	struct addr addr;
+	int push = sp_listener(SOCK_PUSH, &addr);
+	int peer = raw_peer(SOCK_PULL, &addr), ends[2], i;
+	size_t n;
+
+	must(pipe(ends));
+	must(fcntl(ends[1], F_SETPIPE_SZ, 1 << 20));
+	await_peers(push, 1);
+	sp_send_filled(push, LEN, 1);
+	raw_read(peer, body, 8);
+	for (n = 0; n < LEN;)
+		n += (size_t)must(splice(peer, NULL, ends[1], NULL, LEN - n, 0));
+	for (i = 0; i < MORE; i++) {
+		sp_send_filled(push, LEN, 2 + (uint32_t)i);
+		raw_read(peer, body, 8);
+		raw_read(peer, body, LEN);
+		must_be_filled(body, LEN, 2 + (uint32_t)i);
+	}
+	for (n = 0; n < LEN;)
+		n += (size_t)must(read(ends[0], body + n, LEN - n));
+	must_be_filled(body, LEN, 1);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* And a socket that is quiet keeps none. Linux counts a MiB a CPU late. */
+TEST(pages_are_given_back)
+{
+	enum { PAIRS = 4, LEN = 4 << 20 };
+	long before = sp_in_pages(), kept;
+	struct pair pairs[PAIRS];
+	int64_t deadline;
+	int i;
+
+	for (i = 0; i < PAIRS; i++) {
+		pairs[i] = sp_pair(SOCK_PUSH, SOCK_PULL);
+		sp_send_filled(pairs[i].bound, LEN, (uint32_t)i);
+		sp_expect_filled(pairs[i].connected, LEN, (uint32_t)i);
+	}
+	kept = sp_in_pages() - before;
+	printf("# %ld bytes kept\n", kept);
+	fflush(stdout);
+	if (time_is_work())
+		EXPECT_LT(PAIRS << 20, kept);
+	deadline = patience();
+	while (sp_in_pages() > before + (2 << 20))
+		tick(deadline, "the pages to be given back");
+}
+
 /*
  * What is held back for more, or for a window that opens and is not told of, waits
  * for a timer of TCP's, 40 ms at the least. Where time is work, nothing else takes

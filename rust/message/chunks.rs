@@ -3,6 +3,7 @@
 //! A walk over the bytes of a body, from piece to piece.
 
 use super::{
+    Chunk,
     Head,
     Kept,
     Part,
@@ -17,8 +18,6 @@ pub(crate) struct Chunks<'a> {
     head: Option<&'a Head>,
     /// How long the body is.
     len: usize,
-    /// What is kept, and how much of it was given.
-    kept: Option<(&'a Kept, usize)>,
     block: Iter<'a, Part>,
     blocks: Iter<'a, KVec<Part>>,
     /// So many bytes of what is left are passed over.
@@ -35,7 +34,6 @@ impl<'a> Chunks<'a> {
         Chunks {
             head: Some(head),
             len,
-            kept: None,
             block: first.iter(),
             blocks: blocks.iter(),
             skip: offset,
@@ -44,35 +42,20 @@ impl<'a> Chunks<'a> {
 
     /// What is not passed over of the next contiguous bytes, and how many they are.
     fn next_piece(&mut self) -> Option<(Piece<'a>, usize)> {
-        if let Some((kept, done)) = &mut self.kept {
-            let at = done.saturating_add(self.skip);
-            let piece = kept.piece(at);
-            let passed = at.min(kept.len()).saturating_sub(*done);
-            let len = passed.saturating_add(piece.len());
-            *done = done.saturating_add(len);
-            if len > 0 {
-                return Some((piece, len));
-            }
-            self.kept = None;
-        }
-        let part = match self.head.take() {
+        let skip = self.skip;
+        let of_chunk = |chunk: &'a Chunk| (chunk.piece(skip), chunk.len());
+        let of_kept = |kept: &'a Kept| (kept.piece(skip), kept.len());
+        match self.head.take() {
             Some(Head::Inline(bytes)) => {
-                let rest = bytes.get(self.skip..self.len).unwrap_or(&[]);
-                return Some((Piece::of(rest), self.len));
+                let rest = bytes.get(skip..self.len).unwrap_or(&[]);
+                Some((Piece::of(rest), self.len))
             }
-            Some(Head::Chunk(chunk)) => Ok(chunk),
-            Some(Head::Kept(kept)) => Err(kept),
-            None => match self.next_part()? {
-                Part::Chunk(chunk) => Ok(chunk),
-                Part::Kept(kept) => Err(kept),
-            },
-        };
-        match part {
-            Ok(chunk) => Some((chunk.piece(self.skip), chunk.len())),
-            Err(kept) => {
-                self.kept = Some((kept, 0));
-                Some((Piece::of(&[]), 0))
-            }
+            Some(Head::Chunk(chunk)) => Some(of_chunk(chunk)),
+            Some(Head::Kept(kept)) => Some(of_kept(kept)),
+            None => Some(match self.next_part()? {
+                Part::Chunk(chunk) => of_chunk(chunk),
+                Part::Kept(kept) => of_kept(kept),
+            }),
         }
     }
 

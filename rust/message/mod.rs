@@ -6,7 +6,7 @@
 //! is its first chunk, which always holds the first [`HEAD`] bytes (or all of a shorter body), so that
 //! a tag stack or a topic can be looked at in one slice.
 //!
-//! What arrives of a long body stays in TCP's memory, if that is little more than it: it is *kept*.
+//! What arrives of a long body stays in the pages that it has arrived in, if they are little more than it: it is *kept*.
 //!
 //! Short ones that arrive together are one message here, a *run*; see `run.rs`.
 //!
@@ -41,7 +41,7 @@ pub(crate) use crate::net::chunk::{
     Chunk,
     Piece, //
 };
-pub(crate) use crate::net::sock::Charge;
+use crate::net::pool::Pages;
 pub(crate) use crate::net::stream::Kept;
 pub(crate) use chunks::Chunks;
 use overdraft::Overdraft;
@@ -103,13 +103,13 @@ struct Rest {
     blocks: KVec<KVec<Part>>,
     /// The body pins so much more than it is long, in bytes.
     extra: usize,
-    /// Who pays for it, if its chunks are in pages.
-    charge: Option<Charge>,
+    /// Where its chunks come from, if they are in pages.
+    pages: Option<Pages>,
 }
 
 enum Part {
     Chunk(Chunk),
-    /// In TCP's memory, where it has arrived.
+    /// In the pages that it has arrived in.
     Kept(Kept),
 }
 
@@ -125,7 +125,7 @@ impl Rest {
             first: KVec::new(),
             blocks: KVec::new(),
             extra: 0,
-            charge: None,
+            pages: None,
         }
     }
 
@@ -178,15 +178,15 @@ impl Bytes {
             .unwrap_or(0)
     }
 
-    /// An empty body whose chunks are going to be in pages, which TCP sends where they are; `charge` is for
-    /// [`Self::pages`].
+    /// An empty body whose chunks are going to be in pages, which TCP sends where they are; they are for as much as
+    /// [`Self::pages`] told.
     ///
     /// # Errors
     ///
     /// [`NoMemory`].
-    pub(crate) fn in_pages(charge: Charge, flags: Flags) -> Result<Self, NoMemory> {
+    pub(crate) fn in_pages(pages: Pages, flags: Flags) -> Result<Self, NoMemory> {
         let mut bytes = Bytes::new();
-        Self::rest(&mut bytes.rest, flags)?.charge = Some(charge);
+        Self::rest(&mut bytes.rest, flags)?.pages = Some(pages);
         Ok(bytes)
     }
 
@@ -294,6 +294,18 @@ impl Bytes {
         true
     }
 
+    /// What the body ends with, if that is kept.
+    pub(crate) fn last_kept(&self) -> Option<&Kept> {
+        let last = self.rest.as_ref().and_then(|rest| {
+            let last = rest.blocks.last().unwrap_or(&rest.first);
+            last.last()
+        });
+        match (last, &self.head) {
+            (Some(Part::Kept(kept)), _) | (None, Head::Kept(kept)) => Some(kept),
+            (Some(Part::Chunk(_)), _) | (None, Head::Inline(_) | Head::Chunk(_)) => None,
+        }
+    }
+
     /// How much memory there is behind the last byte for more.
     pub(crate) fn spare(&mut self) -> usize {
         let last = self.last_chunk();
@@ -314,8 +326,12 @@ impl Bytes {
             self.head = Head::Chunk(chunk);
         } else if self.last_chunk().is_none_or(full) {
             // At least a quarter of what is there already, so that a trickle of small segments does
-            // not become a chunk each.
-            let want = missing.min(CHUNK).min(n.max(SMALL_CHUNK).max(self.len / 4));
+            // not become a chunk each; but between what is kept it is not going to be filled.
+            let quarter = match self.last_kept() {
+                Some(_) => 0,
+                None => self.len / 4,
+            };
+            let want = missing.min(CHUNK).min(n.max(SMALL_CHUNK).max(quarter));
             let chunk = self.chunk(want, missing.min(SMALL_CHUNK), flags)?;
             let rest = Self::rest(&mut self.rest, flags);
             let listed = rest.and_then(|rest| rest.list(Part::Chunk(chunk), flags, || true));
@@ -346,15 +362,40 @@ impl Bytes {
 
     /// One chunk of exactly `want` bytes capacity, or of `least` where memory is short.
     fn chunk(&self, want: usize, least: usize, flags: Flags) -> Result<Chunk, AppendError> {
-        let paged = self.rest.as_ref().is_some_and(|rest| rest.charge.is_some());
-        let chunk = if paged {
-            Chunk::in_pages(want, flags)
-        } else {
-            Chunk::with_capacity(want, flags)
+        let pages = self.rest.as_ref().and_then(|rest| rest.pages.as_ref());
+        let chunk = match pages {
+            Some(pages) => pages.chunk(want, flags),
+            None => Chunk::with_capacity(want, flags),
         };
         chunk
             .or_else(|_| Chunk::with_capacity(least, flags))
             .map_err(|_| AppendError::NoMemory)
+    }
+
+    /// Lets others have the chunks that are in pages, as many as anybody wants.
+    fn give_back(&mut self) {
+        let Some(rest) = &mut self.rest else {
+            return;
+        };
+        let Some(mut pages) = rest.pages.take() else {
+            return;
+        };
+        if let Head::Chunk(head) = &mut self.head {
+            pages.keep(head);
+        }
+        let Rest { first, blocks, .. } = &mut **rest;
+        for block in core::iter::once(first).chain(blocks.iter_mut()) {
+            for part in block.iter_mut() {
+                match part {
+                    Part::Chunk(chunk) => {
+                        if !pages.keep(chunk) {
+                            return;
+                        }
+                    }
+                    Part::Kept(_) => {}
+                }
+            }
+        }
     }
 
     /// The chunks from byte `offset` on, none of them empty.
@@ -377,6 +418,7 @@ impl Drop for Bytes {
         if let Some(ledger) = &self.ledger {
             ledger.sub(self.len);
         }
+        self.give_back();
     }
 }
 

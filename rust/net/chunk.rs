@@ -121,6 +121,38 @@ impl Chunk {
         }
     }
 
+    /// What it takes in pages, in bytes; 0 if it is in none.
+    pub(super) fn pages(&self) -> usize {
+        if self.paged {
+            pages_for(self.capacity())
+        } else {
+            0
+        }
+    }
+
+    /// An empty one for up to `capacity` bytes in the same pages. The chunk as it was if these are of another size, or
+    /// somebody else has them too.
+    ///
+    /// # Errors
+    ///
+    /// The chunk.
+    pub(super) fn renew(mut self, capacity: usize) -> Result<Self, Self> {
+        // CAST: What pages were to be had for is no more than fits.
+        let bytes = capacity as u32;
+        if !self.paged || pages_for(capacity) != self.pages() {
+            return Err(self);
+        }
+        // SAFETY: By the type invariant, and as it is paged, it is in pages that are live.
+        if !unsafe { bindings::sp_helper_chunk_is_ours(self.start.as_ptr().cast()) } {
+            return Err(self);
+        }
+        // INVARIANT: The pages are as many. The one count of them is ours, so nobody but us has what is in them, nor
+        // can get it.
+        self.len = 0;
+        self.capacity = bytes;
+        Ok(self)
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: By the type invariant so many are initialised, and do not change. Without memory, none.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len()) }

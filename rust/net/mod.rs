@@ -10,7 +10,7 @@
 //!   │           v     v
 //!   ├───────> sock ──> setting
 //!   │           ^
-//!   └──> netns ─┘        chunk   lock   task   thread   work
+//!   └──> netns ─┘<── pool ──> chunk, lock        task   thread   work
 //!
 //! trace ──> stream
 //! ```
@@ -38,6 +38,7 @@ pub(crate) mod family;
 mod lent;
 pub(crate) mod lock;
 pub(crate) mod netns;
+pub(crate) mod pool;
 pub(crate) mod setting;
 pub(crate) mod sock;
 pub(crate) mod stream;

@@ -203,6 +203,7 @@ impl Family for Socket {
             state.closing = true;
         }
         this.trim_edition();
+        this.pool.close();
         {
             let mut endpoints = this.endpoints.lock();
             endpoints.closed = true;

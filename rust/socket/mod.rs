@@ -49,6 +49,7 @@ use crate::net::lock::{
     new_bhlock,
     BhLock, //
 };
+use crate::net::pool::Pool;
 use crate::net::sock::{
     SkRef,
     Waiters, //
@@ -295,6 +296,8 @@ pub(crate) struct Socket {
     user: Member,
     /// What its messages hold that are to be sent.
     ledger: Arc<Ledger>,
+    /// What the next long ones are going to be in.
+    pool: Arc<Pool>,
     /// When it was closed, as a number, if it is held on to.
     closed_as: Atomic<u64>,
     role: &'static Role,
@@ -341,6 +344,7 @@ impl Socket {
         let number = net.number();
         let totals = [&user.closed, &net.closed.total, &user.users().closed.total];
         let ledger = Arc::new(Ledger::new(totals.map(Arc::clone)), GFP_KERNEL_ACCOUNT)?;
+        let pool = Pool::new(GFP_KERNEL_ACCOUNT)?;
         let inode = sk.inode();
         let mut turn = Turn::new();
         if role.sends_to_all {
@@ -360,6 +364,7 @@ impl Socket {
                 inode,
                 user,
                 ledger,
+                pool,
                 closed_as: Atomic::new(0),
                 role,
                 options,

@@ -24,6 +24,7 @@ use crate::message::{
     Msg, //
 };
 use crate::net::family::SendCall;
+use crate::net::pool::Pages;
 use crate::net::sock::Waiters;
 use crate::net::task;
 use crate::net::work;
@@ -35,6 +36,7 @@ use crate::pattern::{
     World,
     STEP, //
 };
+use crate::pipe::IDLE;
 use crate::stats::Counter;
 use core::mem::MaybeUninit;
 use core::task::Poll;
@@ -315,12 +317,11 @@ impl Socket {
 
     /// Copies a message from the calling program: into pages that TCP can send where they are, if the program is
     /// in the control group of the socket, and that has room for them; else into memory that is charged to the program's, as far as it can be had.
-    fn take_bytes(&self, call: &mut SendCall<'_>) -> Result<Bytes> {
+    fn take_bytes(self: &Arc<Self>, call: &mut SendCall<'_>) -> Result<Bytes> {
         let len = call.len();
         let pages = Bytes::pages(len);
-        let charge = (pages > 0).then(|| self.sk.charge_own(pages)).flatten();
-        let mut bytes = match charge {
-            Some(charge) => Bytes::in_pages(charge, GFP_KERNEL_ACCOUNT).map_err(|_| ENOMEM)?,
+        let mut bytes = match self.pages(pages) {
+            Some(pages) => Bytes::in_pages(pages, GFP_KERNEL_ACCOUNT).map_err(|_| ENOMEM)?,
             None => Bytes::new(),
         };
         while bytes.len() < len {
@@ -328,6 +329,23 @@ impl Socket {
             bytes.append(call, rest, len, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(bytes)
+    }
+
+    /// So many bytes of pages, if there are any, and they can be charged.
+    fn pages(self: &Arc<Self>, bytes: u32) -> Option<Pages> {
+        if bytes == 0 {
+            return None;
+        }
+        let mut charge = self.sk.charge_own(bytes);
+        if charge.is_none() && self.pool.close() {
+            // What was kept is in the way, perhaps.
+            charge = self.sk.charge_own(bytes);
+        }
+        let charge = charge?;
+        if self.pool.open(GFP_KERNEL_ACCOUNT) {
+            self.check_pipes_in(IDLE);
+        }
+        Some(Pages::new(self.pool.clone(), charge))
     }
 
     /// A message of what a program sends, entered in the ledger.

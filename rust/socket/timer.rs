@@ -142,6 +142,7 @@ impl Socket {
         }
         if check {
             self.trim_edition();
+            self.pool.close();
             let mut first = None;
             self.each_pipe(|pipe| first = earlier(first, pipe.check(now, idle)));
             if let Some(time) = first {

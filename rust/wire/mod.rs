@@ -190,8 +190,8 @@ impl Source for Empty {
 impl Input for Empty {
     type Kept = Kept;
 
-    fn pins(&self, _n: usize) -> Option<usize> {
-        None
+    fn piece(&mut self, _n: usize, _last: Option<&Kept>) -> (usize, Option<usize>) {
+        (0, None)
     }
 
     fn keep(&mut self, _n: usize, _pins: usize) -> Option<Kept> {
@@ -225,8 +225,8 @@ impl Input for Empty {
 impl Input for Slice<'_> {
     type Kept = Kept;
 
-    fn pins(&self, _n: usize) -> Option<usize> {
-        self.pins
+    fn piece(&mut self, n: usize, _last: Option<&Kept>) -> (usize, Option<usize>) {
+        (n, self.pins)
     }
 
     fn keep(&mut self, n: usize, _pins: usize) -> Option<Kept> {

@@ -101,8 +101,24 @@ pub(crate) mod chunk {
     }
 }
 
-pub(crate) mod sock {
-    pub(crate) struct Charge;
+pub(crate) mod pool {
+    use super::chunk::Chunk;
+    use crate::mem::{
+        AllocError,
+        Flags, //
+    };
+
+    pub(crate) struct Pages;
+
+    impl Pages {
+        pub(crate) fn chunk(&self, want: usize, flags: Flags) -> Result<Chunk, AllocError> {
+            Chunk::with_capacity(want, flags)
+        }
+
+        pub(crate) fn keep(&mut self, _: &mut Chunk) -> bool {
+            false
+        }
+    }
 }
 
 pub(crate) mod trace {
@@ -115,27 +131,19 @@ pub(crate) mod stream {
     use super::chunk::Piece;
     use std::vec::Vec;
 
-    /// As packets do, it has its bytes in several places.
-    pub(crate) struct Kept(Vec<Vec<u8>>);
+    pub(crate) struct Kept(Vec<u8>);
 
     impl Kept {
         pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-            Some(Kept(bytes.chunks(4096).map(|part| part.to_vec()).collect()))
+            Some(Kept(bytes.to_vec()))
         }
 
         pub(crate) fn len(&self) -> usize {
-            self.0.iter().map(|part| part.len()).sum()
+            self.0.len()
         }
 
         pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
-            let mut skip = offset;
-            for part in &self.0 {
-                if skip < part.len() {
-                    return Piece::of(&part[skip..]);
-                }
-                skip -= part.len();
-            }
-            Piece::of(&[])
+            Piece::of(&self.0[offset.min(self.0.len())..])
         }
     }
 }

@@ -28,6 +28,15 @@ bool sp_helper_chunk_has(struct page *head)
 	return page_private(head) == (unsigned long)&sp_chunk_mark;
 }
 
+/*
+ * Whether nobody else has the pages. Who had them has released them after the last use, and
+ * what we are going to write depends on that count.
+ */
+bool sp_helper_chunk_is_ours(const void *start)
+{
+	return page_ref_count(virt_to_page(start)) == 1;
+}
+
 void sp_helper_chunk_free(void *start, bool paged)
 {
 	if (paged)

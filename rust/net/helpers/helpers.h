@@ -45,6 +45,7 @@ struct sp_birth {
 /* For chunk.rs. */
 void *sp_helper_chunk_alloc(size_t size, bool paged, gfp_t flags);
 bool sp_helper_chunk_has(struct page *head);
+bool sp_helper_chunk_is_ours(const void *start);
 void sp_helper_chunk_free(void *start, bool paged);
 
 /* For lock.rs. */
@@ -123,11 +124,12 @@ bool sp_helper_tcp_short(const struct sock *sk);
 unsigned int sp_helper_tcp_srtt_ms(const struct sock *sk);
 int sp_helper_tcp_send(struct sock *sk, struct kvec *vec, size_t segments, size_t bytes,
 		       unsigned int flags);
-unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int offset, unsigned int len);
-struct sk_buff *sp_helper_skb_keep(struct sk_buff *skb, unsigned int *offset, unsigned int len);
-struct sk_buff *sp_helper_skb_of(const void *bytes, unsigned int len);
+unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int offset, const void *start);
+void sp_helper_pages_get(const void *start);
+void sp_helper_pages_put(const void *start);
+bool sp_helper_pages_same(const void *start, const void *other);
+void *sp_helper_pages_of(const void *bytes, size_t len);
 const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, unsigned int *len);
-void sp_helper_skb_drop(struct sk_buff *skb);
 bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing);
 void sp_helper_tcp_defaults(struct sock *sk);
 void sp_helper_tcp_abort_on_close(struct sock *sk);

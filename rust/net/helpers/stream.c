@@ -280,71 +280,44 @@ static bool sp_skb_readable(const struct sk_buff *skb)
 	return !IS_ENABLED(CONFIG_HIGHMEM) && skb_frags_readable(skb);
 }
 
-/* Whether a packet with other bytes besides these is taken apart for them. */
-static bool sp_skb_shares(const struct sk_buff *skb, unsigned int len)
-{
-	return skb->truesize > len + len / 8;
-}
-
 /*
- * What it pins to keep @len bytes of a packet from @offset on: as much as Linux counts
- * for them, or the pages that they are in if that is more. 0 if they cannot be read
- * where they are, belong to more than one packet, or are in pages that somebody else
- * may still write to: what a program of this machine has spliced into its connection.
+ * What it pins to keep what is at @start, which is byte @offset of a packet: whole pages. 0
+ * if it is not in any of its own, or in pages that somebody else may still write to: what a
+ * program of this machine has spliced into its connection, or lets be sent from where it is.
  */
-unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int offset, unsigned int len)
+unsigned int sp_helper_skb_pins(const struct sk_buff *skb, unsigned int offset, const void *start)
 {
-	const struct skb_shared_info *info = skb_shinfo(skb);
-	unsigned int counted = skb->truesize, pages = 0, at = skb_headlen(skb), end = offset + len, i;
-	bool shares = sp_skb_shares(skb, len), spliced = skb_has_shared_frag(skb);
-	unsigned int overhead = SKB_TRUESIZE(skb_end_offset(skb));
-	struct page *last = NULL;
+	struct page *head;
 
-	if (!sp_skb_readable(skb) || skb_has_frag_list(skb))
+	if (offset < skb_headlen(skb) || skb_zcopy((struct sk_buff *)skb))
 		return 0;
-	if (shares && skb->data_len && skb->truesize > overhead)
-		counted = overhead + mul_u64_u32_div(skb->truesize - overhead, len, skb->data_len);
-	for (i = 0; i < info->nr_frags; i++) {
-		struct page *head = compound_head(skb_frag_page(&info->frags[i]));
-		unsigned int from = at;
-
-		at += skb_frag_size(&info->frags[i]);
-		if (head == last)
-			continue;
-		if (at > offset && from < end) {
-			if (spliced && !sp_helper_chunk_has(head))
-				return 0;
-			last = head;
-		} else if (shares) {
-			continue;
-		}
-		pages += page_size(head);
-	}
-	return max(counted, pages);
+	head = virt_to_head_page(start);
+	if (skb_has_shared_frag(skb) && !sp_helper_chunk_has(head))
+		return 0;
+	return page_size(head);
 }
 
-/*
- * Keeps @len bytes of a packet that pins something: of a clone or, where there are many
- * others, of a packet with the same pages. @offset becomes the one in there.
- */
-struct sk_buff *sp_helper_skb_keep(struct sk_buff *skb, unsigned int *offset, unsigned int len)
+void sp_helper_pages_get(const void *start)
 {
-	unsigned int from = *offset;
+	get_page(virt_to_head_page(start));
+}
 
-	if (!sp_skb_shares(skb, len))
-		return skb_clone(skb, GFP_NOWAIT | __GFP_NOWARN);
-	*offset = 0;
-	return pskb_extract(skb, from, len, GFP_NOWAIT | __GFP_NOWARN);
+void sp_helper_pages_put(const void *start)
+{
+	put_page(virt_to_head_page(start));
+}
+
+bool sp_helper_pages_same(const void *start, const void *other)
+{
+	return virt_to_head_page(start) == virt_to_head_page(other);
 }
 
 /* For the unit tests. */
-struct sk_buff *sp_helper_skb_of(const void *bytes, unsigned int len)
+void *sp_helper_pages_of(const void *bytes, size_t len)
 {
-	struct sk_buff *skb = alloc_skb(len, GFP_KERNEL);
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_COMP, get_order(len));
 
-	if (skb)
-		skb_put_data(skb, bytes, len);
-	return skb;
+	return page ? memcpy(page_address(page), bytes, len) : NULL;
 }
 
 /*
@@ -381,11 +354,6 @@ const void *sp_helper_skb_part(const struct sk_buff *skb, unsigned int offset, u
 	       skb_frag_address(&info->frags[i]) == start + *len)
 		*len += skb_frag_size(&info->frags[i]);
 	return start;
-}
-
-void sp_helper_skb_drop(struct sk_buff *skb)
-{
-	consume_skb(skb);
 }
 
 /*

@@ -106,20 +106,34 @@ impl Source for Segment<'_> {
 impl Input for Segment<'_> {
     type Kept = Kept;
 
-    fn pins(&self, n: usize) -> Option<usize> {
-        let n = c_uint::try_from(n).ok()?;
-        // SAFETY: By the type invariant the skb is live.
-        let bytes = unsafe { bindings::sp_helper_skb_pins(self.skb.as_ptr(), self.offset, n) };
-        usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+    fn piece(&mut self, n: usize, last: Option<&Kept>) -> (usize, Option<usize>) {
+        if self.there.is_empty() {
+            self.look();
+        }
+        let len = self.there.len().min(n);
+        let start = self.there.as_ptr();
+        let Some(start) = NonNull::new(start).filter(|_| len > 0) else {
+            // They are copied wherever they are.
+            return (n, None);
+        };
+        // SAFETY: By the type invariants the skb is live, and has these bytes there.
+        let pins = unsafe {
+            bindings::sp_helper_skb_pins(self.skb.as_ptr(), self.offset, start.as_ptr().cast())
+        };
+        match usize::try_from(pins).ok().filter(|pins| *pins > 0) {
+            Some(_) if last.is_some_and(|last| last.pins(start)) => (len, Some(0)),
+            pins => (len, pins),
+        }
     }
 
     fn keep(&mut self, n: usize, pins: usize) -> Option<Kept> {
-        let n = n.min(self.len);
-        let pins = u32::try_from(pins).ok()?;
-        let len = c_uint::try_from(n).ok()?;
-        let charge = Some(self.payer.charge(pins)?);
-        // SAFETY: By the type invariant the skb is live, and has these bytes.
-        let kept = unsafe { Kept::new(self.skb, self.offset, len, charge) }?;
+        let start = NonNull::new(self.there.as_ptr()).filter(|_| n <= self.there.len())?;
+        let charge = match u32::try_from(pins).ok()? {
+            0 => None,
+            pins => Some(self.payer.charge(pins)?),
+        };
+        // SAFETY: By the type invariant they can be read there, and [`Self::piece`] told that they are in pages.
+        let kept = unsafe { Kept::new(start, n, charge) };
         self.skip(n);
         Some(kept)
     }

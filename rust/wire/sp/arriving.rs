@@ -137,7 +137,7 @@ pub(super) fn whole(
     let bytes = msg.bytes_mut().ok_or(Stop::NoMemory)?;
     if keeps && left >= KEPT_WHOLE {
         // Whether there is room for more than its length is for the one to say who is offered it.
-        keep(bytes, left, input, |_| true, flags);
+        let _ = keep(bytes, left, left, input, |_| true, flags);
     }
     while bytes.len() < left {
         let rest = left.saturating_sub(bytes.len());
@@ -253,15 +253,12 @@ pub(super) fn read(
         let head = kept_from.saturating_sub(bytes.len());
         let n = if long && head > 0 { n.min(head) } else { n };
         let least = KEPT.max(bytes.len() / PARTS);
-        let keeps = long
-            && head == 0
-            && n >= least
-            && keep(bytes, n, input, |extra| sink.stretch(extra), flags);
-        let appended = if keeps {
-            Ok(n)
+        let kept = if long && head == 0 && n >= least {
+            keep(bytes, n, least, input, |extra| sink.stretch(extra), flags)
         } else {
-            bytes.append(input, n, len, flags)
+            Err(n)
         };
+        let appended = kept.or_else(|n| bytes.append(input, n, len, flags));
         match appended {
             Ok(0) => return Err(Halt::Stop(Stop::Hungry)),
             Ok(n) => {
@@ -278,31 +275,35 @@ pub(super) fn read(
     Ok(msg)
 }
 
-/// Keeps the next `n` bytes of a frame where they are, if that pins no more than twice as much, and in the end it
-/// `may` pin so many bytes more than they are.
+/// Keeps some of the next `n` bytes of a frame where they are, if these are no less than `least`, that pins no more
+/// than twice as much, and in the end it `may` pin so many bytes more than they are; tells how many. Else how many are to
+/// be copied.
 fn keep(
     bytes: &mut Bytes,
     n: usize,
+    least: usize,
     input: &mut impl Input<Kept = Kept>,
     may: impl FnOnce(usize) -> bool,
     flags: Flags,
-) -> bool {
-    let Some(pins) = input.pins(n) else {
-        return false;
+) -> Result<usize, usize> {
+    let (piece, pins) = input.piece(n, bytes.last_kept());
+    let Some(pins) = pins else {
+        return Err(piece);
     };
     // What is free behind the bytes before is not used any more.
-    let extra = pins.saturating_add(bytes.spare()).saturating_sub(n);
-    if extra > n {
-        return false;
+    let extra = pins.saturating_add(bytes.spare()).saturating_sub(piece);
+    if piece < least || extra > piece {
+        return Err(piece);
     }
-    let Some(kept) = input.keep(n, pins) else {
-        return false;
+    let Some(kept) = input.keep(piece, pins) else {
+        return Err(piece);
     };
-    let keeps = bytes.keep(kept, extra, flags, || may(extra));
-    if !keeps {
-        input.put_back(n);
+    if bytes.keep(kept, extra, flags, || may(extra)) {
+        Ok(piece)
+    } else {
+        input.put_back(piece);
+        Err(piece)
     }
-    keeps
 }
 
 /// Reads the tags in front of a body.
