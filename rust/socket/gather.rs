@@ -4,7 +4,7 @@
 //!
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
 //! So a message that follows another one of the socket closely, see `cadence.rs`, or is sent before others of one
-//! sendmmsg(2), only waits in its pipe, or to be given to all (`edition.rs`), until [`ENOUGH`] has been gathered, or
+//! sendmmsg(2), only waits in its pipe, or to be given to all (`edition.rs`), until [`enough`] has been gathered, or
 //! half of what a pipe may hold; or until a thread has had its turn that was woken with the first of them: on another
 //! CPU, if one is idle, at once; else when the sender sleeps, or its time slice is over. The thread takes the CPU from
 //! nobody, or floods would go out one by one; and it waits for nobody, for it is many sockets': it has a work send
@@ -45,8 +45,15 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::WorkItem;
 
-/// How much is gathered before it is sent without waiting for the work, in bytes of bodies.
-const ENOUGH: usize = 56 << 10;
+/// How much is gathered before it is sent without waiting for the work, in bytes of bodies: as much as is copied together
+/// for one packet; and where they are too long for that, enough for some.
+const fn enough(len: usize) -> usize {
+    if len > LONGEST {
+        256 << 10
+    } else {
+        56 << 10
+    }
+}
 
 /// The longest body that is sent without a message of its own, in bytes. It is on the stack meanwhile.
 pub(super) const SHORT: usize = 1 << 10;
@@ -193,7 +200,7 @@ impl Socket {
         let joins = from >= all.from.0
             && behind <= all.behind.0
             && charge < room
-            && bodies < ENOUGH
+            && bodies < enough(len)
             && !full
             && effects == Effects::flush(effects.flush)
             && state.trash.is_empty();
@@ -224,7 +231,7 @@ impl Socket {
             ..effects
         });
         let room = self.limits.sndbuf.load(Relaxed) / 2;
-        let enough = gathered.charge >= room || gathered.bodies >= ENOUGH || Self::is_full(state);
+        let enough = gathered.charge >= room || gathered.bodies >= enough(len) || Self::is_full(state);
         if !close || enough {
             todo.gathered = Some(gathered);
             Self::close_edition(state);
