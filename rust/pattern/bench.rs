@@ -242,7 +242,7 @@ impl Handle for Mock {
         Some(self.push(Message::tagged(bytes, tags, GFP_KERNEL).ok()?))
     }
 
-    fn copy_all(&self, all: &KVec<KVec<u8>>) -> Option<Room> {
+    fn take_all(&self, all: &KVec<KVec<u8>>) -> Option<Room> {
         let count = u32::try_from(all.len()).ok()?;
         if self.busy.get() || self.room.get() < count {
             return None;

@@ -96,7 +96,7 @@ pub(crate) trait Handle {
     fn copy(&self, tags: &[u8], len: usize, body: &mut impl Source) -> Option<Room>;
 
     /// Copies messages behind what the pipe has to send; `None` if it takes none of them so.
-    fn copy_all(&self, all: &Self::Many) -> Option<Room>;
+    fn take_all(&self, all: &Self::Many) -> Option<Room>;
 }
 
 /// Who is given messages that were collected, and how many of them it has.

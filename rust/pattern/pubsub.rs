@@ -125,7 +125,7 @@ impl Pattern for Pub {
                 *at = Place { pipe: to.0, has: 0 };
             }
             let copied = match at.has == 0 && !w.peers.is_late(to) && w.peers.is_writable(to) {
-                true => pipe.copy_all(all),
+                true => pipe.take_all(all),
                 false => None,
             };
             if let Some(room) = copied {

@@ -310,12 +310,12 @@ impl<U: Upper> Pipe<U> {
             .then(|| tx.has_room(sndbuf))
     }
 
-    /// Copies these messages, which have no tags, behind what is to be sent. `None` if there is no room for all of them,
+    /// Appends these messages, which have no tags, to what is to be sent. `None` if there is no room for all of them,
     /// or they are to be copied or pushed one by one; else as [`Self::push`].
-    pub(crate) fn copy_all(&self, all: &Batch) -> Option<bool> {
+    pub(crate) fn take_all(&self, all: &Arc<Batch>) -> Option<bool> {
         let sndbuf = self.sndbuf();
         let mut tx = self.tx.lock();
-        tx.copy_all(all, self.upper.ledger(), sndbuf)
+        tx.take_all(all, self.upper.ledger(), sndbuf)
             .then(|| tx.has_room(sndbuf))
     }
 

@@ -20,7 +20,10 @@ use crate::time::{
     Instant,
     Millis, //
 };
-use crate::wire::sp::Batch;
+use crate::wire::sp::{
+    Batch,
+    Rest, //
+};
 use crate::wire::Violation;
 use core::ffi::CStr;
 
@@ -89,6 +92,8 @@ enum Flow {
 pub(super) enum Parcel {
     One(Msg),
     Many(Batch),
+    /// Those that others are given too, and what is left of them here.
+    Shared(Arc<Batch>, Rest),
 }
 
 impl Parcel {
@@ -97,6 +102,7 @@ impl Parcel {
         match self {
             Parcel::One(msg) => msg.charge(),
             Parcel::Many(batch) => batch.charge(),
+            Parcel::Shared(batch, rest) => batch.charge_of(*rest),
         }
     }
 
@@ -105,6 +111,7 @@ impl Parcel {
         match self {
             Parcel::One(msg) => msg.len(),
             Parcel::Many(batch) => batch.bodies(),
+            Parcel::Shared(batch, rest) => batch.bodies_of(*rest),
         }
     }
 
@@ -112,6 +119,16 @@ impl Parcel {
         match self {
             Parcel::One(_) => 1,
             Parcel::Many(batch) => batch.messages().into(),
+            Parcel::Shared(_, rest) => rest.messages().into(),
+        }
+    }
+
+    /// TCP has so many bytes of it: of several, those that are wholly in them are no longer here.
+    fn taken(&mut self, done: usize) {
+        match self {
+            Parcel::One(_) => {}
+            Parcel::Many(batch) => batch.taken(done),
+            Parcel::Shared(batch, rest) => batch.taken_of(rest, done),
         }
     }
 }
@@ -133,7 +150,9 @@ pub(super) struct Tx {
     current: Option<(Parcel, usize)>,
     /// What the programs see of that meanwhile, in bytes.
     under_way: usize,
-    /// Short messages, behind `current`. None is added while `queue` has some.
+    /// Short messages that others send too, behind `current`.
+    shared: Option<Arc<Batch>>,
+    /// Short messages, behind `shared`. None is added while `queue` has some.
     batch: Batch,
     /// Behind `batch`.
     queue: Queue,
@@ -154,6 +173,7 @@ impl Tx {
             up_since: None,
             current: None,
             under_way: 0,
+            shared: None,
             batch: Batch::new(),
             queue: Queue::new(),
             charge: 0,
@@ -191,8 +211,9 @@ impl Tx {
     pub(super) fn unsent(&self) -> usize {
         let current = self.current.as_ref();
         let current = current.map_or(self.under_way, |(parcel, _)| parcel.bodies());
+        let shared = self.shared.as_ref().map_or(0, |batch| batch.bodies());
         let behind = self.batch.bodies().saturating_add(self.queue.bytes());
-        current.saturating_add(behind)
+        current.saturating_add(shared).saturating_add(behind)
     }
 
     /// Whether TCP is being given something, or can be.
@@ -203,10 +224,12 @@ impl Tx {
 
     /// Whether TCP has everything.
     pub(super) fn is_empty(&self) -> bool {
-        self.current.is_none()
-            && self.batch.is_empty()
-            && self.queue.is_empty()
-            && self.flow != Flow::Flushing
+        self.current.is_none() && self.has_none_behind() && self.flow != Flow::Flushing
+    }
+
+    /// Whether nothing is behind `current`.
+    fn has_none_behind(&self) -> bool {
+        self.shared.is_none() && self.batch.is_empty() && self.queue.is_empty()
     }
 
     /// Both greetings are exchanged. Tells whether the pipe is up by this.
@@ -250,9 +273,20 @@ impl Tx {
         charge.is_some()
     }
 
-    /// Copies messages without tags, if there is room for all of them, as [`Self::copy`].
-    pub(super) fn copy_all(&mut self, all: &Batch, ledger: &Arc<Ledger>, sndbuf: usize) -> bool {
+    /// Appends messages without tags that others send too, if there is room for all of them: a copy, as
+    /// [`Self::copy`], if they do not come first.
+    pub(super) fn take_all(
+        &mut self,
+        all: &Arc<Batch>,
+        ledger: &Arc<Ledger>,
+        sndbuf: usize,
+    ) -> bool {
         let room = self.charge.saturating_add(all.charge()) <= sndbuf;
+        if room && self.life == Life::Up && self.has_none_behind() {
+            self.charge = self.charge.saturating_add(all.charge());
+            self.shared = Some(all.clone());
+            return true;
+        }
         if !room || !self.takes_copy(all.bytes().len(), 0, sndbuf) {
             return false;
         }
@@ -304,7 +338,7 @@ impl Tx {
             self.under_way = 0;
             return None;
         };
-        let more = !(self.batch.is_empty() && self.queue.is_empty());
+        let more = !self.has_none_behind();
         self.under_way = parcel.bodies();
         Some(Next {
             parcel,
@@ -314,6 +348,10 @@ impl Tx {
     }
 
     fn first(&mut self) -> Option<Parcel> {
+        if let Some(batch) = self.shared.take() {
+            let rest = batch.rest();
+            return Some(Parcel::Shared(batch, rest));
+        }
         if self.batch.is_empty() {
             return self.queue.pop().map(Parcel::One);
         }
@@ -356,14 +394,12 @@ impl Tx {
         starved: bool,
         sndbuf: usize,
     ) -> bool {
-        if let Parcel::Many(batch) = &mut parcel {
-            let (charge, messages, bodies) = (batch.charge(), batch.messages(), batch.bodies());
-            batch.taken(done);
-            let less = charge.saturating_sub(batch.charge());
-            self.charge = self.charge.saturating_sub(less);
-            let taken = messages.saturating_sub(batch.messages());
-            self.count(taken.into(), bodies.saturating_sub(batch.bodies()));
-        }
+        let (charge, messages, bodies) = (parcel.charge(), parcel.messages(), parcel.bodies());
+        parcel.taken(done);
+        let less = charge.saturating_sub(parcel.charge());
+        self.charge = self.charge.saturating_sub(less);
+        let taken = messages.saturating_sub(parcel.messages());
+        self.count(taken, bodies.saturating_sub(parcel.bodies()));
         self.under_way = 0;
         self.current = Some((parcel, done));
         self.flow = if starved {
@@ -447,7 +483,7 @@ impl Tx {
         self.life = Life::Ended;
         let batch = core::mem::replace(&mut self.batch, Batch::new());
         let queue = core::mem::replace(&mut self.queue, Queue::new());
-        Some((self.current.take(), batch, queue))
+        Some((self.current.take(), self.shared.take(), batch, queue))
     }
 
     /// When the greetings, or what is delivered while the pipe closes, have to be over, and how it ends
@@ -507,6 +543,7 @@ mod tests {
         let first = match &next.parcel {
             Parcel::One(msg) => *msg.bytes().head().first()?,
             Parcel::Many(batch) => *batch.bytes().get(8)?,
+            Parcel::Shared(batch, _) => *batch.bytes().get(8)?,
         };
         Some((first, next.offset, next.more))
     }
@@ -612,25 +649,30 @@ mod tests {
         Ok(())
     }
 
-    #[test]
-    fn all_copied_go_behind_others_if_there_is_room_for_all() -> Result<(), NoMemory> {
+    /// What several pipes are given: some of one byte each.
+    fn several(bodies: &[&[u8; 1]]) -> Result<(Arc<Batch>, Arc<Ledger>), NoMemory> {
         let total = || Arc::new(crate::ledger::Total::new(), GFP_KERNEL);
         let ledger = Ledger::new([total()?, total()?, total()?]);
         let ledger = Arc::new(ledger, GFP_KERNEL)?;
-        let mut all = Batch::new();
-        for body in [b"b", b"c"] {
+        let mut all = Batch::with_room(9, None, GFP_KERNEL)?;
+        for body in bodies {
             assert!(all.reserve(1, 0, 1000, GFP_KERNEL));
-            assert!(all
-                .append(1, b"", &ledger, |room| room.extend(body))
-                .is_some());
+            let written = all.append(1, b"", &ledger, |room| room.extend(*body));
+            assert!(written.is_some());
         }
+        Ok((Arc::new(all, GFP_KERNEL)?, ledger))
+    }
+
+    #[test]
+    fn all_go_behind_others_if_there_is_room_for_all() -> Result<(), NoMemory> {
+        let (all, ledger) = several(&[b"b", b"c"])?;
         let mut tx = Tx::new();
-        assert!(!tx.copy_all(&all, &ledger, 1 << 16));
+        assert!(!tx.take_all(&all, &ledger, 1 << 16));
         tx.greeted(NOW);
         assert!(copy(&mut tx, b'a', 1)?);
         let charge = 3 * (1 + OVERHEAD);
-        assert!(!tx.copy_all(&all, &ledger, charge - 1));
-        assert!(tx.copy_all(&all, &ledger, charge));
+        assert!(!tx.take_all(&all, &ledger, charge - 1));
+        assert!(tx.take_all(&all, &ledger, charge));
         assert!(!tx.has_room(charge) && tx.has_room(charge + 1));
         assert_eq!((tx.unsent(), tx.begin_flush()), (3, true));
         let Some(Next { parcel, .. }) = tx.next() else {
@@ -639,7 +681,48 @@ mod tests {
         assert!(matches!(&parcel, Parcel::Many(batch) if batch.messages() == 3));
         // What is pushed is not overtaken.
         tx.push(msg(b"d")?, 1 << 16);
-        assert!(!tx.copy_all(&all, &ledger, 1 << 16));
+        assert!(!tx.take_all(&all, &ledger, 1 << 16));
+        Ok(())
+    }
+
+    #[test]
+    fn all_that_come_first_are_shared_and_count_for_what_is_left() -> Result<(), NoMemory> {
+        let (all, ledger) = several(&[b"a", b"b", b"c"])?;
+        let (mut tx, mut other) = (up(), up());
+        let one = 1 + OVERHEAD;
+        assert!(!tx.take_all(&all, &ledger, 3 * one - 1));
+        assert!(tx.take_all(&all, &ledger, 3 * one));
+        assert!(other.take_all(&all, &ledger, 1 << 16));
+        // What comes behind them stays there.
+        assert!(copy(&mut tx, b'd', 1)?);
+        assert!(tx.unsent() == 4 && !tx.is_empty() && tx.begin_flush());
+        let Some(Next {
+            parcel,
+            offset: 0,
+            more: true,
+        }) = tx.next()
+        else {
+            return Err(NoMemory);
+        };
+        assert!(matches!(parcel, Parcel::Shared(..)));
+        // Two of them, and of the third the header.
+        assert!(!tx.stuck(parcel, 26, false, 1 << 16));
+        assert_eq!((tx.messages(), tx.unsent()), (2, 2));
+        assert!(tx.has_room(2 * one + 1) && !tx.has_room(2 * one));
+        assert!(tx.unblock() && tx.begin_flush());
+        let Some(Next {
+            mut parcel,
+            offset: 26,
+            ..
+        }) = tx.next()
+        else {
+            return Err(NoMemory);
+        };
+        assert!(tx.sent(&mut parcel, 2 * one));
+        assert_eq!(next(&mut tx), Some((b'd', 0, false)));
+        assert_eq!((tx.messages(), other.unsent()), (3, 3));
+        drop(other.set_ended());
+        assert!(other.is_empty() && other.unsent() == 0);
         Ok(())
     }
 

@@ -202,7 +202,6 @@ impl Family for Socket {
             this.publish_at_once(&mut state);
             state.closing = true;
         }
-        this.trim_edition();
         this.pool.close();
         {
             let mut endpoints = this.endpoints.lock();

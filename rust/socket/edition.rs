@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Short messages to all peers that follow each other closely are collected, as an *edition*, and then each pipe is
-//! given a copy of all of it.
+//! given all of it: the same one, if nothing is before it in the pipe that TCP was not offered, or a copy; or as much as
+//! it has room for.
 //!
 //! It is given before anything else happens that a peer can tell: another message, the end of the socket, a peer being
 //! parted with; and before anybody asks what is queued, or was dropped. A peer that comes meanwhile is none of those it
@@ -19,16 +20,24 @@ use crate::bytes::Room;
 use crate::ids::PipeId;
 use crate::mem::{
     accounted,
+    GFP_KERNEL_ACCOUNT,
     NO_SLEEP, //
 };
+use crate::net::chunk::pages_for;
 use crate::net::work;
 use crate::pattern::{
     Effects,
     Given,
-    Pattern, //
+    Pattern,
+    Place, //
 };
 use crate::wire::sp::Batch;
+use kernel::prelude::*;
 use kernel::sync::atomic::Relaxed;
+use kernel::sync::{
+    Arc,
+    UniqueArc, //
+};
 
 /// How many messages are collected at most: who has to be given them one by one gets them under the socket's lock.
 const MOST: u32 = 64;
@@ -36,66 +45,120 @@ const MOST: u32 = 64;
 /// How often memory is waited for, for one edition.
 const TRIES: usize = 8;
 
-impl Socket {
-    /// Adds a short message to the edition. False if it is to be sent as others are. Under the socket's lock.
-    pub(super) fn collect(&self, state: &mut State, body: &[u8]) -> bool {
-        let collects = state.with(work::NEVER, |machine, world| machine.collects(world));
-        if collects != Some(true) || state.edition_at.is_some() || Self::is_full(state) {
-            return false;
+/// What a new one has room for if nobody knows better, in bytes, and at most: what may be needed.
+const LEAST: usize = 1 << 10;
+const LARGEST: usize = 64 << 10;
+
+/// What became of a message that was to be collected.
+pub(super) enum Collected {
+    Yes,
+    /// It is to be sent as others are.
+    No,
+    /// It is the first one, and there is to be a place for so many bytes.
+    First(usize),
+}
+
+impl State {
+    /// Whether something is not given yet.
+    pub(super) fn has_edition(&self) -> bool {
+        self.collected() > 0 || self.published.is_some()
+    }
+
+    /// Whether it is to be given now.
+    pub(super) fn has_full_edition(&self) -> bool {
+        self.collected() >= MOST
+    }
+
+    fn collected(&self) -> u32 {
+        self.edition
+            .as_ref()
+            .map_or(0, |edition| edition.messages())
+    }
+
+    /// How many bytes of bodies are not given yet to all peers.
+    fn not_given(&self) -> usize {
+        let edition = self.edition.as_ref().map_or(0, |edition| edition.bodies());
+        let published = self.published.as_ref().map_or(0, |(all, _)| all.bodies());
+        edition.saturating_add(published)
+    }
+
+    /// Adds nothing to it any more.
+    pub(super) fn close_edition(&mut self) {
+        if let Some(edition) = self.edition.take_if(|edition| !edition.is_empty()) {
+            self.last_edition = edition.bytes().len();
+            self.published = Some((edition.into(), Place::default()));
         }
+    }
+
+    /// A peer is up which what was collected is not for.
+    pub(super) fn comes_late(&mut self, id: PipeId) {
+        // Nor is anything added that would be for it.
+        self.close_edition();
+        if self.published.is_some() {
+            self.peers.set_late(id);
+        }
+    }
+}
+
+impl Socket {
+    /// Adds a short message to the edition, in a `place` for a new one if it needs that. Under the socket's lock.
+    pub(super) fn collect(
+        &self,
+        state: &mut State,
+        body: &[u8],
+        place: &mut Option<UniqueArc<Batch>>,
+    ) -> Collected {
+        let collects = state.with(work::NEVER, |machine, world| machine.collects(world));
+        if collects != Some(true) || state.published.is_some() || state.has_full_edition() {
+            return Collected::No;
+        }
+        if state.edition.is_none() {
+            state.edition = place.take();
+        }
+        let Some(edition) = &mut state.edition else {
+            return Collected::First(state.last_edition);
+        };
         let sndbuf = self.limits.sndbuf.load(Relaxed);
-        let flags = accounted(NO_SLEEP);
-        let edition = &mut state.edition;
-        edition.reserve(body.len(), 0, sndbuf, flags)
+        let added = edition.reserve(body.len(), 0, sndbuf, accounted(NO_SLEEP))
             && edition
                 .append(body.len(), b"", &self.ledger, |room| room.extend(body))
-                .is_some()
-    }
-
-    /// Whether it is to be given now. Under the socket's lock.
-    pub(super) fn is_full(state: &State) -> bool {
-        state.edition.messages() >= MOST
-    }
-
-    /// Adds nothing to it any more. Under the socket's lock.
-    pub(super) fn close_edition(state: &mut State) {
-        if !state.edition.is_empty() {
-            state.edition_at.get_or_insert_default();
+                .is_some();
+        match added {
+            true => Collected::Yes,
+            false => Collected::No,
         }
     }
 
-    /// A peer is up which what was collected is not for. Under the socket's lock.
-    pub(super) fn comes_late(state: &mut State, id: PipeId) {
-        if !state.edition.is_empty() {
-            // Nor is anything added that would be for it.
-            Self::close_edition(state);
-            state.peers.set_late(id);
-        }
+    /// A place for an edition of about so many bytes: in pages that TCP sends where they are, if that is a lot.
+    pub(super) fn place_for(self: &Arc<Self>, bytes: usize) -> Result<UniqueArc<Batch>> {
+        let room = bytes.next_power_of_two().clamp(LEAST, LARGEST);
+        let pages = self.pages(u32::try_from(pages_for(room)).unwrap_or(0));
+        let batch = Batch::with_room(room, pages, GFP_KERNEL_ACCOUNT)?;
+        Ok(UniqueArc::new(batch, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Gives the edition to the peers' pipes, or a part of it; all there is if it is `forced`. Under the
     /// socket's lock.
     #[inline]
     fn publish(&self, state: &mut State, forced: bool) -> Given {
-        if state.edition.is_empty() {
+        if !self.role.sends_to_all {
             return Given::All(Effects::NONE);
         }
-        let mut edition = core::mem::replace(&mut state.edition, Batch::new());
-        let mut at = state.edition_at.take().unwrap_or_default();
+        state.close_edition();
+        let Some((all, mut at)) = state.published.take() else {
+            return Given::All(Effects::NONE);
+        };
         // Who happens to do it, to tell what is queued perhaps, is not to pay for it.
         let given = self.sk.charged(NO_SLEEP, |_| {
             state.with(work::NEVER, |machine, world| {
-                machine.send_all(world, &edition, &mut at, forced)
+                machine.send_all(world, &all, &mut at, forced)
             })
         });
         // A socket that is closing has given it before.
         let given = given.unwrap_or(Given::All(Effects::NONE));
-        match &given {
-            Given::All(_) => edition.clear(),
-            Given::Part | Given::Short => state.edition_at = Some(at),
+        if !matches!(given, Given::All(_)) {
+            state.published = Some((all, at));
         }
-        // The next one is going to need as much memory.
-        state.edition = edition;
         given
     }
 
@@ -159,7 +222,7 @@ impl Socket {
                 Given::Part => {}
                 Given::Short => {
                     let peers = usize::try_from(state.peers.count_up()).unwrap_or(0);
-                    break state.edition.bodies().saturating_mul(peers);
+                    break state.not_given().saturating_mul(peers);
                 }
             }
         };
@@ -168,11 +231,5 @@ impl Socket {
             self.send_gathered(gathered);
         }
         left
-    }
-
-    /// Gives back the memory of the edition, if there is none.
-    pub(super) fn trim_edition(&self) {
-        let memory = self.state.lock().edition.trim();
-        drop(memory);
     }
 }

@@ -249,7 +249,7 @@ impl Upper for Socket {
         let now = work::now();
         let mut state = this.state.lock();
         state.peers.opened(id);
-        Self::comes_late(&mut state, id);
+        state.comes_late(id);
         // It may be closing already.
         if state.peers.handle(id).is_some_and(|pipe| !pipe.has_room()) {
             state.peers.set_writable(id, false);

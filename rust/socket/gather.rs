@@ -40,7 +40,6 @@ use crate::pattern::{
     Effects,
     Flush, //
 };
-use crate::pipe::IDLE;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::WorkItem;
@@ -89,7 +88,7 @@ impl Gathered {
     /// more pipes than are gathered for.
     fn waits(&self, state: &State) -> bool {
         let mut from = self.from.0;
-        let mut waits = !state.edition.is_empty();
+        let mut waits = state.has_edition();
         while let Some((id, pipe)) = state.peers.up_from(from).filter(|_| !waits) {
             if id.0 >= self.behind.0 {
                 break;
@@ -135,8 +134,6 @@ impl HasLater for Socket {
             }
             waits
         };
-        // If that was all, the memory of what was collected is to be given back.
-        this.check_pipes_in(IDLE);
         if waits {
             work::enqueue::<_, GATHER>(Lane::Quick, this);
         }
@@ -186,7 +183,7 @@ impl Socket {
     #[inline]
     pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
         let room = self.limits.sndbuf.load(Relaxed) / 2;
-        let full = Self::is_full(state);
+        let full = state.has_full_edition();
         let Some(all) = &mut state.gathered else {
             return false;
         };
@@ -231,10 +228,11 @@ impl Socket {
             ..effects
         });
         let room = self.limits.sndbuf.load(Relaxed) / 2;
-        let enough = gathered.charge >= room || gathered.bodies >= enough(len) || Self::is_full(state);
+        let enough =
+            gathered.charge >= room || gathered.bodies >= enough(len) || state.has_full_edition();
         if !close || enough {
             todo.gathered = Some(gathered);
-            Self::close_edition(state);
+            state.close_edition();
         }
         if first && todo.gathered.is_some() {
             state.gathered = None;

@@ -97,7 +97,8 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::{
     new_mutex,
     Arc,
-    Mutex, //
+    Mutex,
+    UniqueArc, //
 };
 use kernel::workqueue::{
     impl_has_delayed_work,
@@ -118,7 +119,7 @@ type SocketPipe = Arc<Pipe<Socket>>;
 
 impl Handle for SocketPipe {
     type Caller = Current;
-    type Many = Batch;
+    type Many = Arc<Batch>;
 
     fn push(&self, msg: Msg) -> Room {
         room(Pipe::push(self, msg))
@@ -132,12 +133,12 @@ impl Handle for SocketPipe {
         Pipe::copy(self, tags, len, body).map(room)
     }
 
-    fn copy_all(&self, all: &Batch) -> Option<Room> {
-        Pipe::copy_all(self, all).map(room)
+    fn take_all(&self, all: &Arc<Batch>) -> Option<Room> {
+        Pipe::take_all(self, all).map(room)
     }
 }
 
-impl Many for Batch {
+impl Many for Arc<Batch> {
     fn count(&self) -> usize {
         usize::try_from(self.messages()).unwrap_or(0)
     }
@@ -174,10 +175,12 @@ struct State {
     attending: Option<Instant>,
     /// What waits to be sent in one piece.
     gathered: Option<Gathered>,
-    /// What was collected for all peers, and they are not given yet; see `edition.rs`.
-    edition: Batch,
-    /// Who has it already, once nothing is added to it any more.
-    edition_at: Option<Place>,
+    /// What is collected for all peers; see `edition.rs`.
+    edition: Option<UniqueArc<Batch>>,
+    /// What was, and who has it already, if some have.
+    published: Option<(Arc<Batch>, Place)>,
+    /// How many bytes the last one had.
+    last_edition: usize,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
     send_shut: bool,
@@ -383,8 +386,9 @@ impl Socket {
                     timer: None,
                     attending: None,
                     gathered: None,
-                    edition: Batch::new(),
-                    edition_at: None,
+                    edition: None,
+                    published: None,
+                    last_edition: 0,
                     receive_shut: false,
                     send_shut: false,
                     closing: false,

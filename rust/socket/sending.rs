@@ -5,6 +5,7 @@
 //! A short one is copied to its pipe, or from the stack to many, if they take it so; any other is a message of its own.
 //! When it goes out is told in `gather.rs`.
 
+use super::edition::Collected;
 use super::gather::SHORT;
 use super::{
     Origin,
@@ -112,8 +113,9 @@ impl Socket {
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
         let mut todo = None;
         let collected = close && self.role.sends_to_all && self.send_collected(body, &mut todo)?;
-        if collected && todo.is_none() {
-            return Ok(Copied::Joined);
+        if collected && todo.as_ref().is_none_or(|todo| todo.gathered.is_none()) {
+            // The work is going to give it.
+            return Ok(self.finish_copy(todo, None));
         }
         let mut sent = collected;
         // Until it is sent, see `edition.rs`.
@@ -135,20 +137,31 @@ impl Socket {
 
     /// Sends a message to all, with others that follow it. False if it is to be sent as others are.
     fn send_collected(self: &Arc<Self>, body: &[u8], todo: &mut Option<Todo>) -> Result<bool> {
-        let mut state = self.state.lock();
-        if state.send_shut {
-            return Err(EPIPE);
+        let mut place = None;
+        loop {
+            let mut state = self.state.lock();
+            if state.send_shut {
+                return Err(EPIPE);
+            }
+            let bytes = match self.collect(&mut state, body, &mut place) {
+                Collected::Yes => {
+                    self.has_sent(&mut state, body.len());
+                    let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
+                    let effects = Effects::flush(all);
+                    if !self.joins(&mut state, effects, body.len()) {
+                        *todo = Some(self.todo_of_send(&mut state, effects, body.len(), true));
+                    }
+                    return Ok(true);
+                }
+                Collected::No => return Ok(false),
+                Collected::First(bytes) => bytes,
+            };
+            drop(state);
+            let Ok(new) = self.place_for(bytes) else {
+                return Ok(false);
+            };
+            place = Some(new);
         }
-        if !self.collect(&mut state, body) {
-            return Ok(false);
-        }
-        self.has_sent(&mut state, body.len());
-        let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
-        let effects = Effects::flush(all);
-        if !self.joins(&mut state, effects, body.len()) {
-            *todo = Some(self.todo_of_send(&mut state, effects, body.len(), true));
-        }
-        Ok(true)
     }
 
     /// One try to send copies of a message: tells whether they were taken, and what is left to be done of it.
@@ -332,7 +345,7 @@ impl Socket {
     }
 
     /// So many bytes of pages, if there are any, and they can be charged.
-    fn pages(self: &Arc<Self>, bytes: u32) -> Option<Pages> {
+    pub(super) fn pages(self: &Arc<Self>, bytes: u32) -> Option<Pages> {
         if bytes == 0 {
             return None;
         }

@@ -141,7 +141,6 @@ impl Socket {
             self.each_pipe(Pipe::abort);
         }
         if check {
-            self.trim_edition();
             self.pool.close();
             let mut first = None;
             self.each_pipe(|pipe| first = earlier(first, pipe.check(now, idle)));

@@ -11,14 +11,17 @@ use crate::bytes::{
 };
 use crate::ledger::Ledger;
 use crate::mem::{
+    AllocError,
     Arc,
     Flags, //
 };
 use crate::message::tags::TAG;
 use crate::message::{
     Chunk,
+    Piece,
     OVERHEAD, //
 };
+use crate::net::pool::Pages;
 
 /// What an idle pipe may keep for the next message, in bytes: enough for a short one.
 const KEPT: usize = (1 << 10) + 64;
@@ -33,19 +36,64 @@ const GROWTH: usize = 4;
 /// costly.
 const MOST: usize = 64 << 10;
 
+/// From so many bytes on it costs less to have TCP send pages than to copy what is in them.
+const SENT_IN_PAGES: usize = 8 << 10;
+
 /// Some messages that have no tags, or one that has.
 ///
 /// # Invariants
 ///
-/// If there are messages there is a `ledger`, which has [`Self::charge`] for them. They are the bytes from `from`
-/// on. If there are `tags` there is one message, which has so many bytes of them.
+/// If there are messages there is a `ledger`, which has [`Self::charge`] for them. They are the `rest` of the bytes. If
+/// there are `tags` there is one message, which has so many bytes of them.
 pub(crate) struct Batch {
     bytes: Chunk,
     tags: usize,
-    /// Before this are messages that TCP has.
+    rest: Rest,
+    ledger: Option<Arc<Ledger>>,
+    /// What `bytes` are of, if they are in pages.
+    pages: Option<Pages>,
+}
+
+/// What TCP does not have of some messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Rest {
+    /// Before this are those that it has.
     from: usize,
     messages: u32,
-    ledger: Option<Arc<Ledger>>,
+}
+
+impl Rest {
+    const NONE: Self = Rest {
+        from: 0,
+        messages: 0,
+    };
+
+    pub(crate) fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    fn count(&self) -> usize {
+        usize::try_from(self.messages).unwrap_or(0)
+    }
+
+    /// The sum of the bodies and the tags, if so many bytes are all there is.
+    fn frames(&self, bytes: usize) -> usize {
+        let headers = self.count().saturating_mul(HEADER);
+        bytes.saturating_sub(self.from).saturating_sub(headers)
+    }
+
+    /// TCP has so many of the bytes: the messages that are wholly in them are no longer here.
+    fn taken(&mut self, bytes: &[u8], done: usize) {
+        while let Some(header) = bytes.get(self.from..).and_then(|b| b.first_chunk()) {
+            let len = usize::try_from(u64::from_be_bytes(*header)).unwrap_or(usize::MAX);
+            let end = self.from.saturating_add(HEADER).saturating_add(len);
+            if end > done {
+                break;
+            }
+            self.from = end;
+            self.messages = self.messages.saturating_sub(1);
+        }
+    }
 }
 
 impl Batch {
@@ -53,18 +101,38 @@ impl Batch {
         Batch {
             bytes: Chunk::new(),
             tags: 0,
-            from: 0,
-            messages: 0,
+            rest: Rest::NONE,
             ledger: None,
+            pages: None,
         }
     }
 
+    /// An empty one that has room for so many bytes, in pages of these if there are some.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub(crate) fn with_room(
+        bytes: usize,
+        pages: Option<Pages>,
+        flags: Flags,
+    ) -> Result<Self, AllocError> {
+        let chunk = match &pages {
+            Some(pages) => pages.chunk(bytes, flags),
+            None => Chunk::with_capacity(bytes, flags),
+        };
+        let mut batch = Batch::new();
+        batch.bytes = chunk?;
+        batch.pages = pages;
+        Ok(batch)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages == 0
+        self.rest.messages == 0
     }
 
     pub(crate) fn messages(&self) -> u32 {
-        self.messages
+        self.rest.messages
     }
 
     /// What TCP is to be given.
@@ -72,22 +140,39 @@ impl Batch {
         self.bytes.as_slice()
     }
 
+    /// The same from byte `offset` on, for what does not change any more.
+    pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
+        if self.bytes.len() >= SENT_IN_PAGES {
+            self.bytes.piece(offset)
+        } else {
+            Piece::of(self.bytes().get(offset..).unwrap_or(&[]))
+        }
+    }
+
+    /// What TCP does not have.
+    pub(crate) fn rest(&self) -> Rest {
+        self.rest
+    }
+
     /// The sum of the bodies, in bytes.
     pub(crate) fn bodies(&self) -> usize {
-        let headers = self.count().saturating_mul(HEADER);
-        let bytes = self.bytes.len().saturating_sub(self.from);
-        bytes.saturating_sub(headers).saturating_sub(self.tags)
+        self.bodies_of(self.rest)
+    }
+
+    /// The same of those that are left.
+    pub(crate) fn bodies_of(&self, rest: Rest) -> usize {
+        rest.frames(self.bytes.len()).saturating_sub(self.tags)
     }
 
     /// What the messages count for in a buffer, in bytes: as they would outside.
     pub(crate) fn charge(&self) -> usize {
-        let overhead = self.count().saturating_mul(OVERHEAD);
-        let frames = self.bodies().saturating_add(self.tags);
-        frames.saturating_add(overhead)
+        self.charge_of(self.rest)
     }
 
-    fn count(&self) -> usize {
-        usize::try_from(self.messages).unwrap_or(0)
+    /// The same of those that are left.
+    pub(crate) fn charge_of(&self, rest: Rest) -> usize {
+        let overhead = rest.count().saturating_mul(OVERHEAD);
+        rest.frames(self.bytes.len()).saturating_add(overhead)
     }
 
     /// Whether it has memory of its own.
@@ -127,7 +212,8 @@ impl Batch {
         if bigger.extend(self.bytes()).is_err() {
             return false;
         }
-        self.bytes = bigger;
+        let smaller = core::mem::replace(&mut self.bytes, bigger);
+        self.give_back(smaller);
         true
     }
 
@@ -155,7 +241,7 @@ impl Batch {
         self.ledger
             .get_or_insert_with(|| ledger.clone())
             .add(charge);
-        self.messages = self.messages.saturating_add(1);
+        self.rest.messages = self.rest.messages.saturating_add(1);
         Some(charge)
     }
 
@@ -180,20 +266,20 @@ impl Batch {
     /// Appends what another one has that has no tags, and there is room for, and tells what it counts for; `None` if
     /// that fails.
     pub(crate) fn append_all(&mut self, other: &Batch, ledger: &Arc<Ledger>) -> Option<usize> {
-        let new = other.bytes().get(other.from..)?;
+        let new = other.bytes().get(other.rest.from..)?;
         self.bytes.extend(new).ok()?;
         let charge = other.charge();
         // INVARIANT: It has all of the messages before, and these.
         self.ledger
             .get_or_insert_with(|| ledger.clone())
             .add(charge);
-        self.messages = self.messages.saturating_add(other.messages);
+        self.rest.messages = self.rest.messages.saturating_add(other.messages());
         Some(charge)
     }
 
     /// The bodies, of messages without tags.
     pub(crate) fn each_body(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.bytes().get(self.from..).unwrap_or(&[]);
+        let mut rest = self.bytes().get(self.rest.from..).unwrap_or(&[]);
         core::iter::from_fn(move || {
             let (header, behind) = rest.split_first_chunk()?;
             let len = usize::try_from(u64::from_be_bytes(*header)).ok()?;
@@ -206,14 +292,9 @@ impl Batch {
     /// TCP has so many bytes: the messages that are wholly in them are no longer here.
     pub(crate) fn taken(&mut self, done: usize) {
         let before = self.charge();
-        while let Some(header) = self.bytes().get(self.from..).and_then(|b| b.first_chunk()) {
-            let len = usize::try_from(u64::from_be_bytes(*header)).unwrap_or(usize::MAX);
-            let end = self.from.saturating_add(HEADER).saturating_add(len);
-            if end > done {
-                break;
-            }
-            self.from = end;
-            self.messages = self.messages.saturating_sub(1);
+        let messages = self.rest.messages;
+        self.rest.taken(self.bytes.as_slice(), done);
+        if self.rest.messages < messages {
             // INVARIANT: There was one message if there are any.
             self.tags = 0;
         }
@@ -222,14 +303,18 @@ impl Batch {
         }
     }
 
+    /// TCP has so many bytes from who counts what is left for itself.
+    pub(crate) fn taken_of(&self, rest: &mut Rest, done: usize) {
+        rest.taken(self.bytes(), done);
+    }
+
     /// Takes the messages out.
     pub(crate) fn clear(&mut self) {
         if let Some(ledger) = &self.ledger {
             ledger.sub(self.charge());
         }
-        self.messages = 0;
+        self.rest = Rest::NONE;
         self.tags = 0;
-        self.from = 0;
         self.bytes.truncate(0);
     }
 
@@ -245,9 +330,20 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Lets others have this chunk, which is of it, if it is in pages.
+    fn give_back(&mut self, mut chunk: Chunk) {
+        if let Some(mut pages) = self.pages.take() {
+            pages.keep(&mut chunk);
+        }
+    }
+}
+
 impl Drop for Batch {
     fn drop(&mut self) {
         self.clear();
+        let chunk = core::mem::replace(&mut self.bytes, Chunk::new());
+        self.give_back(chunk);
     }
 }
 

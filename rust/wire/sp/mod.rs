@@ -9,7 +9,10 @@ mod decode;
 mod encode;
 mod greeting;
 
-pub(crate) use batch::Batch;
+pub(crate) use batch::{
+    Batch,
+    Rest, //
+};
 pub(super) use decode::Decoder;
 pub(crate) use encode::Frame;
 pub(super) use greeting::Greeting;
