@@ -41,7 +41,7 @@ pub(crate) use crate::net::chunk::{
     Chunk,
     Piece, //
 };
-use crate::net::pool::Pages;
+pub(crate) use crate::net::pool::Pages;
 pub(crate) use crate::net::stream::Kept;
 pub(crate) use chunks::Chunks;
 use overdraft::Overdraft;

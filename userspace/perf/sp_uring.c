@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Buffers are given a power of two. */
-enum { BATCH = 32, BUFFERS = 64, GROUP = 1 };
+enum { BATCH = 32, BUFFERS = 256, GROUP = 1 };
 
 struct end {
 	int fd, timeout_ms;
@@ -35,9 +35,13 @@ struct end *end_open(enum role role, bool binds, int port, int timeout_ms)
 	end->sends = role == PUSHES || role == PUBLISHES;
 	end->timeout_ms = timeout_ms;
 	end->fd = sp_open(role, binds, port, 0);
-	err = io_uring_queue_init(BUFFERS, &end->ring, 0);
+	/* As its manual recommends for one thread with a ring of its own. */
+	err = io_uring_queue_init(BUFFERS, &end->ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
 	if (err)
 		fail_with("io_uring_queue_init", strerror(-err));
+	err = io_uring_register_files(&end->ring, &end->fd, 1);
+	if (err)
+		fail_with("io_uring_register_files", strerror(-err));
 	return end;
 }
 
@@ -79,12 +83,14 @@ static void flush(struct end *end)
 
 void end_send(struct end *end, const void *body, size_t len)
 {
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&end->ring);
 	unsigned char *copy;
 
 	make_room(end, BATCH, len);
 	copy = end->room + end->count++ * len;
 	memcpy(copy, body, len);
-	io_uring_prep_send(io_uring_get_sqe(&end->ring), end->fd, copy, len, 0);
+	io_uring_prep_send(sqe, 0, copy, len, 0);
+	sqe->flags |= IOSQE_FIXED_FILE;
 	if (end->count == BATCH)
 		flush(end);
 }
@@ -116,8 +122,8 @@ static void arm(struct end *end)
 		for (int i = 0; i < BUFFERS; i++)
 			give(end, i);
 	}
-	io_uring_prep_recv_multishot(sqe, end->fd, NULL, 0, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
+	io_uring_prep_recv_multishot(sqe, 0, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT | IOSQE_FIXED_FILE;
 	sqe->buf_group = GROUP;
 	end->armed = true;
 }

@@ -18,10 +18,10 @@ use crate::mem::{
 use crate::message::tags::TAG;
 use crate::message::{
     Chunk,
+    Pages,
     Piece,
     OVERHEAD, //
 };
-use crate::net::pool::Pages;
 
 /// What an idle pipe may keep for the next message, in bytes: enough for a short one.
 const KEPT: usize = (1 << 10) + 64;
