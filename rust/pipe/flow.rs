@@ -228,9 +228,9 @@ impl<U: Upper> Pipe<U> {
                     let rest = batch.bytes().get(offset..).unwrap_or(&[]);
                     (batch.bytes().len(), tcp.send(once(rest), more))
                 }
-                Parcel::Shared(batch, _) => {
-                    let rest = core::iter::once(batch.piece(offset));
-                    (batch.bytes().len(), tcp.send(rest, more))
+                Parcel::Shared(edition, _) => {
+                    let rest = core::iter::once(edition.piece(offset));
+                    (edition.bytes().len(), tcp.send(rest, more))
                 }
             };
             let (done, error) = match taken {

@@ -64,7 +64,7 @@ use crate::time::{
     Instant,
     Millis, //
 };
-use crate::wire::sp::Batch;
+use crate::wire::sp::Edition;
 use crate::wire::Types;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -312,7 +312,7 @@ impl<U: Upper> Pipe<U> {
 
     /// Appends these messages, which have no tags, to what is to be sent. `None` if there is no room for all of them,
     /// or they are to be copied or pushed one by one; else as [`Self::push`].
-    pub(crate) fn take_all(&self, all: &Arc<Batch>) -> Option<bool> {
+    pub(crate) fn take_all(&self, all: &Arc<Edition>) -> Option<bool> {
         let sndbuf = self.sndbuf();
         let mut tx = self.tx.lock();
         tx.take_all(all, self.upper.ledger(), sndbuf)

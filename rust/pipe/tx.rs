@@ -22,6 +22,7 @@ use crate::time::{
 };
 use crate::wire::sp::{
     Batch,
+    Edition,
     Rest, //
 };
 use crate::wire::Violation;
@@ -93,7 +94,7 @@ pub(super) enum Parcel {
     One(Msg),
     Many(Batch),
     /// Those that others are given too, and what is left of them here.
-    Shared(Arc<Batch>, Rest),
+    Shared(Arc<Edition>, Rest),
 }
 
 impl Parcel {
@@ -102,7 +103,7 @@ impl Parcel {
         match self {
             Parcel::One(msg) => msg.charge(),
             Parcel::Many(batch) => batch.charge(),
-            Parcel::Shared(batch, rest) => batch.charge_of(*rest),
+            Parcel::Shared(edition, rest) => edition.charge_of(*rest),
         }
     }
 
@@ -111,7 +112,7 @@ impl Parcel {
         match self {
             Parcel::One(msg) => msg.len(),
             Parcel::Many(batch) => batch.bodies(),
-            Parcel::Shared(batch, rest) => batch.bodies_of(*rest),
+            Parcel::Shared(edition, rest) => edition.bodies_of(*rest),
         }
     }
 
@@ -128,7 +129,7 @@ impl Parcel {
         match self {
             Parcel::One(_) => {}
             Parcel::Many(batch) => batch.taken(done),
-            Parcel::Shared(batch, rest) => batch.taken_of(rest, done),
+            Parcel::Shared(edition, rest) => edition.taken(rest, done),
         }
     }
 }
@@ -151,7 +152,7 @@ pub(super) struct Tx {
     /// What the programs see of that meanwhile, in bytes.
     under_way: usize,
     /// Short messages that others send too, behind `current`.
-    shared: Option<Arc<Batch>>,
+    shared: Option<Arc<Edition>>,
     /// Short messages, behind `shared`. None is added while `queue` has some.
     batch: Batch,
     /// Behind `batch`.
@@ -211,7 +212,7 @@ impl Tx {
     pub(super) fn unsent(&self) -> usize {
         let current = self.current.as_ref();
         let current = current.map_or(self.under_way, |(parcel, _)| parcel.bodies());
-        let shared = self.shared.as_ref().map_or(0, |batch| batch.bodies());
+        let shared = self.shared.as_ref().map_or(0, |edition| edition.bodies());
         let behind = self.batch.bodies().saturating_add(self.queue.bytes());
         current.saturating_add(shared).saturating_add(behind)
     }
@@ -277,7 +278,7 @@ impl Tx {
     /// [`Self::copy`], if they do not come first.
     pub(super) fn take_all(
         &mut self,
-        all: &Arc<Batch>,
+        all: &Arc<Edition>,
         ledger: &Arc<Ledger>,
         sndbuf: usize,
     ) -> bool {
@@ -348,9 +349,9 @@ impl Tx {
     }
 
     fn first(&mut self) -> Option<Parcel> {
-        if let Some(batch) = self.shared.take() {
-            let rest = batch.rest();
-            return Some(Parcel::Shared(batch, rest));
+        if let Some(edition) = self.shared.take() {
+            let rest = edition.rest();
+            return Some(Parcel::Shared(edition, rest));
         }
         if self.batch.is_empty() {
             return self.queue.pop().map(Parcel::One);
@@ -543,7 +544,7 @@ mod tests {
         let first = match &next.parcel {
             Parcel::One(msg) => *msg.bytes().head().first()?,
             Parcel::Many(batch) => *batch.bytes().get(8)?,
-            Parcel::Shared(batch, _) => *batch.bytes().get(8)?,
+            Parcel::Shared(edition, _) => *edition.bytes().get(8)?,
         };
         Some((first, next.offset, next.more))
     }
@@ -650,11 +651,11 @@ mod tests {
     }
 
     /// What several pipes are given: some of one byte each.
-    fn several(bodies: &[&[u8; 1]]) -> Result<(Arc<Batch>, Arc<Ledger>), NoMemory> {
+    fn several(bodies: &[&[u8; 1]]) -> Result<(Arc<Edition>, Arc<Ledger>), NoMemory> {
         let total = || Arc::new(crate::ledger::Total::new(), GFP_KERNEL);
         let ledger = Ledger::new([total()?, total()?, total()?]);
         let ledger = Arc::new(ledger, GFP_KERNEL)?;
-        let mut all = Batch::with_room(9, None, GFP_KERNEL)?;
+        let mut all = Edition::new(9, None, GFP_KERNEL)?;
         for body in bodies {
             assert!(all.reserve(1, 0, 1000, GFP_KERNEL));
             let written = all.append(1, b"", &ledger, |room| room.extend(*body));

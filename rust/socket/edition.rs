@@ -31,7 +31,7 @@ use crate::pattern::{
     Pattern,
     Place, //
 };
-use crate::wire::sp::Batch;
+use crate::wire::sp::Edition;
 use kernel::prelude::*;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::{
@@ -106,7 +106,7 @@ impl Socket {
         &self,
         state: &mut State,
         body: &[u8],
-        place: &mut Option<UniqueArc<Batch>>,
+        place: &mut Option<UniqueArc<Edition>>,
     ) -> Collected {
         let collects = state.with(work::NEVER, |machine, world| machine.collects(world));
         if collects != Some(true) || state.published.is_some() || state.has_full_edition() {
@@ -123,18 +123,21 @@ impl Socket {
             && edition
                 .append(body.len(), b"", &self.ledger, |room| room.extend(body))
                 .is_some();
-        match added {
-            true => Collected::Yes,
-            false => Collected::No,
+        if added {
+            return Collected::Yes;
         }
+        if edition.is_empty() {
+            *place = state.edition.take();
+        }
+        Collected::No
     }
 
     /// A place for an edition of about so many bytes: in pages that TCP sends where they are, if that is a lot.
-    pub(super) fn place_for(self: &Arc<Self>, bytes: usize) -> Result<UniqueArc<Batch>> {
+    pub(super) fn place_for(self: &Arc<Self>, bytes: usize) -> Result<UniqueArc<Edition>> {
         let room = bytes.next_power_of_two().clamp(LEAST, LARGEST);
         let pages = self.pages(u32::try_from(pages_for(room)).unwrap_or(0));
-        let batch = Batch::with_room(room, pages, GFP_KERNEL_ACCOUNT)?;
-        Ok(UniqueArc::new(batch, GFP_KERNEL_ACCOUNT)?)
+        let edition = Edition::new(room, pages, GFP_KERNEL_ACCOUNT)?;
+        Ok(UniqueArc::new(edition, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Gives the edition to the peers' pipes, or a part of it; all there is if it is `forced`. Under the

@@ -87,7 +87,7 @@ use crate::stats::{
     Reason, //
 };
 use crate::time::Instant;
-use crate::wire::sp::Batch;
+use crate::wire::sp::Edition;
 use gather::{
     Gathered,
     GATHER, //
@@ -119,7 +119,7 @@ type SocketPipe = Arc<Pipe<Socket>>;
 
 impl Handle for SocketPipe {
     type Caller = Current;
-    type Many = Arc<Batch>;
+    type Many = Arc<Edition>;
 
     fn push(&self, msg: Msg) -> Room {
         room(Pipe::push(self, msg))
@@ -133,12 +133,12 @@ impl Handle for SocketPipe {
         Pipe::copy(self, tags, len, body).map(room)
     }
 
-    fn take_all(&self, all: &Arc<Batch>) -> Option<Room> {
+    fn take_all(&self, all: &Arc<Edition>) -> Option<Room> {
         Pipe::take_all(self, all).map(room)
     }
 }
 
-impl Many for Arc<Batch> {
+impl Many for Arc<Edition> {
     fn count(&self) -> usize {
         usize::try_from(self.messages()).unwrap_or(0)
     }
@@ -176,9 +176,9 @@ struct State {
     /// What waits to be sent in one piece.
     gathered: Option<Gathered>,
     /// What is collected for all peers; see `edition.rs`.
-    edition: Option<UniqueArc<Batch>>,
+    edition: Option<UniqueArc<Edition>>,
     /// What was, and who has it already, if some have.
-    published: Option<(Arc<Batch>, Place)>,
+    published: Option<(Arc<Edition>, Place)>,
     /// How many bytes the last one had.
     last_edition: usize,
     /// No receiving, no sending: shutdown(2).

@@ -22,6 +22,10 @@ use crate::message::{
     Piece,
     OVERHEAD, //
 };
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
 
 /// What an idle pipe may keep for the next message, in bytes: enough for a short one.
 const KEPT: usize = (1 << 10) + 64;
@@ -50,8 +54,6 @@ pub(crate) struct Batch {
     tags: usize,
     rest: Rest,
     ledger: Option<Arc<Ledger>>,
-    /// What `bytes` are of, if they are in pages.
-    pages: Option<Pages>,
 }
 
 /// What TCP does not have of some messages.
@@ -103,28 +105,7 @@ impl Batch {
             tags: 0,
             rest: Rest::NONE,
             ledger: None,
-            pages: None,
         }
-    }
-
-    /// An empty one that has room for so many bytes, in pages of these if there are some.
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`].
-    pub(crate) fn with_room(
-        bytes: usize,
-        pages: Option<Pages>,
-        flags: Flags,
-    ) -> Result<Self, AllocError> {
-        let chunk = match &pages {
-            Some(pages) => pages.chunk(bytes, flags),
-            None => Chunk::with_capacity(bytes, flags),
-        };
-        let mut batch = Batch::new();
-        batch.bytes = chunk?;
-        batch.pages = pages;
-        Ok(batch)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -140,27 +121,13 @@ impl Batch {
         self.bytes.as_slice()
     }
 
-    /// The same from byte `offset` on, for what does not change any more.
-    pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
-        if self.bytes.len() >= SENT_IN_PAGES {
-            self.bytes.piece(offset)
-        } else {
-            Piece::of(self.bytes().get(offset..).unwrap_or(&[]))
-        }
-    }
-
-    /// What TCP does not have.
-    pub(crate) fn rest(&self) -> Rest {
-        self.rest
-    }
-
     /// The sum of the bodies, in bytes.
     pub(crate) fn bodies(&self) -> usize {
         self.bodies_of(self.rest)
     }
 
     /// The same of those that are left.
-    pub(crate) fn bodies_of(&self, rest: Rest) -> usize {
+    fn bodies_of(&self, rest: Rest) -> usize {
         rest.frames(self.bytes.len()).saturating_sub(self.tags)
     }
 
@@ -170,7 +137,7 @@ impl Batch {
     }
 
     /// The same of those that are left.
-    pub(crate) fn charge_of(&self, rest: Rest) -> usize {
+    fn charge_of(&self, rest: Rest) -> usize {
         let overhead = rest.count().saturating_mul(OVERHEAD);
         rest.frames(self.bytes.len()).saturating_add(overhead)
     }
@@ -212,8 +179,7 @@ impl Batch {
         if bigger.extend(self.bytes()).is_err() {
             return false;
         }
-        let smaller = core::mem::replace(&mut self.bytes, bigger);
-        self.give_back(smaller);
+        self.bytes = bigger;
         true
     }
 
@@ -303,11 +269,6 @@ impl Batch {
         }
     }
 
-    /// TCP has so many bytes from who counts what is left for itself.
-    pub(crate) fn taken_of(&self, rest: &mut Rest, done: usize) {
-        rest.taken(self.bytes(), done);
-    }
-
     /// Takes the messages out.
     pub(crate) fn clear(&mut self) {
         if let Some(ledger) = &self.ledger {
@@ -330,20 +291,88 @@ impl Batch {
     }
 }
 
-impl Batch {
-    /// Lets others have this chunk, which is of it, if it is in pages.
-    fn give_back(&mut self, mut chunk: Chunk) {
-        if let Some(mut pages) = self.pages.take() {
-            pages.keep(&mut chunk);
-        }
-    }
-}
-
 impl Drop for Batch {
     fn drop(&mut self) {
         self.clear();
-        let chunk = core::mem::replace(&mut self.bytes, Chunk::new());
-        self.give_back(chunk);
+    }
+}
+
+/// A batch that several pipes send: each has a [`Rest`] of it.
+pub(crate) struct Edition {
+    batch: Batch,
+    /// What its bytes are in, if they are in pages.
+    pages: Option<Pages>,
+}
+
+impl Edition {
+    /// An empty one that has room for so many bytes, in `pages` if there are some.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub(crate) fn new(
+        bytes: usize,
+        pages: Option<Pages>,
+        flags: Flags,
+    ) -> Result<Self, AllocError> {
+        let mut batch = Batch::new();
+        batch.bytes = match &pages {
+            Some(pages) => pages.chunk(bytes, flags)?,
+            None => Chunk::with_capacity(bytes, flags)?,
+        };
+        Ok(Edition { batch, pages })
+    }
+
+    /// What TCP is to be given from byte `offset` on.
+    pub(crate) fn piece(&self, offset: usize) -> Piece<'_> {
+        if self.batch.bytes.len() >= SENT_IN_PAGES {
+            self.batch.bytes.piece(offset)
+        } else {
+            Piece::of(self.bytes().get(offset..).unwrap_or(&[]))
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn rest(&self) -> Rest {
+        self.batch.rest
+    }
+
+    /// The sum of the bodies that are left, in bytes.
+    pub(crate) fn bodies_of(&self, rest: Rest) -> usize {
+        self.batch.bodies_of(rest)
+    }
+
+    /// What those messages count for in a buffer, in bytes.
+    pub(crate) fn charge_of(&self, rest: Rest) -> usize {
+        self.batch.charge_of(rest)
+    }
+
+    /// TCP has so many bytes: the messages that are wholly in them are no longer left.
+    pub(crate) fn taken(&self, rest: &mut Rest, done: usize) {
+        rest.taken(self.bytes(), done);
+    }
+}
+
+impl Deref for Edition {
+    type Target = Batch;
+
+    fn deref(&self) -> &Batch {
+        &self.batch
+    }
+}
+
+impl DerefMut for Edition {
+    fn deref_mut(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+}
+
+impl Drop for Edition {
+    fn drop(&mut self) {
+        if let Some(pages) = &mut self.pages {
+            self.batch.clear();
+            pages.keep(&mut self.batch.bytes);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod greeting;
 
 pub(crate) use batch::{
     Batch,
+    Edition,
     Rest, //
 };
 pub(super) use decode::Decoder;
