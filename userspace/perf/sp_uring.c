@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Buffers are given a power of two. */
-enum { BATCH = 32, BUFFERS = 256, GROUP = 1 };
+enum { BATCH = 32, BUFFERS = 256, GROUP = 0 };
 
 struct end {
 	int fd, timeout_ms;
