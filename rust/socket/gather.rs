@@ -5,7 +5,7 @@
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
 //! So a message that follows another one of the socket closely, see `cadence.rs`, or is sent before others of one
 //! sendmmsg(2), only waits in its pipe, or to be given to all (`edition.rs`), until [`enough`] has been gathered, or
-//! half of what a pipe may hold; or until a thread has had its turn that was woken with the first of them: on another
+//! what a pipe may hold is nearly reached; or until a thread has had its turn that was woken with the first of them: on another
 //! CPU, if one is idle, at once; else when the sender sleeps, or its time slice is over. The thread takes the CPU from
 //! nobody, or floods would go out one by one; and it waits for nobody, for it is many sockets': it has a work send
 //! what there is. Any other message goes at once, as if there were no gathering,
@@ -178,11 +178,21 @@ impl State {
 }
 
 impl Socket {
+    /// How much of what a pipe may hold may wait for more: half where what finds no room is dropped, for as much may be on
+    /// its way to TCP meanwhile.
+    fn most_gathered(&self) -> usize {
+        let sndbuf = self.limits.sndbuf.load(Relaxed);
+        match self.role.sends_to_all {
+            true => sndbuf / 2,
+            false => sndbuf / 4 * 3,
+        }
+    }
+
     /// Adds what a send that follows closely gave to pipes to what others gave to the same ones. True if that is all
     /// there is to be done of it. Under the socket's lock.
     #[inline]
     pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
-        let room = self.limits.sndbuf.load(Relaxed) / 2;
+        let room = self.most_gathered();
         let full = state.has_full_edition();
         let Some(all) = &mut state.gathered else {
             return false;
@@ -227,7 +237,7 @@ impl Socket {
             flush: Flush::Nothing,
             ..effects
         });
-        let room = self.limits.sndbuf.load(Relaxed) / 2;
+        let room = self.most_gathered();
         let enough =
             gathered.charge >= room || gathered.bodies >= enough(len) || state.has_full_edition();
         if !close || enough {
