@@ -377,7 +377,7 @@ impl Bytes {
         let Some(rest) = &mut self.rest else {
             return;
         };
-        let Some(mut pages) = rest.pages.take() else {
+        let Some(pages) = rest.pages.take() else {
             return;
         };
         if let Head::Chunk(head) = &mut self.head {

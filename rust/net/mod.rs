@@ -10,7 +10,7 @@
 //!   │           v     v
 //!   ├───────> sock ──> setting
 //!   │           ^
-//!   └──> netns ─┘<── pool ──> chunk, lock        task   thread   work
+//!   └──> netns ─┘ <── pool ──> chunk, lock, work      task   thread
 //!
 //! trace ──> stream
 //! ```

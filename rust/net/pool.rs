@@ -4,9 +4,12 @@
 //!
 //! Pages that the page allocator gives are cleared first, by default; that costs as much as copying a body to them.
 //! TCP still sends what was in the ones that are kept, or a receiver on this machine still has it: they are used again
-//! once all counts of them are gone but ours. So there is no more memory in use because of it than there was
-//! just before, and where a socket sends nothing like it any more it is given back.
+//! once all counts of them are gone but ours. Where a socket sends nothing like it any more they are given back.
+//!
+//! What is kept is charged to nobody, or it would be in the way of whom it is charged to, who cannot have it back:
+//! so there is a bound on what all sockets keep together.
 
+use super::bindings;
 use super::chunk::{
     pages_for,
     Chunk, //
@@ -16,20 +19,37 @@ use super::lock::{
     BhLock, //
 };
 use super::sock::Charge;
+use super::work;
 use kernel::alloc::{
     AllocError,
     Flags, //
 };
 use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 use kernel::sync::Arc;
 
-/// How much is kept at most, in bytes, and in how many pieces: about as much as TCP and a receiver on this machine have of
-/// a flood.
+/// How much a socket keeps at most, in bytes, and in how many pieces: about as much as TCP and a receiver on this machine
+/// have of a flood.
 const MOST: usize = 2 << 20;
 const PIECES: usize = 64;
 
 /// How many of them are looked at for one that is free.
 const LOOKS: usize = 2;
+
+/// What all of them keep, in bytes; [`all_may_keep`] at most.
+static ALL: Atomic<usize> = Atomic::new(0);
+
+/// As much as a flood on each CPU needs, and little of the machine's memory.
+fn all_may_keep() -> usize {
+    // SAFETY: No requirements.
+    let cpus = unsafe { bindings::sp_helper_cpus() };
+    let cpus = usize::try_from(cpus).unwrap_or(1);
+    let little = usize::try_from(work::memory() / 64).unwrap_or(usize::MAX);
+    MOST.saturating_mul(cpus).min(little)
+}
 
 /// What a socket keeps.
 #[pin_data]
@@ -38,16 +58,13 @@ pub(crate) struct Pool {
     kept: BhLock<Kept>,
 }
 
-/// A chunk, and who pays for it.
-type Piece = (Chunk, Charge);
-
 /// # Invariants
 ///
 /// It is open if it has places, which are [`PIECES`] then. `count` of them are taken, from `first` on, behind the last the
-/// first one follows.
+/// first one follows. `bytes` are counted in [`ALL`].
 struct Kept {
     /// The next one is that which TCP was given first.
-    places: KVec<Option<Piece>>,
+    places: KVec<Option<Chunk>>,
     first: usize,
     count: usize,
     /// What they take, in bytes.
@@ -66,28 +83,41 @@ impl Kept {
         !self.places.is_empty()
     }
 
-    /// Whether there is room for so many more bytes.
-    fn has_room(&self, bytes: usize) -> bool {
-        self.count < self.places.len() && self.bytes.saturating_add(bytes) <= MOST
-    }
-
-    fn pop(&mut self) -> Option<Piece> {
-        let piece = self.places.get_mut(self.first)?.take()?;
+    fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.places.get_mut(self.first)?.take()?;
         self.first = self.first.wrapping_add(1) % PIECES;
         self.count = self.count.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(piece.0.pages());
-        Some(piece)
+        self.bytes = self.bytes.saturating_sub(chunk.pages());
+        ALL.fetch_sub(chunk.pages(), Relaxed);
+        Some(chunk)
     }
 
-    /// There is room.
-    fn push(&mut self, piece: Piece) {
-        let bytes = piece.0.pages();
-        let behind = self.first.wrapping_add(self.count) % PIECES;
-        if let Some(place @ None) = self.places.get_mut(behind) {
-            *place = Some(piece);
-            self.count = self.count.saturating_add(1);
-            self.bytes = self.bytes.saturating_add(bytes);
+    /// Takes it, if there is room. Tells whether there was.
+    fn push(&mut self, chunk: &mut Chunk) -> bool {
+        let bytes = chunk.pages();
+        let sum = self.bytes.saturating_add(bytes);
+        if self.count >= self.places.len() || sum > MOST {
+            return false;
         }
+        let behind = self.first.wrapping_add(self.count) % PIECES;
+        let Some(place @ None) = self.places.get_mut(behind) else {
+            return false;
+        };
+        let all = ALL.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if all > all_may_keep() {
+            ALL.fetch_sub(bytes, Relaxed);
+            return false;
+        }
+        *place = Some(core::mem::replace(chunk, Chunk::new()));
+        self.count = self.count.saturating_add(1);
+        self.bytes = sum;
+        true
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        ALL.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -121,25 +151,25 @@ impl Pool {
         opens
     }
 
-    /// Keeps nothing any more. True if it did.
-    pub(crate) fn close(&self) -> bool {
+    /// Keeps nothing any more.
+    pub(crate) fn close(&self) {
         let kept = core::mem::replace(&mut *self.kept.lock(), Kept::CLOSED);
-        kept.is_open()
+        drop(kept);
     }
 
     /// A chunk for up to `want` bytes that is used again, if there is one.
     fn take(&self, want: usize) -> Option<Chunk> {
         let mut kept = self.kept.lock();
         for _ in 0..LOOKS {
-            let (chunk, charge) = kept.pop()?;
-            match chunk.renew(want) {
-                Ok(chunk) => {
-                    drop(kept);
-                    // The body that it is for has one of its own.
-                    drop(charge);
-                    return Some(chunk);
+            match kept.pop()?.renew(want) {
+                Ok(chunk) => return Some(chunk),
+                Err(mut chunk) => {
+                    if !kept.push(&mut chunk) {
+                        // Others have taken its share of the room meanwhile.
+                        drop(kept);
+                        return None;
+                    }
                 }
-                Err(chunk) => kept.push((chunk, charge)),
             }
         }
         None
@@ -149,13 +179,16 @@ impl Pool {
 /// Where the chunks of a body come from that are in pages, and who pays for them.
 pub(crate) struct Pages {
     pool: Arc<Pool>,
-    charge: Charge,
+    _charge: Charge,
 }
 
 impl Pages {
     /// So much is charged as the chunks are going to take.
     pub(crate) fn new(pool: Arc<Pool>, charge: Charge) -> Self {
-        Pages { pool, charge }
+        Pages {
+            pool,
+            _charge: charge,
+        }
     }
 
     /// A chunk for up to `want` bytes.
@@ -171,19 +204,7 @@ impl Pages {
     }
 
     /// Takes a chunk out of the body, which is dropped, for another one. False if no more are wanted.
-    pub(crate) fn keep(&mut self, chunk: &mut Chunk) -> bool {
-        let bytes = chunk.pages();
-        if bytes == 0 {
-            return true;
-        }
-        let mut kept = self.pool.kept.lock();
-        if !kept.has_room(bytes) {
-            return false;
-        }
-        let Some(charge) = self.charge.part(bytes) else {
-            return false;
-        };
-        kept.push((core::mem::replace(chunk, Chunk::new()), charge));
-        true
+    pub(crate) fn keep(&self, chunk: &mut Chunk) -> bool {
+        chunk.pages() == 0 || self.pool.kept.lock().push(chunk)
     }
 }

@@ -290,19 +290,6 @@ pub(crate) struct Charge {
     bytes: u32,
 }
 
-impl Charge {
-    /// Takes so much of it out, for something that is to be paid for longer.
-    pub(super) fn part(&mut self, bytes: usize) -> Option<Charge> {
-        let bytes = u32::try_from(bytes).ok()?;
-        let rest = self.bytes.checked_sub(bytes)?;
-        // SAFETY: By the type invariant of `SkRef` the sock is live.
-        let sk = unsafe { SkRef::new(self.sk.as_ptr()) }?;
-        // INVARIANT: Together they have what was charged.
-        self.bytes = rest;
-        Some(Charge { sk, bytes })
-    }
-}
-
 impl Drop for Charge {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the sock is live, and so much was charged.

@@ -106,6 +106,13 @@ pub(crate) struct Place {
     has: usize,
 }
 
+impl Place {
+    /// Whether the pipe of this id has had its turn, or whoever had the id then.
+    pub(crate) fn is_behind(&self, id: PipeId) -> bool {
+        id.0 < self.pipe
+    }
+}
+
 /// How far they were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Given {

@@ -421,7 +421,8 @@ impl Family for Socket {
     }
 
     fn output_len(this: &Arc<Self>) -> usize {
-        let mut bytes = this.send_edition_to_look();
+        this.send_edition_to_look();
+        let mut bytes = this.state.lock().not_given();
         this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
         bytes
     }

@@ -12,6 +12,7 @@
 //! An edition is no more than half of what a pipe may hold, and who gives it to the pipes holds `order` until TCP was
 //! offered it. So none finds the one before it where TCP would have had room, however many send.
 
+use super::gather::Gathered;
 use super::{
     Socket,
     State, //
@@ -75,16 +76,10 @@ impl State {
             .map_or(0, |edition| edition.messages())
     }
 
-    /// How many bytes of bodies are not given yet to all peers.
-    fn not_given(&self) -> usize {
-        let edition = self.edition.as_ref().map_or(0, |edition| edition.bodies());
-        let published = self.published.as_ref().map_or(0, |(all, _)| all.bodies());
-        edition.saturating_add(published)
-    }
-
     /// Adds nothing to it any more.
     pub(super) fn close_edition(&mut self) {
-        if let Some(edition) = self.edition.take_if(|edition| !edition.is_empty()) {
+        if let Some(mut edition) = self.edition.take_if(|edition| !edition.is_empty()) {
+            edition.fit(accounted(NO_SLEEP));
             self.last_edition = edition.bytes().len();
             self.published = Some((edition.into(), Place::default()));
         }
@@ -94,9 +89,17 @@ impl State {
     pub(super) fn comes_late(&mut self, id: PipeId) {
         // Nor is anything added that would be for it.
         self.close_edition();
-        if self.published.is_some() {
+        if matches!(&self.published, Some((_, at)) if !at.is_behind(id)) {
             self.peers.set_late(id);
         }
+    }
+
+    /// What is collected and not given yet to all peers, in bytes of bodies, once for each.
+    pub(super) fn not_given(&self) -> usize {
+        let edition = self.edition.as_ref().map_or(0, |edition| edition.bodies());
+        let published = self.published.as_ref().map_or(0, |(all, _)| all.bodies());
+        let peers = usize::try_from(self.peers.count_up()).unwrap_or(0);
+        edition.saturating_add(published).saturating_mul(peers)
     }
 }
 
@@ -173,18 +176,21 @@ impl Socket {
     }
 
     /// The same in steps, and waits for memory. Holds no lock but `order`, until the pipes are flushed, where some
-    /// could be given more meanwhile.
-    pub(super) fn publish_patiently(&self) {
-        let mut tries = 0;
+    /// could be given more meanwhile. Tells whether there was any.
+    pub(super) fn publish_patiently(&self) -> bool {
+        let (mut tries, mut some) = (0, false);
         loop {
-            let given = self.publish(&mut self.state.lock(), tries == TRIES);
+            let mut state = self.state.lock();
+            some |= state.has_edition();
+            let given = self.publish(&mut state, tries == TRIES);
+            drop(state);
             match given {
                 Given::All(effects) => {
                     if effects.starved {
                         // For the next one.
                         self.sk.reclaim();
                     }
-                    return;
+                    return some;
                 }
                 Given::Part => {}
                 Given::Short => {
@@ -201,38 +207,38 @@ impl Socket {
             return;
         }
         let order = self.order.lock();
-        self.publish_patiently();
-        let gathered = self.state.lock().gathered.take();
-        self.send_gathered(gathered);
+        let mut some = false;
+        let gathered = loop {
+            some |= self.publish_patiently();
+            let mut state = self.state.lock();
+            // Whoever collects after this finds nothing gathered, and has the work queued. Who has collected before
+            // waits for `order` once it is enough: so this ends.
+            if !state.has_edition() {
+                break state.gathered.take();
+            }
+        };
+        self.send_gathered(gathered.or(some.then_some(Gathered::ALL)));
         drop(order);
     }
 
-    /// The same for who only wants to know what is queued: as far as there is memory without waiting, and unless somebody
-    /// is just doing it. Tells how many bytes are not given yet, to all peers. In task context.
-    pub(super) fn send_edition_to_look(&self) -> usize {
-        if !self.role.sends_to_all {
-            return 0;
-        }
-        let order = self.order.try_lock();
-        let left = loop {
-            let mut state = self.state.lock();
-            let given = match &order {
-                Some(_) => self.publish(&mut state, false),
-                None => Given::Short,
-            };
-            match given {
-                Given::All(_) => break 0,
-                Given::Part => {}
-                Given::Short => {
-                    let peers = usize::try_from(state.peers.count_up()).unwrap_or(0);
-                    break state.not_given().saturating_mul(peers);
-                }
-            }
+    /// The same for a program that wants to know what is queued: as far as there is memory without waiting, and unless
+    /// somebody is just doing it. In task context.
+    pub(super) fn send_edition_to_look(&self) {
+        let order = match self.role.sends_to_all {
+            true => self.order.try_lock(),
+            false => None,
         };
-        if order.is_some() {
-            let gathered = self.state.lock().gathered.take();
-            self.send_gathered(gathered);
+        if order.is_none() {
+            return;
         }
-        left
+        let mut some = false;
+        let mut given = Given::Part;
+        while matches!(given, Given::Part) {
+            let mut state = self.state.lock();
+            some |= state.has_edition();
+            given = self.publish(&mut state, false);
+        }
+        // What others rely on for what they collect meanwhile stays.
+        self.send_gathered(some.then_some(Gathered::ALL));
     }
 }

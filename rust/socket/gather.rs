@@ -84,6 +84,14 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// What all pipes have.
+    pub(super) const ALL: Self = Gathered {
+        from: PipeId(0),
+        behind: PipeId(u32::MAX),
+        charge: 0,
+        bodies: 0,
+    };
+
     /// Whether any of it is not in TCP yet, or given to it: who is about to do that may have lost the CPU. They are no
     /// more pipes than are gathered for.
     fn waits(&self, state: &State) -> bool {

@@ -26,6 +26,7 @@ const BEHIND: &str = " \
 
 impl Socket {
     pub(super) fn info(&self) -> Result<OptionValue> {
+        self.send_edition_to_look();
         let (info, _) = self.snapshot();
         Ok(OptionValue::Info(KBox::new(info, GFP_KERNEL)?))
     }
@@ -35,7 +36,7 @@ impl Socket {
             let endpoints = self.endpoints.lock();
             (endpoints.listeners.len(), endpoints.dialers.len())
         };
-        let mut tx_queued = self.send_edition_to_look();
+        let mut tx_queued = self.state.lock().not_given();
         self.each_pipe(|pipe| tx_queued = tx_queued.saturating_add(pipe.unsent()));
         let n32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let n64 = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
@@ -123,8 +124,6 @@ impl Socket {
     }
 
     fn show_pipe(&self, id: PipeId, to: Page<'_>) {
-        // The line is about what all peers have.
-        let _ = self.send_edition_to_look();
         let (pipe, queued, dropped) = {
             let state = self.state.lock();
             let Some(pipe) = state.peers.handle(id) else {

@@ -349,12 +349,7 @@ impl Socket {
         if bytes == 0 {
             return None;
         }
-        let mut charge = self.sk.charge_own(bytes);
-        if charge.is_none() && self.pool.close() {
-            // What was kept is in the way, perhaps.
-            charge = self.sk.charge_own(bytes);
-        }
-        let charge = charge?;
+        let charge = self.sk.charge_own(bytes)?;
         if self.pool.open(GFP_KERNEL_ACCOUNT) {
             self.check_pipes_in(IDLE);
         }

@@ -115,7 +115,7 @@ pub(crate) mod pool {
             Chunk::with_capacity(want, flags)
         }
 
-        pub(crate) fn keep(&mut self, _: &mut Chunk) -> bool {
+        pub(crate) fn keep(&self, _: &mut Chunk) -> bool {
             false
         }
     }

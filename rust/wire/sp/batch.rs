@@ -297,6 +297,9 @@ impl Drop for Batch {
     }
 }
 
+/// How many times the memory that it needs an edition may have.
+const ROOMY: usize = 4;
+
 /// A batch that several pipes send: each has a [`Rest`] of it.
 pub(crate) struct Edition {
     batch: Batch,
@@ -321,6 +324,23 @@ impl Edition {
             None => Chunk::with_capacity(bytes, flags)?,
         };
         Ok(Edition { batch, pages })
+    }
+
+    /// Takes no more memory than it needs, if that is much less than it has, and can be had.
+    pub(crate) fn fit(&mut self, flags: Flags) {
+        let bytes = self.bytes();
+        if self.batch.bytes.capacity() < ROOMY.saturating_mul(bytes.len()).max(SENT_IN_PAGES) {
+            return;
+        }
+        let Ok(mut chunk) = Chunk::with_capacity(bytes.len(), flags) else {
+            return;
+        };
+        if chunk.extend(bytes).is_ok() {
+            let mut roomy = core::mem::replace(&mut self.batch.bytes, chunk);
+            if let Some(pages) = &self.pages {
+                pages.keep(&mut roomy);
+            }
+        }
     }
 
     /// What TCP is to be given from byte `offset` on.
@@ -369,7 +389,7 @@ impl DerefMut for Edition {
 
 impl Drop for Edition {
     fn drop(&mut self) {
-        if let Some(pages) = &mut self.pages {
+        if let Some(pages) = &self.pages {
             self.batch.clear();
             pages.keep(&mut self.batch.bytes);
         }
