@@ -150,6 +150,153 @@ TEST(many_senders_lose_nothing)
 	EXPECT_EQ(0, counter(pub, sp_tx_dropped));
 }
 
+struct looker {
+	int pub;
+	bool sets, goes, stops;
+};
+
+static void look_on(void *arg)
+{
+	struct looker *l = arg;
+	int held, sndbuf = 1 << 20;
+
+	while (!__atomic_load_n(&l->stops, __ATOMIC_ACQUIRE)) {
+		if (!__atomic_load_n(&l->goes, __ATOMIC_ACQUIRE))
+			sched_yield();
+		else if (l->sets)
+			must(setsockopt(l->pub, SOL_SOCKET, SO_SNDBUF, &sndbuf,
+					sizeof(sndbuf)));
+		else
+			must(ioctl(l->pub, SIOCOUTQ, &held));
+	}
+}
+
+/* Whoever has what was collected sent, at any moment: all the rest is, too. */
+TEST(nothing_is_held_back_whoever_looks)
+{
+	enum { MOST = 200 };
+	static struct mmsghdr some[MOST];
+	static char body[64];
+	static struct iovec vec = { body, sizeof(body) };
+	int sets, i;
+
+	for (i = 0; i < MOST; i++)
+		some[i].msg_hdr = (struct msghdr){ .msg_iov = &vec,
+						   .msg_iovlen = 1 };
+	for (sets = 0; sets < 2; sets++) {
+		struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
+		struct looker l = { .pub = p.bound, .sets = sets };
+		int64_t end = now_ms() + 2500;
+		struct task task;
+		int n;
+
+		subscribe(p.connected, LIT(""));
+		task_start(&task, look_on, &l);
+		for (n = 2; now_ms() < end; n = 2 + n % (MOST - 40)) {
+			__atomic_store_n(&l.goes, true, __ATOMIC_RELEASE);
+			must_eq(33, sendmmsg(p.bound, some, 33, 0));
+			must_eq(n, sendmmsg(p.bound, some, (unsigned int)n, 0));
+			__atomic_store_n(&l.goes, false, __ATOMIC_RELEASE);
+			for (i = 0; i < 33 + n; i++)
+				sp_expect(p.connected, body, sizeof(body));
+		}
+		__atomic_store_n(&l.stops, true, __ATOMIC_RELEASE);
+		task_join(&task);
+		EXPECT_EQ(0, counter(p.bound, sp_tx_dropped));
+		close(p.bound);
+		close(p.connected);
+	}
+}
+
+struct burster {
+	int pub;
+	bool goes, stops;
+};
+
+/* By one call, so that they are collected however slow the machine is. */
+static void send_together(int pub, char *body, size_t len)
+{
+	struct iovec vec = { body, len };
+	struct mmsghdr some[BURST] = { 0 };
+	int i;
+
+	for (i = 0; i < BURST; i++)
+		some[i].msg_hdr = (struct msghdr){ .msg_iov = &vec,
+						   .msg_iovlen = 1 };
+	must_eq(BURST, sendmmsg(pub, some, BURST, 0));
+}
+
+static void send_bursts(void *arg)
+{
+	struct burster *b = arg;
+
+	while (!__atomic_load_n(&b->stops, __ATOMIC_ACQUIRE)) {
+		if (!__atomic_load_n(&b->goes, __ATOMIC_ACQUIRE)) {
+			sched_yield();
+			continue;
+		}
+		send_together(b->pub, "not yet?", 8);
+		send_together(b->pub, "not yet?", 8);
+		__atomic_store_n(&b->goes, false, __ATOMIC_RELEASE);
+	}
+}
+
+/* Also who comes, in an old one's place, while the others are just given something. */
+TEST(newcomer_gets_all_from_when_it_is_there)
+{
+	enum { SLOW = 60 };
+	static const char body[2000];
+	struct addr addr;
+	int pub = sp_open(SOCK_PUB), slow[SLOW], first, i, round;
+	struct burster b = { .pub = pub };
+	int64_t end;
+	struct task task;
+
+	sol_set(pub, SO_SNDBUF, 16 << 20);
+	addr = sp_bind(pub, AF_INET);
+	first = raw_peer(SOCK_SUB, &addr);
+	await_peers(pub, 1);
+	for (i = 0; i < SLOW; i++)
+		slow[i] = raw_peer_narrow(SOCK_SUB, &addr);
+	await_peers(pub, SLOW + 1);
+	close(first);
+	await_peers(pub, SLOW);
+	/* They are given what follows one by one. */
+	while (counter(pub, sp_tx_queued) < SLOW * 3 * sizeof(body)) {
+		sp_send(pub, body, sizeof(body));
+		pass_ms(1);
+	}
+	task_start(&task, send_bursts, &b);
+	end = now_ms() + 6000;
+	for (round = 0; round < 200 && now_ms() < end; round++) {
+		int late = raw_connect(&addr);
+		volatile int spin;
+		char got[8];
+
+		raw_expect_greeting(late, SOCK_PUB);
+		__atomic_store_n(&b.goes, true, __ATOMIC_RELEASE);
+		for (spin = 0; spin < round % 64 * 2000; spin++)
+			;
+		raw_greet(late, SOCK_SUB);
+		while (__atomic_load_n(&b.goes, __ATOMIC_ACQUIRE))
+			sched_yield();
+		await_peers(pub, SLOW + 1);
+		send_together(pub, "all come", 8);
+		do
+			must_eq(8, raw_read_frame(late, got, sizeof(got)));
+		while (!memcmp(got, "not yet?", 8));
+		must_be(!memcmp(got, "all come", 8));
+		for (i = 1; i < BURST; i++)
+			raw_expect_frame(late, LIT("all come"));
+		close(late);
+		await_peers(pub, SLOW);
+	}
+	__atomic_store_n(&b.stops, true, __ATOMIC_RELEASE);
+	task_join(&task);
+	for (i = 0; i < SLOW; i++)
+		close(slow[i]);
+}
+
 /* What was collected when there was more has had room. */
 TEST(less_room_loses_nothing)
 {

@@ -273,30 +273,6 @@ TEST(pages_that_somebody_has_are_not_used_again)
 	close(ends[1]);
 }
 
-/* And a socket that is quiet keeps none. Linux counts a MiB a CPU late. */
-TEST(pages_are_given_back)
-{
-	enum { PAIRS = 4, LEN = 4 << 20 };
-	long before = sp_in_pages(), kept;
-	struct pair pairs[PAIRS];
-	int64_t deadline;
-	int i;
-
-	for (i = 0; i < PAIRS; i++) {
-		pairs[i] = sp_pair(SOCK_PUSH, SOCK_PULL);
-		sp_send_filled(pairs[i].bound, LEN, (uint32_t)i);
-		sp_expect_filled(pairs[i].connected, LEN, (uint32_t)i);
-	}
-	kept = sp_in_pages() - before;
-	printf("# %ld bytes kept\n", kept);
-	fflush(stdout);
-	if (time_is_work())
-		EXPECT_LT(PAIRS << 20, kept);
-	deadline = patience();
-	while (sp_in_pages() > before + (2 << 20))
-		tick(deadline, "the pages to be given back");
-}
-
 /*
  * What is held back for more, or for a window that opens and is not told of, waits
  * for a timer of TCP's, 40 ms at the least. Where time is work, nothing else takes

@@ -1048,6 +1048,56 @@ static void check_sizes(int s, bool allowed)
 	}
 }
 
+static void send_long_ones(bool to_some)
+{
+	enum { SOCKETS = 60, LEN = 2 * MIB };
+	static char body[LEN];
+	int to[SOCKETS], from[SOCKETS], i, round;
+
+	for (i = 0; i < SOCKETS; i++) {
+		if (to_some) {
+			struct pair p = sp_pair(SOCK_PUSH, SOCK_PULL);
+
+			to[i] = p.bound;
+			from[i] = p.connected;
+		} else {
+			to[i] = sp_open(SOCK_PUB);
+		}
+	}
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < SOCKETS; i++) {
+			must_eq((int)LEN, send(to[i], body, LEN, 0));
+			if (to_some)
+				must_eq((int)LEN, recv(from[i], body, LEN, 0));
+		}
+	}
+}
+
+/* What is kept for the next message of a socket is not in the way of whoever needs memory. */
+TEST(sockets_that_have_sent_long_messages)
+{
+	int to_some;
+
+	for (to_some = 0; to_some < 2; to_some++) {
+		struct cgroup group;
+		pid_t pid;
+
+		cgroup_make(&group);
+		cgroup_set(&group, "memory.max", 32 * MIB);
+		pid = must(fork());
+		if (!pid) {
+			cgroup_enter(&group);
+			send_long_ones(to_some);
+			_exit(0);
+		}
+		must_eq(0, child_status(pid));
+		printf("# at most %ld kB\n",
+		       cgroup_get(&group, "memory.peak") / 1024);
+		fflush(stdout);
+		cgroup_end(&group);
+	}
+}
+
 TEST(sizes_that_need_a_privilege)
 {
 	int ours = sp_open(SOCK_REP);
