@@ -87,30 +87,43 @@ impl Kept {
         let chunk = self.places.get_mut(self.first)?.take()?;
         self.first = self.first.wrapping_add(1) % PIECES;
         self.count = self.count.saturating_sub(1);
+        Some(chunk)
+    }
+
+    /// The next free place.
+    fn place(&mut self) -> Option<&mut Option<Chunk>> {
+        let behind = self.first.wrapping_add(self.count) % PIECES;
+        self.places.get_mut(behind).filter(|place| place.is_none())
+    }
+
+    /// It is one of those that were here.
+    fn put_back(&mut self, chunk: Chunk) {
+        if let Some(place) = self.place() {
+            *place = Some(chunk);
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    /// It is another one's now.
+    fn is_out(&mut self, chunk: &Chunk) {
         self.bytes = self.bytes.saturating_sub(chunk.pages());
         ALL.fetch_sub(chunk.pages(), Relaxed);
-        Some(chunk)
     }
 
     /// Takes it, if there is room. Tells whether there was.
     fn push(&mut self, chunk: &mut Chunk) -> bool {
         let bytes = chunk.pages();
         let sum = self.bytes.saturating_add(bytes);
-        if self.count >= self.places.len() || sum > MOST {
+        if self.place().is_none() || sum > MOST {
             return false;
         }
-        let behind = self.first.wrapping_add(self.count) % PIECES;
-        let Some(place @ None) = self.places.get_mut(behind) else {
-            return false;
-        };
         let all = ALL.fetch_add(bytes, Relaxed).saturating_add(bytes);
         if all > all_may_keep() {
             ALL.fetch_sub(bytes, Relaxed);
             return false;
         }
-        *place = Some(core::mem::replace(chunk, Chunk::new()));
-        self.count = self.count.saturating_add(1);
         self.bytes = sum;
+        self.put_back(core::mem::replace(chunk, Chunk::new()));
         true
     }
 }
@@ -162,14 +175,11 @@ impl Pool {
         let mut kept = self.kept.lock();
         for _ in 0..LOOKS {
             match kept.pop()?.renew(want) {
-                Ok(chunk) => return Some(chunk),
-                Err(mut chunk) => {
-                    if !kept.push(&mut chunk) {
-                        // Others have taken its share of the room meanwhile.
-                        drop(kept);
-                        return None;
-                    }
+                Ok(chunk) => {
+                    kept.is_out(&chunk);
+                    return Some(chunk);
                 }
+                Err(chunk) => kept.put_back(chunk),
             }
         }
         None

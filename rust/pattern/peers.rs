@@ -74,6 +74,8 @@ pub(crate) struct Peers<H: Handle> {
     piped: Rota,
     ups: Rota,
     writable: Ranks,
+    /// One of them has been given so much that it is no more.
+    filled: bool,
     readable: Ranks,
     intake: Intake,
     /// The pipes that have more to read than the socket receives any more.
@@ -91,6 +93,7 @@ impl<H: Handle> Peers<H> {
             piped: Rota::new(),
             ups: Rota::new(),
             writable: Ranks::new(),
+            filled: false,
             readable: Ranks::new(),
             intake: Intake::new(),
             leaving: Rota::new(),

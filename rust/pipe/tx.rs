@@ -655,12 +655,12 @@ mod tests {
         let total = || Arc::new(crate::ledger::Total::new(), GFP_KERNEL);
         let ledger = Ledger::new([total()?, total()?, total()?]);
         let ledger = Arc::new(ledger, GFP_KERNEL)?;
-        let mut all = Edition::new(9, None, GFP_KERNEL)?;
+        let room = Edition::room_for(1, bodies.len());
+        let mut all = Edition::new(room, None, GFP_KERNEL)?;
         for body in bodies {
-            assert!(all.reserve(1, 0, 1000, GFP_KERNEL));
-            let written = all.append(1, b"", &ledger, |room| room.extend(*body));
-            assert!(written.is_some());
+            assert!(all.append(*body, &ledger));
         }
+        assert!(!all.append(b"more", &ledger));
         Ok((Arc::new(all, GFP_KERNEL)?, ledger))
     }
 

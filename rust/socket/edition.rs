@@ -5,7 +5,7 @@
 //! it has room for.
 //!
 //! It is given before anything else happens that a peer can tell: another message, the end of the socket, a peer being
-//! parted with; and before anybody asks what is queued, or was dropped. A peer that comes meanwhile is none of those it
+//! parted with; and before its program asks what is queued, or was dropped. A peer that comes meanwhile is none of those it
 //! is for. As whatever is gathered it waits for no more than a work that was queued with the first of it, see
 //! `gather.rs`.
 //!
@@ -17,7 +17,6 @@ use super::{
     Socket,
     State, //
 };
-use crate::bytes::Room;
 use crate::ids::PipeId;
 use crate::mem::{
     accounted,
@@ -34,7 +33,6 @@ use crate::pattern::{
 };
 use crate::wire::sp::Edition;
 use kernel::prelude::*;
-use kernel::sync::atomic::Relaxed;
 use kernel::sync::{
     Arc,
     UniqueArc, //
@@ -46,8 +44,7 @@ const MOST: u32 = 64;
 /// How often memory is waited for, for one edition.
 const TRIES: usize = 8;
 
-/// What a new one has room for if nobody knows better, in bytes, and at most: what may be needed.
-const LEAST: usize = 1 << 10;
+/// How large the memory of one is at most, in bytes.
 const LARGEST: usize = 64 << 10;
 
 /// What became of a message that was to be collected.
@@ -55,8 +52,8 @@ pub(super) enum Collected {
     Yes,
     /// It is to be sent as others are.
     No,
-    /// It is the first one, and there is to be a place for so many bytes.
-    First(usize),
+    /// It is the first one, and there is to be a place for it.
+    First,
 }
 
 impl State {
@@ -80,7 +77,6 @@ impl State {
     pub(super) fn close_edition(&mut self) {
         if let Some(mut edition) = self.edition.take_if(|edition| !edition.is_empty()) {
             edition.fit(accounted(NO_SLEEP));
-            self.last_edition = edition.bytes().len();
             self.published = Some((edition.into(), Place::default()));
         }
     }
@@ -94,7 +90,8 @@ impl State {
         }
     }
 
-    /// What is collected and not given yet to all peers, in bytes of bodies, once for each.
+    /// What is collected and not given yet to all peers, in bytes of bodies, once for each: also for those who have it
+    /// where memory is waited for.
     pub(super) fn not_given(&self) -> usize {
         let edition = self.edition.as_ref().map_or(0, |edition| edition.bodies());
         let published = self.published.as_ref().map_or(0, |(all, _)| all.bodies());
@@ -119,14 +116,9 @@ impl Socket {
             state.edition = place.take();
         }
         let Some(edition) = &mut state.edition else {
-            return Collected::First(state.last_edition);
+            return Collected::First;
         };
-        let sndbuf = self.limits.sndbuf.load(Relaxed);
-        let added = edition.reserve(body.len(), 0, sndbuf, accounted(NO_SLEEP))
-            && edition
-                .append(body.len(), b"", &self.ledger, |room| room.extend(body))
-                .is_some();
-        if added {
+        if edition.append(body, &self.ledger) {
             return Collected::Yes;
         }
         if edition.is_empty() {
@@ -135,9 +127,10 @@ impl Socket {
         Collected::No
     }
 
-    /// A place for an edition of about so many bytes: in pages that TCP sends where they are, if that is a lot.
-    pub(super) fn place_for(self: &Arc<Self>, bytes: usize) -> Result<UniqueArc<Edition>> {
-        let room = bytes.next_power_of_two().clamp(LEAST, LARGEST);
+    /// A place for an edition of messages as long as this one: in pages that TCP sends where they are, if that is a lot.
+    pub(super) fn place_for(self: &Arc<Self>, len: usize) -> Result<UniqueArc<Edition>> {
+        let most = usize::try_from(MOST).unwrap_or(1);
+        let room = Edition::room_for(len, most).min(LARGEST);
         let pages = self.pages(u32::try_from(pages_for(room)).unwrap_or(0));
         let edition = Edition::new(room, pages, GFP_KERNEL_ACCOUNT)?;
         Ok(UniqueArc::new(edition, GFP_KERNEL_ACCOUNT)?)
@@ -150,16 +143,21 @@ impl Socket {
         if !self.role.sends_to_all {
             return Given::All(Effects::NONE);
         }
-        state.close_edition();
-        let Some((all, mut at)) = state.published.take() else {
+        if !state.has_edition() {
+            return Given::All(Effects::NONE);
+        }
+        // Who happens to do it, to tell what is queued perhaps, is not to pay for it.
+        let published = self.sk.charged(NO_SLEEP, |_| {
+            state.close_edition();
+            let (all, mut at) = state.published.take()?;
+            let given = state.with(work::NEVER, |machine, world| {
+                machine.send_all(world, &all, &mut at, forced)
+            });
+            Some((all, at, given))
+        });
+        let Some((all, at, given)) = published else {
             return Given::All(Effects::NONE);
         };
-        // Who happens to do it, to tell what is queued perhaps, is not to pay for it.
-        let given = self.sk.charged(NO_SLEEP, |_| {
-            state.with(work::NEVER, |machine, world| {
-                machine.send_all(world, &all, &mut at, forced)
-            })
-        });
         // A socket that is closing has given it before.
         let given = given.unwrap_or(Given::All(Effects::NONE));
         if !matches!(given, Given::All(_)) {
@@ -201,15 +199,20 @@ impl Socket {
         }
     }
 
-    /// Gives all of it, and has it sent. In task context.
+    /// Gives all of it, and has it sent before anything else is given. Holds no lock but `order`; in task context.
+    pub(super) fn give_out(&self) {
+        let some = self.publish_patiently();
+        self.send_gathered(some.then_some(Gathered::ALL));
+    }
+
+    /// The same, with what was gathered otherwise.
     pub(super) fn send_edition(&self) {
         if !self.role.sends_to_all {
             return;
         }
         let order = self.order.lock();
-        let mut some = false;
         let gathered = loop {
-            some |= self.publish_patiently();
+            self.give_out();
             let mut state = self.state.lock();
             // Whoever collects after this finds nothing gathered, and has the work queued. Who has collected before
             // waits for `order` once it is enough: so this ends.
@@ -217,7 +220,7 @@ impl Socket {
                 break state.gathered.take();
             }
         };
-        self.send_gathered(gathered.or(some.then_some(Gathered::ALL)));
+        self.send_gathered(gathered);
         drop(order);
     }
 

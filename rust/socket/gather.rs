@@ -201,7 +201,8 @@ impl Socket {
     #[inline]
     pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
         let room = self.most_gathered();
-        let full = state.has_full_edition();
+        // Whoever sends next is to find a pipe full only if TCP is.
+        let full = state.has_full_edition() || state.peers.has_filled();
         let Some(all) = &mut state.gathered else {
             return false;
         };
@@ -246,11 +247,14 @@ impl Socket {
             ..effects
         });
         let room = self.most_gathered();
-        let enough =
-            gathered.charge >= room || gathered.bodies >= enough(len) || state.has_full_edition();
+        let enough = gathered.charge >= room
+            || gathered.bodies >= enough(len)
+            || state.has_full_edition()
+            || state.peers.has_filled();
         if !close || enough {
             todo.gathered = Some(gathered);
             state.close_edition();
+            state.peers.forget_filled();
         }
         if first && todo.gathered.is_some() {
             state.gathered = None;

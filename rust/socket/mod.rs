@@ -179,8 +179,6 @@ struct State {
     edition: Option<UniqueArc<Edition>>,
     /// What was, and who has it already, if some have.
     published: Option<(Arc<Edition>, Place)>,
-    /// How many bytes the last one had.
-    last_edition: usize,
     /// No receiving, no sending: shutdown(2).
     receive_shut: bool,
     send_shut: bool,
@@ -388,7 +386,6 @@ impl Socket {
                     gathered: None,
                     edition: None,
                     published: None,
-                    last_edition: 0,
                     receive_shut: false,
                     send_shut: false,
                     closing: false,

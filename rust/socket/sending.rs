@@ -120,10 +120,12 @@ impl Socket {
         let mut sent = collected;
         // Until it is sent, see `edition.rs`.
         let order = self.role.sends_to_all.then(|| self.order.lock());
-        if order.is_some() {
+        if collected {
             self.publish_patiently();
-        }
-        if !collected {
+        } else {
+            if order.is_some() {
+                self.give_out();
+            }
             sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
                 machine.send_short(world, body)
             })?;
@@ -143,7 +145,7 @@ impl Socket {
             if state.send_shut {
                 return Err(EPIPE);
             }
-            let bytes = match self.collect(&mut state, body, &mut place) {
+            match self.collect(&mut state, body, &mut place) {
                 Collected::Yes => {
                     self.has_sent(&mut state, body.len());
                     let all = Flush::Span(PipeId(0), PipeId(u32::MAX));
@@ -154,10 +156,10 @@ impl Socket {
                     return Ok(true);
                 }
                 Collected::No => return Ok(false),
-                Collected::First(bytes) => bytes,
-            };
+                Collected::First => {}
+            }
             drop(state);
-            let Ok(new) = self.place_for(bytes) else {
+            let Ok(new) = self.place_for(body.len()) else {
                 return Ok(false);
             };
             place = Some(new);
@@ -304,7 +306,7 @@ impl Socket {
     /// for as long as it takes TCP to take, or to refuse, a message each.
     fn send_to_all(self: &Arc<Self>, mut slot: Option<Msg>, close: bool) -> Result {
         let mut turn = self.order.lock();
-        self.publish_patiently();
+        self.give_out();
         let todo = match self.try_send(&mut slot, close, &mut turn) {
             Poll::Ready(sent) => sent?,
             Poll::Pending => return Err(EAGAIN),

@@ -367,10 +367,18 @@ bool sp_helper_tcp_cramped(const struct sock *sk, unsigned int missing)
 	return tcp_receive_window(tcp_sk(sk)) <= least || tcp_under_memory_pressure(sk);
 }
 
+/*
+ * What TCP holds beyond what it may send now only makes its queue longer: some megabytes,
+ * which nobody reads any sooner for it. Our pipes have the next ones ready.
+ */
+#define SP_NOT_SENT SZ_512K
+
 /* For a socket that nobody else knows yet. A v6 wildcard takes v4 too, whatever the sysctl says. */
 void sp_helper_tcp_defaults(struct sock *sk)
 {
 	tcp_sock_set_nodelay(sk);
+	WRITE_ONCE(tcp_sk(sk)->notsent_lowat,
+		   min_t(u32, READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_notsent_lowat), SP_NOT_SENT));
 	sock_set_keepalive(sk);
 	sk->sk_reuse = SK_CAN_REUSE;
 	sk->sk_allocation |= __GFP_NOMEMALLOC;

@@ -78,7 +78,18 @@ impl<H: Handle> Peers<H> {
     pub(in crate::pattern) fn has_given(&mut self, id: PipeId, room: Room) {
         if room == Room::Full {
             self.writable.remove(id.0);
+            self.filled = true;
         }
+    }
+
+    /// Whether a pipe was filled, since somebody was told to empty it.
+    pub(crate) fn has_filled(&self) -> bool {
+        self.filled
+    }
+
+    /// Somebody is told to.
+    pub(crate) fn forget_filled(&mut self) {
+        self.filled = false;
     }
 
     /// The pipe whose turn it is to be given a message.

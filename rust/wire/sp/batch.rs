@@ -22,10 +22,7 @@ use crate::message::{
     Piece,
     OVERHEAD, //
 };
-use core::ops::{
-    Deref,
-    DerefMut, //
-};
+use core::ops::Deref;
 
 /// What an idle pipe may keep for the next message, in bytes: enough for a short one.
 const KEPT: usize = (1 << 10) + 64;
@@ -326,10 +323,30 @@ impl Edition {
         Ok(Edition { batch, pages })
     }
 
-    /// Takes no more memory than it needs, if that is much less than it has, and can be had.
+    /// How much room so many messages of a length need, in bytes.
+    pub(crate) fn room_for(len: usize, messages: usize) -> usize {
+        HEADER.saturating_add(len).saturating_mul(messages)
+    }
+
+    /// Appends a message that there is room for. False if there is none.
+    pub(crate) fn append(&mut self, body: &[u8], ledger: &Arc<Ledger>) -> bool {
+        let all = HEADER
+            .saturating_add(body.len())
+            .saturating_add(self.bytes().len());
+        let batch = &mut self.batch;
+        all <= batch.bytes.capacity()
+            && batch
+                .append(body.len(), b"", ledger, |room| room.extend(body))
+                .is_some()
+    }
+
+    /// Takes no more memory than it needs, if that is little, and much less than it has, and can be had.
     pub(crate) fn fit(&mut self, flags: Flags) {
         let bytes = self.bytes();
-        if self.batch.bytes.capacity() < ROOMY.saturating_mul(bytes.len()).max(SENT_IN_PAGES) {
+        let capacity = self.batch.bytes.capacity();
+        if bytes.len() >= SENT_IN_PAGES
+            || capacity < SENT_IN_PAGES.max(ROOMY.saturating_mul(bytes.len()))
+        {
             return;
         }
         let Ok(mut chunk) = Chunk::with_capacity(bytes.len(), flags) else {
@@ -337,7 +354,7 @@ impl Edition {
         };
         if chunk.extend(bytes).is_ok() {
             let mut roomy = core::mem::replace(&mut self.batch.bytes, chunk);
-            if let Some(pages) = &self.pages {
+            if let Some(pages) = self.pages.take() {
                 pages.keep(&mut roomy);
             }
         }
@@ -378,12 +395,6 @@ impl Deref for Edition {
 
     fn deref(&self) -> &Batch {
         &self.batch
-    }
-}
-
-impl DerefMut for Edition {
-    fn deref_mut(&mut self) -> &mut Batch {
-        &mut self.batch
     }
 }
 
