@@ -140,10 +140,7 @@ impl Socket {
     /// socket's lock.
     #[inline]
     fn publish(&self, state: &mut State, forced: bool) -> Given {
-        if !self.role.sends_to_all {
-            return Given::All(Effects::NONE);
-        }
-        if !state.has_edition() {
+        if !self.role.sends_to_all || !state.has_edition() {
             return Given::All(Effects::NONE);
         }
         // Who happens to do it, to tell what is queued perhaps, is not to pay for it.
