@@ -192,7 +192,7 @@ impl Socket {
         let sndbuf = self.limits.sndbuf.load(Relaxed);
         match self.role.sends_to_all {
             true => sndbuf / 2,
-            false => sndbuf / 4 * 3,
+            false => sndbuf.saturating_sub(sndbuf / 4),
         }
     }
 

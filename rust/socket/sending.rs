@@ -6,7 +6,10 @@
 //! When it goes out is told in `gather.rs`.
 
 use super::edition::Collected;
-use super::gather::SHORT;
+use super::gather::{
+    Gathered,
+    SHORT, //
+};
 use super::{
     Origin,
     Socket,
@@ -120,15 +123,15 @@ impl Socket {
         let mut sent = collected;
         // Until it is sent, see `edition.rs`.
         let order = self.role.sends_to_all.then(|| self.order.lock());
-        if collected {
-            self.publish_patiently();
-        } else {
-            if order.is_some() {
-                self.give_out();
-            }
+        let some = order.is_some() && self.publish_patiently();
+        if !collected {
             sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
                 machine.send_short(world, body)
             })?;
+        }
+        if some && todo.as_ref().is_none_or(|todo| todo.gathered.is_none()) {
+            // Else it goes out with this one.
+            self.send_gathered(Some(Gathered::ALL));
         }
         if !sent {
             call.rewind();
