@@ -137,8 +137,6 @@ impl Chunk {
     ///
     /// The chunk.
     pub(super) fn renew(mut self, capacity: usize) -> Result<Self, Self> {
-        // CAST: What pages were to be had for is no more than fits.
-        let bytes = capacity as u32;
         if !self.paged || pages_for(capacity) != self.pages() {
             return Err(self);
         }
@@ -149,7 +147,8 @@ impl Chunk {
         // INVARIANT: The pages are as many. The one count of them is ours, so nobody but us has what is in them, nor
         // can get it.
         self.len = 0;
-        self.capacity = bytes;
+        // CAST: It is no more than there is in the pages.
+        self.capacity = capacity as u32;
         Ok(self)
     }
 

@@ -31,8 +31,8 @@ use kernel::sync::atomic::{
 };
 use kernel::sync::Arc;
 
-/// How much a socket keeps at most, in bytes, and in how many pieces: about as much as TCP and a receiver on this machine
-/// have of a flood.
+/// How much a socket keeps at most, in bytes, and in how many pieces: about as much as TCP and a receiver on this
+/// machine have of a flood.
 const MOST: usize = 2 << 20;
 const PIECES: usize = 64;
 
@@ -60,8 +60,8 @@ pub(crate) struct Pool {
 
 /// # Invariants
 ///
-/// It is open if it has places, which are [`PIECES`] then. `count` of them are taken, from `first` on, behind the last the
-/// first one follows. `bytes` are counted in [`ALL`].
+/// It is open if it has places, which are [`PIECES`] then. `count` of them are taken, from `first` on, behind the last
+/// the first one follows. `bytes` are counted in [`ALL`].
 struct Kept {
     /// The next one is that which TCP was given first.
     places: KVec<Option<Chunk>>,
@@ -167,6 +167,7 @@ impl Pool {
     /// Keeps nothing any more.
     pub(crate) fn close(&self) {
         let kept = core::mem::replace(&mut *self.kept.lock(), Kept::CLOSED);
+        // It may be a lot: not under the lock.
         drop(kept);
     }
 
@@ -207,10 +208,11 @@ impl Pages {
     ///
     /// [`AllocError`].
     pub(crate) fn chunk(&self, want: usize, flags: Flags) -> Result<Chunk, AllocError> {
-        let again = (pages_for(want) > 0).then(|| self.pool.take(want));
-        again
-            .flatten()
-            .map_or_else(|| Chunk::in_pages(want, flags), Ok)
+        let again = match pages_for(want) {
+            0 => None,
+            _ => self.pool.take(want),
+        };
+        again.map_or_else(|| Chunk::in_pages(want, flags), Ok)
     }
 
     /// Takes a chunk out of the body, which is dropped, for another one. False if no more are wanted.
