@@ -196,12 +196,8 @@ impl Family for Socket {
     fn release(this: &Arc<Self>) {
         let linger = this.sk.linger();
         this.send_edition();
-        {
-            let mut state = this.state.lock();
-            // Nobody is in a call on it any more.
-            this.publish_at_once(&mut state);
-            state.closing = true;
-        }
+        // Nobody is in a call on it any more, who could collect something.
+        this.state.lock().closing = true;
         this.pool.close();
         {
             let mut endpoints = this.endpoints.lock();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Short messages to all peers that follow each other closely are collected, as an *edition*, and then each pipe is
-//! given all of it: the same one, if nothing is before it in the pipe that TCP was not offered, or a copy; or as much as
-//! it has room for.
+//! given all of it: the same one, if nothing is before it in the pipe that TCP was not offered, or a copy; or as much
+//! as it has room for.
 //!
 //! It is given before anything else happens that a peer can tell: another message, the end of the socket, a peer being
-//! parted with; and before its program asks what is queued, or was dropped. A peer that comes meanwhile is none of those it
-//! is for. As whatever is gathered it waits for no more than a work that was queued with the first of it, see
+//! parted with; and before its program asks what is queued, or was dropped. A peer that comes meanwhile is none of
+//! those it is for. As whatever is gathered it waits for no more than a work that was queued with the first of it, see
 //! `gather.rs`.
 //!
 //! An edition is no more than half of what a pipe may hold, and who gives it to the pipes holds `order` until TCP was

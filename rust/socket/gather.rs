@@ -5,10 +5,10 @@
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
 //! So a message that follows another one of the socket closely, see `cadence.rs`, or is sent before others of one
 //! sendmmsg(2), only waits in its pipe, or to be given to all (`edition.rs`), until [`enough`] has been gathered, or
-//! what a pipe may hold is nearly reached; or until a thread has had its turn that was woken with the first of them: on another
-//! CPU, if one is idle, at once; else when the sender sleeps, or its time slice is over. The thread takes the CPU from
-//! nobody, or floods would go out one by one; and it waits for nobody, for it is many sockets': it has a work send
-//! what there is. Any other message goes at once, as if there were no gathering,
+//! what a pipe may hold is nearly reached; or until a thread has had its turn that was woken with the first of them: on
+//! another CPU, if one is idle, at once; else when the sender sleeps, or its time slice is over. The thread takes the
+//! CPU from nobody, or floods would go out one by one; and it waits for nobody, for it is many sockets': it has a work
+//! send what there is. Any other message goes at once, as if there were no gathering,
 //! and takes along what its pipe has; so does one of a real-time task, which the thread would have to wait for.
 //!
 //! So no pipe is full for messages that TCP would have taken: what waits for more is less than its room, and
@@ -44,8 +44,8 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::WorkItem;
 
-/// How much is gathered before it is sent without waiting for the work, in bytes of bodies: as much as is copied together
-/// for one packet; and where they are too long for that, enough for some.
+/// How much is gathered before it is sent without waiting for the work, in bytes of bodies: as much as is copied
+/// together for one packet; and where they are too long for that, enough for some.
 const fn enough(len: usize) -> usize {
     if len > LONGEST {
         256 << 10
@@ -186,8 +186,8 @@ impl State {
 }
 
 impl Socket {
-    /// How much of what a pipe may hold may wait for more: half where what finds no room is dropped, for as much may be on
-    /// its way to TCP meanwhile.
+    /// How much of what a pipe may hold may wait for more: half where what finds no room is dropped, for as much may be
+    /// on its way to TCP meanwhile.
     fn most_gathered(&self) -> usize {
         let sndbuf = self.limits.sndbuf.load(Relaxed);
         match self.role.sends_to_all {
@@ -196,13 +196,21 @@ impl Socket {
         }
     }
 
+    /// Whether what is gathered goes at once, however little it is. Where a full pipe is waited for, or another one is
+    /// given what it has no room for, whoever sends next is to find it full only if TCP is.
+    fn is_full(&self, state: &State) -> bool {
+        match self.role.sends_to_all {
+            true => state.has_full_edition(),
+            false => state.peers.has_filled(),
+        }
+    }
+
     /// Adds what a send that follows closely gave to pipes to what others gave to the same ones. True if that is all
     /// there is to be done of it. Under the socket's lock.
     #[inline]
     pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
         let room = self.most_gathered();
-        // Whoever sends next is to find a pipe full only if TCP is.
-        let full = state.has_full_edition() || state.peers.has_filled();
+        let full = self.is_full(state);
         let Some(all) = &mut state.gathered else {
             return false;
         };
@@ -246,12 +254,11 @@ impl Socket {
             flush: Flush::Nothing,
             ..effects
         });
-        let room = self.most_gathered();
-        let enough = gathered.charge >= room
+        let goes = !close
+            || gathered.charge >= self.most_gathered()
             || gathered.bodies >= enough(len)
-            || state.has_full_edition()
-            || state.peers.has_filled();
-        if !close || enough {
+            || self.is_full(state);
+        if goes {
             todo.gathered = Some(gathered);
             state.close_edition();
             state.peers.forget_filled();

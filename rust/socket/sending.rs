@@ -115,21 +115,16 @@ impl Socket {
         let mut room = [MaybeUninit::uninit(); SHORT];
         let body = call.read(room.get_mut(..call.len()).ok_or(EMSGSIZE)?)?;
         let mut todo = None;
-        let collected = close && self.role.sends_to_all && self.send_collected(body, &mut todo)?;
-        if collected && todo.as_ref().is_none_or(|todo| todo.gathered.is_none()) {
-            // The work is going to give it.
-            return Ok(self.finish_copy(todo, None));
+        if close && self.role.sends_to_all && self.send_collected(body, &mut todo)? {
+            return Ok(self.finish_collected(todo));
         }
-        let mut sent = collected;
         // Until it is sent, see `edition.rs`.
         let order = self.role.sends_to_all.then(|| self.order.lock());
         let some = order.is_some() && self.publish_patiently();
-        if !collected {
-            sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
-                machine.send_short(world, body)
-            })?;
-        }
-        if some && todo.as_ref().is_none_or(|todo| todo.gathered.is_none()) {
+        let sent = self.try_copy(body.len(), close, &mut todo, |machine, world| {
+            machine.send_short(world, body)
+        })?;
+        if some && !goes_out(&todo) {
             // Else it goes out with this one.
             self.send_gathered(Some(Gathered::ALL));
         }
@@ -195,6 +190,16 @@ impl Socket {
             *todo = Some(self.todo_of_send(&mut state, effects, len, close));
         }
         Ok(true)
+    }
+
+    /// Does what is left to be done of a message that was collected.
+    fn finish_collected(self: &Arc<Self>, todo: Option<Todo>) -> Copied {
+        // Else the work is going to give it.
+        let order = goes_out(&todo).then(|| self.order.lock());
+        if order.is_some() {
+            self.publish_patiently();
+        }
+        self.finish_copy(todo, order)
     }
 
     /// Does what is left to be done of that.
@@ -371,6 +376,11 @@ impl Socket {
         }
         Ok(msg)
     }
+}
+
+/// Whether what was gathered is to be sent.
+fn goes_out(todo: &Option<Todo>) -> bool {
+    todo.as_ref().is_some_and(|todo| todo.gathered.is_some())
 }
 
 /// Whether copies were made of a message.
