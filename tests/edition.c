@@ -150,6 +150,23 @@ TEST(many_senders_lose_nothing)
 	EXPECT_EQ(0, counter(pub, sp_tx_dropped));
 }
 
+/* By one call, so that they are collected however slow the machine is. */
+static void send_together(int pub, int n, const char *body, size_t len)
+{
+	static const struct mmsghdr none;
+	struct iovec vec = { (void *)body, len };
+	struct mmsghdr some[200];
+	int i;
+
+	must_be(n <= (int)ARRAY_SIZE(some));
+	for (i = 0; i < n; i++) {
+		some[i] = none;
+		some[i].msg_hdr.msg_iov = &vec;
+		some[i].msg_hdr.msg_iovlen = 1;
+	}
+	must_eq(n, sendmmsg(pub, some, (unsigned int)n, 0));
+}
+
 struct looker {
 	int pub;
 	bool sets, goes, stops;
@@ -174,15 +191,9 @@ static void look_on(void *arg)
 /* Whoever has what was collected sent, at any moment: all the rest is, too. */
 TEST(nothing_is_held_back_whoever_looks)
 {
-	enum { MOST = 200 };
-	static struct mmsghdr some[MOST];
-	static char body[64];
-	static struct iovec vec = { body, sizeof(body) };
+	static const char body[64];
 	int sets, i;
 
-	for (i = 0; i < MOST; i++)
-		some[i].msg_hdr = (struct msghdr){ .msg_iov = &vec,
-						   .msg_iovlen = 1 };
 	for (sets = 0; sets < 2; sets++) {
 		struct pair p = sp_pair(SOCK_PUB, SOCK_SUB);
 		struct looker l = { .pub = p.bound, .sets = sets };
@@ -192,10 +203,10 @@ TEST(nothing_is_held_back_whoever_looks)
 
 		subscribe(p.connected, LIT(""));
 		task_start(&task, look_on, &l);
-		for (n = 2; now_ms() < end; n = 2 + n % (MOST - 40)) {
+		for (n = 2; now_ms() < end; n = 2 + n % 150) {
 			__atomic_store_n(&l.goes, true, __ATOMIC_RELEASE);
-			must_eq(33, sendmmsg(p.bound, some, 33, 0));
-			must_eq(n, sendmmsg(p.bound, some, (unsigned int)n, 0));
+			send_together(p.bound, 33, body, sizeof(body));
+			send_together(p.bound, n, body, sizeof(body));
 			__atomic_store_n(&l.goes, false, __ATOMIC_RELEASE);
 			for (i = 0; i < 33 + n; i++)
 				sp_expect(p.connected, body, sizeof(body));
@@ -213,19 +224,6 @@ struct burster {
 	bool goes, stops;
 };
 
-/* By one call, so that they are collected however slow the machine is. */
-static void send_together(int pub, char *body, size_t len)
-{
-	struct iovec vec = { body, len };
-	struct mmsghdr some[BURST] = { 0 };
-	int i;
-
-	for (i = 0; i < BURST; i++)
-		some[i].msg_hdr = (struct msghdr){ .msg_iov = &vec,
-						   .msg_iovlen = 1 };
-	must_eq(BURST, sendmmsg(pub, some, BURST, 0));
-}
-
 static void send_bursts(void *arg)
 {
 	struct burster *b = arg;
@@ -235,8 +233,8 @@ static void send_bursts(void *arg)
 			sched_yield();
 			continue;
 		}
-		send_together(b->pub, "not yet?", 8);
-		send_together(b->pub, "not yet?", 8);
+		send_together(b->pub, BURST, "not yet?", 8);
+		send_together(b->pub, BURST, "not yet?", 8);
 		__atomic_store_n(&b->goes, false, __ATOMIC_RELEASE);
 	}
 }
@@ -281,7 +279,7 @@ TEST(newcomer_gets_all_from_when_it_is_there)
 		while (__atomic_load_n(&b.goes, __ATOMIC_ACQUIRE))
 			sched_yield();
 		await_peers(pub, SLOW + 1);
-		send_together(pub, "all come", 8);
+		send_together(pub, BURST, "all come", 8);
 		do
 			must_eq(8, raw_read_frame(late, got, sizeof(got)));
 		while (!memcmp(got, "not yet?", 8));
