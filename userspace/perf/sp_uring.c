@@ -22,6 +22,10 @@ struct end {
 	unsigned int count;
 	size_t size;
 	unsigned char *room;
+	/* What has come of those that receive, and how many of them were looked at; these had so many buffers. */
+	struct io_uring_cqe *come[BATCH];
+	unsigned int some, seen;
+	int emptied;
 	struct io_uring_buf_ring *buffers;
 };
 
@@ -95,13 +99,17 @@ void end_send(struct end *end, const void *body, size_t len)
 		flush(end);
 }
 
+/* Offers a buffer again, with those before that are not offered yet. */
 static void give(struct end *end, int id)
 {
-	int mask = io_uring_buf_ring_mask(BUFFERS);
-
 	io_uring_buf_ring_add(end->buffers, end->room + (size_t)id * end->size, (unsigned int)end->size,
-			      (unsigned short)id, mask, 0);
-	io_uring_buf_ring_advance(end->buffers, 1);
+			      (unsigned short)id, io_uring_buf_ring_mask(BUFFERS), end->emptied++);
+}
+
+static void offer(struct end *end)
+{
+	io_uring_buf_ring_advance(end->buffers, end->emptied);
+	end->emptied = 0;
 }
 
 static void arm(struct end *end)
@@ -121,6 +129,7 @@ static void arm(struct end *end)
 		io_uring_buf_ring_init(end->buffers);
 		for (int i = 0; i < BUFFERS; i++)
 			give(end, i);
+		offer(end);
 	}
 	io_uring_prep_recv_multishot(sqe, 0, NULL, 0, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT | IOSQE_FIXED_FILE;
@@ -128,41 +137,50 @@ static void arm(struct end *end)
 	end->armed = true;
 }
 
-ssize_t end_recv(struct end *end, void *body, size_t size)
+/* Waits for more. False if the time is over. */
+static bool wait_for_some(struct end *end)
 {
 	struct __kernel_timespec timeout = { end->timeout_ms / 1000, end->timeout_ms % 1000 * 1000000L };
 	struct io_uring_cqe *cqe;
-	int err, res, id;
+	int err;
 
-	make_room(end, BUFFERS, size);
-	for (;;) {
+	if (end->seen) {
+		offer(end);
+		io_uring_cq_advance(&end->ring, end->seen);
+	}
+	end->seen = 0;
+	while (!(end->some = io_uring_peek_batch_cqe(&end->ring, end->come, BATCH))) {
 		if (!end->armed)
 			arm(end);
-		err = io_uring_peek_cqe(&end->ring, &cqe);
-		if (err)
-			err = io_uring_submit_and_wait_timeout(&end->ring, &cqe, 1,
-							       end->timeout_ms ? &timeout : NULL, NULL);
+		err = io_uring_submit_and_wait_timeout(&end->ring, &cqe, 1, end->timeout_ms ? &timeout : NULL, NULL);
 		if (err == -ETIME)
-			return -1;
+			return false;
 		if (err < 0 && err != -EINTR)
 			fail_with("io_uring_submit_and_wait_timeout", strerror(-err));
-		if (err < 0)
-			continue;
+	}
+	return true;
+}
+
+ssize_t end_recv(struct end *end, void *body, size_t size)
+{
+	const struct io_uring_cqe *cqe;
+	int res, id;
+
+	make_room(end, BUFFERS, size);
+	do {
+		if (end->seen == end->some && !wait_for_some(end))
+			return -1;
+		cqe = end->come[end->seen++];
 		res = cqe->res;
 		end->armed = cqe->flags & IORING_CQE_F_MORE;
-		id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-		if (res >= 0) {
-			memcpy(body, end->room + (size_t)id * end->size, (size_t)res);
-			give(end, id);
-		}
-		io_uring_cqe_seen(&end->ring, cqe);
 		/* All buffers were in use: some are free by now. */
-		if (res == -ENOBUFS)
-			continue;
-		if (res < 0)
-			fail_with("recv", strerror(-res));
-		return res;
-	}
+	} while (res == -ENOBUFS);
+	if (res < 0)
+		fail_with("recv", strerror(-res));
+	id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+	memcpy(body, end->room + (size_t)id * end->size, (size_t)res);
+	give(end, id);
+	return res;
 }
 
 void end_close(struct end *end)
