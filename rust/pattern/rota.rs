@@ -195,7 +195,7 @@ impl Ranks {
     }
 
     /// Whose turn it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&self) -> Option<u32> {
         // Most are alone.
         if self.sole.is_some() || self.is_empty() {

@@ -297,7 +297,7 @@ impl Tx {
     }
 
     /// Makes room for such a copy. False if the message is to be pushed instead.
-    #[inline]
+    #[inline(always)]
     pub(super) fn takes_copy(&mut self, len: usize, tags: usize, sndbuf: usize) -> bool {
         let flags = accounted(NO_SLEEP);
         self.life == Life::Up

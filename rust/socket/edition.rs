@@ -138,9 +138,8 @@ impl Socket {
 
     /// Gives the edition to the peers' pipes, or a part of it; all there is if it is `forced`. Under the
     /// socket's lock.
-    #[inline]
     fn publish(&self, state: &mut State, forced: bool) -> Given {
-        if !self.role.sends_to_all || !state.has_edition() {
+        if !state.has_edition() {
             return Given::All(Effects::NONE);
         }
         // Who happens to do it, to tell what is queued perhaps, is not to pay for it.
@@ -167,7 +166,9 @@ impl Socket {
     /// socket's lock; where it is not done soon after [`Self::publish_patiently`] it takes too long.
     #[inline]
     pub(super) fn publish_at_once(&self, state: &mut State) {
-        let _ = self.publish(state, true);
+        if self.role.sends_to_all {
+            let _ = self.publish(state, true);
+        }
     }
 
     /// The same in steps, and waits for memory. Holds no lock but `order`, until the pipes are flushed, where some

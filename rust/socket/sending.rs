@@ -271,12 +271,16 @@ impl Socket {
         let bytes = u64::try_from(len).unwrap_or(0);
         state.stats.add(Counter::TxBytes, bytes);
         if self.role.receives {
-            self.arm(state);
-            // It may have replaced a reply, or a request that waits, which others waited for the end of.
-            self.let_go_on(state);
-            self.see_off_soon(state);
-            self.take_connections(state);
+            self.has_asked(state);
         }
+    }
+
+    /// The machine may have replaced a reply, or a request that waits, which others waited for the end of.
+    fn has_asked(self: &Arc<Self>, state: &mut State) {
+        self.arm(state);
+        self.let_go_on(state);
+        self.see_off_soon(state);
+        self.take_connections(state);
     }
 
     /// Gives some more peers the message that is on its way to all of them, and adds these to `turn`; false

@@ -147,7 +147,7 @@ impl Batch {
     /// Makes room for a message of this length, of which so many bytes are `tags`, and for more of the kind, but
     /// not for more than a buffer of `sndbuf` bytes can have. False if there is no memory, or too much is gathered,
     /// or it has tags and is not the first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve(&mut self, len: usize, tags: usize, sndbuf: usize, flags: Flags) -> bool {
         let frame = HEADER.saturating_add(len);
         let all = self.bytes.len().saturating_add(frame);
@@ -158,6 +158,8 @@ impl Batch {
     }
 
     /// Makes room for so many bytes in all, the last ones for a message of this length.
+    #[cold]
+    #[inline(never)]
     fn grow(&mut self, all: usize, len: usize, sndbuf: usize, flags: Flags) -> bool {
         let frame = HEADER.saturating_add(len);
         let capacity = self.bytes.capacity();
