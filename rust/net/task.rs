@@ -139,6 +139,12 @@ pub(crate) fn is_urgent() -> bool {
     unsafe { bindings::sp_helper_is_urgent() }
 }
 
+/// How often the task has lost its CPU, or given it up.
+pub(crate) fn switches() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { bindings::sp_helper_switches() }
+}
+
 /// Tries to make room in the control group of the task for what could not be allocated. May sleep.
 pub(crate) fn reclaim() {
     // SAFETY: The caller may sleep.

@@ -2,7 +2,8 @@
 
 //! How the sends of a socket follow each other.
 //!
-//! A send follows another one closely if it begins within [`CLOSE`] of its end. Who sends many messages by one call,
+//! A send follows another one closely if it begins within [`CLOSE`] of its end; where a message that goes alone takes
+//! long, because the machine is slow, within a [`PART`] of that, and [`CLOSE_MOST`]. Who sends many messages by one call,
 //! or hands many to io_uring, gets them ready before: so it may take [`CLOSE_MORE`] longer for each that has followed the
 //! one before, up to [`STREAK`] of them. Of the messages of one call the first is asked for all.
 //!
@@ -10,11 +11,10 @@
 
 /// In nanoseconds.
 const CLOSE: u64 = 2000;
+const CLOSE_MOST: u64 = 32 * CLOSE;
+const PART: u64 = 4;
 const CLOSE_MORE: u64 = CLOSE / 8;
 const STREAK: u64 = 32;
-
-/// How long a send takes that just joins others, at most, in nanoseconds.
-const JOINING: u64 = CLOSE;
 
 /// How long a call may take to send its messages, in nanoseconds: one that was broken off is forgotten then.
 const CALL: u64 = 10_000_000;
@@ -34,20 +34,28 @@ enum Call {
 pub(crate) struct Cadence {
     /// Until when the next one follows closely, in nanoseconds, as many bits of it as [`Self::bits`] has.
     until: u64,
+    /// What is close here beyond [`CLOSE`], in nanoseconds, a multiple of [`UNIT`].
+    slow: u64,
     /// How many have followed the one before, [`STREAK`] at most.
     streak: u64,
     call: Call,
 }
 
-/// The bits of `until`.
-const TIME: u64 = u64::MAX >> 8;
+/// The bits of `until`, and of `slow`.
+const TIME: u64 = u64::MAX >> 20;
+const SLOW: u64 = 0xfff;
+
+const UNIT: u64 = 16;
+
+const _: () = assert!((CLOSE_MOST - CLOSE) / UNIT <= SLOW);
 
 impl Cadence {
     /// What [`Self::bits`] has told; at first 0.
     #[inline]
     pub(crate) fn of(bits: u64) -> Self {
         Cadence {
-            until: bits >> 8,
+            until: bits >> 20,
+            slow: (bits >> 8 & SLOW) * UNIT,
             streak: bits >> 2 & 0x3f,
             call: match bits & 3 {
                 1 => Call::Begun,
@@ -60,7 +68,7 @@ impl Cadence {
     #[inline]
     pub(crate) fn bits(self) -> u64 {
         // CAST: A small number.
-        self.until << 8 | self.streak << 2 | self.call as u64
+        self.until << 20 | self.slow / UNIT << 8 | self.streak << 2 | self.call as u64
     }
 
     /// Begins a send, behind which there may be `more` by the same call. Tells whether it follows another one closely,
@@ -86,18 +94,35 @@ impl Cadence {
         more || follows
     }
 
+    /// A message that went alone has taken so long, in nanoseconds.
+    pub(crate) fn took(&mut self, time: u64) {
+        // One that an interrupt made longer says little.
+        let most = CLOSE_MOST.min(self.close().wrapping_mul(2));
+        self.slow = (time / PART).clamp(CLOSE, most).wrapping_sub(CLOSE) / UNIT * UNIT;
+    }
+
     /// Ends a call's only, or last, send.
     #[inline]
     pub(crate) fn end(&mut self, now: u64) {
-        let more = CLOSE_MORE.saturating_mul(self.streak);
-        self.until = now.wrapping_add(CLOSE).wrapping_add(more) & TIME;
+        self.end_after(now, self.close());
     }
 
-    /// The same of one that began then and just joined others, which does not take long: asking for the time again
-    /// would be a part of it.
+    /// The same of one that began then and just joined others, which does not take longer than is close: asking for the
+    /// time again would be a part of it.
     #[inline]
     pub(crate) fn joined(&mut self, began: u64) {
-        self.end(began.wrapping_add(JOINING));
+        self.end_after(began, self.close().wrapping_mul(2));
+    }
+
+    #[inline]
+    fn end_after(&mut self, time: u64, close: u64) {
+        let more = CLOSE_MORE.wrapping_mul(self.streak);
+        self.until = time.wrapping_add(close).wrapping_add(more) & TIME;
+    }
+
+    #[inline]
+    fn close(&self) -> u64 {
+        CLOSE.wrapping_add(self.slow)
     }
 
     /// Whether the last one has followed another one.
@@ -107,7 +132,7 @@ impl Cadence {
 
     /// Whether it is no more than so many nanoseconds after `until`, and not long before.
     fn is_until(&self, now: u64, after: u64) -> bool {
-        const LONGEST: u64 = JOINING + CLOSE + CLOSE_MORE * STREAK;
+        const LONGEST: u64 = 2 * CLOSE_MOST + CLOSE_MORE * STREAK;
         let left = self.until.wrapping_add(after).wrapping_sub(now) & TIME;
         left.wrapping_sub(1) < LONGEST.saturating_add(after)
     }
@@ -138,7 +163,7 @@ mod tests {
     #[test]
     fn lone_sends_are_not_close() {
         let mut cadence = Cadence::of(0);
-        for at in [5000, 7000, 9001, 20_000, 1 << 60] {
+        for at in [5000, 7000, 9001, 20_000, 1 << 40] {
             assert!(!send(&mut cadence, at));
         }
     }
@@ -173,6 +198,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_close_is_a_part_of_what_sending_takes() {
+        let mut cadence = Cadence::of(0);
+        let mut at = 1 << 20;
+        let mut follows = |took: u64, after: u64| {
+            at += 1_000_000;
+            assert!(!send(&mut cadence, at));
+            cadence.took(took);
+            cadence.end(at);
+            at += after;
+            send(&mut cadence, at)
+        };
+        // As fast as most.
+        assert!(follows(0, CLOSE - 1) && !follows(0, CLOSE));
+        assert!(follows(PART * CLOSE, CLOSE - 1) && !follows(PART * CLOSE, CLOSE));
+        assert!(follows(PART * 3200, 3199) && !follows(PART * 3200, 3200));
+        // The second time, twice as much is believed.
+        assert!(!follows(1 << 40, 6400) && follows(1 << 40, 12_799));
+        for _ in 0..10 {
+            let _ = follows(1 << 40, 0);
+        }
+        assert!(follows(1 << 40, CLOSE_MOST - 1) && !follows(1 << 40, CLOSE_MOST));
+        assert!(!follows(0, CLOSE));
+    }
+
+    #[test]
+    fn where_sending_takes_long_joining_does() {
+        let mut cadence = Cadence::of(0);
+        let mut at = 5000;
+        cadence.took(PART * 3200);
+        cadence.joined(at);
+        for _ in 0..100 {
+            at += 2 * 3200 - 1;
+            assert!(cadence.begin(false, || at));
+            cadence.joined(at);
+            cadence = Cadence::of(cadence.bits());
+        }
+    }
+
+    #[test]
     fn last_of_a_call_is_as_close_as_its_first() {
         let mut cadence = Cadence::of(0);
         assert!(!send_many(&mut cadence, 32, 5000));
@@ -201,7 +265,7 @@ mod tests {
             assert_eq!(cadence.begin(false, || at), nth > 0);
             cadence.joined(at);
             cadence = Cadence::of(cadence.bits());
-            at += JOINING + 100;
+            at += CLOSE + 100;
         }
         assert!(!send(&mut cadence, at + CLOSE + CLOSE_MORE * STREAK));
     }

@@ -124,6 +124,8 @@ pub(super) struct Begun {
     more: bool,
     /// When it began, if that was asked for.
     at: Option<u64>,
+    /// How often its task had lost the CPU by then, if it goes alone.
+    switches: Option<u64>,
     cadence: Cadence,
 }
 
@@ -289,6 +291,7 @@ impl Socket {
             close,
             more,
             at,
+            switches: (at.is_some() && !close).then(task::switches),
             cadence,
         }
     }
@@ -317,6 +320,7 @@ impl Socket {
         let Begun {
             more,
             at,
+            switches,
             mut cadence,
             ..
         } = begun;
@@ -326,7 +330,11 @@ impl Socket {
             Some(_) | None => {
                 // Else the time of the one who was just woken would be taken for the sender's.
                 task::give_way();
-                cadence.end(work::now_ns());
+                let now = work::now_ns();
+                if let (Some(at), true) = (at, switches == Some(task::switches())) {
+                    cadence.took(now.saturating_sub(at));
+                }
+                cadence.end(now);
             }
         }
         self.cadence.store(cadence.bits(), Relaxed);

@@ -166,6 +166,7 @@ unsigned int sp_helper_sock_uid(struct seq_file *seq, const struct sock *sk);
 
 /* For task.rs. */
 bool sp_helper_is_urgent(void);
+u64 sp_helper_switches(void);
 void sp_helper_give_way(void);
 void sp_helper_get_pid(struct pid *pid);
 bool sp_helper_process_ended(struct pid *pid);

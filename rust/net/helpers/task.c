@@ -90,6 +90,12 @@ bool sp_helper_is_urgent(void)
 	return current->prio < MAX_RT_PRIO;
 }
 
+/* How often it has lost its CPU, or given it up. */
+u64 sp_helper_switches(void)
+{
+	return current->nvcsw + current->nivcsw;
+}
+
 /* Who is to run once this task is back in user space may run now. */
 void sp_helper_give_way(void)
 {
