@@ -155,6 +155,8 @@ pub(super) struct Tx {
     shared: Option<Arc<Edition>>,
     /// Short messages, behind `shared`. None is added while `queue` has some.
     batch: Batch,
+    /// Memory for others, where some come while TCP is given those before.
+    spare: Chunk,
     /// Behind `batch`.
     queue: Queue,
     /// What all of that, and what is being sent, counts for, in bytes.
@@ -176,6 +178,7 @@ impl Tx {
             under_way: 0,
             shared: None,
             batch: Batch::new(),
+            spare: Chunk::new(),
             queue: Queue::new(),
             charge: 0,
             full: false,
@@ -356,7 +359,8 @@ impl Tx {
         if self.batch.is_empty() {
             return self.queue.pop().map(Parcel::One);
         }
-        let batch = core::mem::replace(&mut self.batch, Batch::new());
+        let spare = core::mem::replace(&mut self.spare, Chunk::new());
+        let batch = core::mem::replace(&mut self.batch, Batch::in_memory(spare));
         Some(Parcel::Many(batch))
     }
 
@@ -367,9 +371,11 @@ impl Tx {
         self.charge = self.charge.saturating_sub(parcel.charge());
         self.count(parcel.messages(), parcel.bodies());
         if let Parcel::Many(batch) = parcel {
-            batch.clear();
-            if !self.batch.has_memory() {
-                core::mem::swap(&mut self.batch, batch);
+            let memory = batch.take_memory();
+            if self.batch.has_memory() {
+                self.spare = memory;
+            } else {
+                self.batch = Batch::in_memory(memory);
             }
         }
         self.full && self.charge < sndbuf
@@ -377,13 +383,14 @@ impl Tx {
 
     /// Whether there is memory for what may come that is to be given back if nothing does.
     pub(super) fn has_spare(&self) -> bool {
-        self.batch.has_spare()
+        self.batch.has_spare() || self.spare.capacity() > 0
     }
 
     /// Nothing more is expected soon. Returns memory for it that is to be dropped.
     #[must_use]
-    pub(super) fn trim(&mut self) -> Option<impl Sized> {
-        self.batch.trim()
+    pub(super) fn trim(&mut self) -> impl Sized {
+        let spare = core::mem::replace(&mut self.spare, Chunk::new());
+        (self.batch.trim(), spare)
     }
 
     /// TCP takes no more than `done` bytes of this, for want of room, or of memory if it is `starved`. The
@@ -647,6 +654,33 @@ mod tests {
         assert_eq!(tx.messages(), 2);
         assert_eq!(next(&mut tx), Some((b'c', 0, false)));
         assert_eq!(next(&mut tx), None);
+        Ok(())
+    }
+
+    #[test]
+    fn memory_of_what_is_sent_is_for_what_comes_meanwhile() -> Result<(), NoMemory> {
+        let mut tx = up();
+        let mut sending = None;
+        for round in 0..4 {
+            // Many, so that the memory is not what an idle pipe may keep.
+            assert!(copy(&mut tx, b'a', 16)? && copy(&mut tx, b'b', 16)?);
+            let capacity = tx.batch.capacity();
+            if let Some(mut before) = sending.take() {
+                tx.sent(&mut before, 1 << 16);
+                assert!(tx.spare.capacity() > 0);
+            } else {
+                assert!(tx.begin_flush());
+            }
+            sending = tx.next().map(|next| next.parcel);
+            // Two serve for ever.
+            assert_eq!(tx.batch.has_memory(), round > 0);
+            assert!(tx.spare.capacity() == 0 && (round < 2 || tx.batch.capacity() == capacity));
+        }
+        let mut last = sending.take().ok_or(NoMemory)?;
+        tx.sent(&mut last, 1 << 16);
+        assert!(tx.next().is_none() && tx.has_spare());
+        drop(tx.trim());
+        assert!(!tx.has_spare() && !tx.batch.has_memory() && tx.spare.capacity() == 0);
         Ok(())
     }
 

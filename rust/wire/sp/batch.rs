@@ -105,6 +105,14 @@ impl Batch {
         }
     }
 
+    /// No messages, and memory for some, which has been another one's.
+    pub(crate) fn in_memory(memory: Chunk) -> Self {
+        let mut batch = Batch::new();
+        batch.bytes = memory;
+        batch.bytes.truncate(0);
+        batch
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.messages == 0
     }
@@ -141,7 +149,12 @@ impl Batch {
 
     /// Whether it has memory of its own.
     pub(crate) fn has_memory(&self) -> bool {
-        self.bytes.capacity() > 0
+        self.capacity() > 0
+    }
+
+    /// How many bytes it has memory for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Makes room for a message of this length, of which so many bytes are `tags`, and for more of the kind, but
@@ -278,6 +291,12 @@ impl Batch {
         self.bytes.truncate(0);
     }
 
+    /// Takes the messages out, and their memory.
+    pub(crate) fn take_memory(&mut self) -> Chunk {
+        self.clear();
+        core::mem::replace(&mut self.bytes, Chunk::new())
+    }
+
     /// Whether it has memory that an idle pipe is not to keep.
     pub(crate) fn has_spare(&self) -> bool {
         self.is_empty() && self.bytes.capacity() > KEPT
@@ -286,7 +305,7 @@ impl Batch {
     /// Takes that memory out, for the caller to drop.
     pub(crate) fn trim(&mut self) -> Option<Chunk> {
         let trims = self.has_spare();
-        trims.then(|| core::mem::replace(&mut self.bytes, Chunk::new()))
+        trims.then(|| self.take_memory())
     }
 }
 
