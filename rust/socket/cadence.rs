@@ -5,7 +5,8 @@
 //! A send follows another one closely if it begins within [`CLOSE`] of its end; where a message that goes alone takes
 //! long, because the machine is slow, within a [`PART`] of that, and [`CLOSE_MOST`]. Who sends many messages by one call,
 //! or hands many to io_uring, gets them ready before: so it may take [`CLOSE_MORE`] longer for each that has followed the
-//! one before, up to [`STREAK`] of them. Of the messages of one call the first is asked for all.
+//! one before, up to [`STREAK`] of them. Of the messages of one call the first is asked for all; those that are sent
+//! with MSG_MORE, and the next one, are as of one call.
 //!
 //! Pure: the clock is an argument.
 
@@ -34,7 +35,7 @@ enum Call {
 pub(crate) struct Cadence {
     /// Until when the next one follows closely, in nanoseconds, as many bits of it as [`Self::bits`] has.
     until: u64,
-    /// What is close here beyond [`CLOSE`], in nanoseconds, a multiple of [`UNIT`].
+    /// What is close here beyond [`CLOSE`], in [`UNIT`]s.
     slow: u64,
     /// How many have followed the one before, [`STREAK`] at most.
     streak: u64,
@@ -45,6 +46,7 @@ pub(crate) struct Cadence {
 const TIME: u64 = u64::MAX >> 20;
 const SLOW: u64 = 0xfff;
 
+/// In nanoseconds.
 const UNIT: u64 = 16;
 
 const _: () = assert!((CLOSE_MOST - CLOSE) / UNIT <= SLOW);
@@ -55,7 +57,7 @@ impl Cadence {
     pub(crate) fn of(bits: u64) -> Self {
         Cadence {
             until: bits >> 20,
-            slow: (bits >> 8 & SLOW) * UNIT,
+            slow: bits >> 8 & SLOW,
             streak: bits >> 2 & 0x3f,
             call: match bits & 3 {
                 1 => Call::Begun,
@@ -68,7 +70,7 @@ impl Cadence {
     #[inline]
     pub(crate) fn bits(self) -> u64 {
         // CAST: A small number.
-        self.until << 20 | self.slow / UNIT << 8 | self.streak << 2 | self.call as u64
+        self.until << 20 | self.slow << 8 | self.streak << 2 | self.call as u64
     }
 
     /// Begins a send, behind which there may be `more` by the same call. Tells whether it follows another one closely,
@@ -98,7 +100,7 @@ impl Cadence {
     pub(crate) fn took(&mut self, time: u64) {
         // One that an interrupt made longer says little.
         let most = CLOSE_MOST.min(self.close().wrapping_mul(2));
-        self.slow = (time / PART).clamp(CLOSE, most).wrapping_sub(CLOSE) / UNIT * UNIT;
+        self.slow = (time / PART).clamp(CLOSE, most).wrapping_sub(CLOSE) / UNIT;
     }
 
     /// Ends a call's only, or last, send.
@@ -122,7 +124,7 @@ impl Cadence {
 
     #[inline]
     fn close(&self) -> u64 {
-        CLOSE.wrapping_add(self.slow)
+        CLOSE.wrapping_add(self.slow.wrapping_mul(UNIT))
     }
 
     /// Whether the last one has followed another one.

@@ -369,7 +369,8 @@ impl Family for Socket {
             return Err(EMSGSIZE.into());
         }
         let no_block = flags & family::MSG_DONTWAIT != 0;
-        let more = flags & family::MSG_BATCH != 0;
+        // The kernel says so, of those of one sendmmsg(2), or the program.
+        let more = flags & (family::MSG_BATCH | family::MSG_MORE) != 0;
         this.send_message(call, more, no_block)?;
         Ok(len)
     }

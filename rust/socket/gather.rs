@@ -4,7 +4,7 @@
 //!
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
 //! So a message that follows another one of the socket closely, see `cadence.rs`, or is sent before others of one
-//! sendmmsg(2), only waits in its pipe, or to be given to all (`edition.rs`), until [`enough`] has been gathered, or
+//! sendmmsg(2), or with MSG_MORE, only waits in its pipe, or to be given to all (`edition.rs`), until [`enough`] has been gathered, or
 //! what a pipe may hold is nearly reached; or until a thread has had its turn that was woken with the first of them: on
 //! another CPU, if one is idle, at once; else when the sender sleeps, or its time slice is over. The thread takes the
 //! CPU from nobody, or floods would go out one by one; and it waits for nobody, for it is many sockets': it has a work

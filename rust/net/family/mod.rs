@@ -17,6 +17,7 @@ pub(crate) use super::bindings::{
     MSG_BATCH,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
+    MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
