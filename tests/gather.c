@@ -490,4 +490,124 @@ TEST(gathered_messages_count_for_the_buffer)
 	EXPECT_EQ(sent, counter(push, sp_tx_msgs));
 }
 
+enum { BURST = 20 };
+
+static void send_burst(int s)
+{
+	int i;
+
+	for (i = 0; i < BURST; i++)
+		sp_send(s, LIT("burst"));
+}
+
+static void expect_burst(int s)
+{
+	int i;
+
+	for (i = 0; i < BURST; i++)
+		sp_expect(s, LIT("burst"));
+}
+
+/* Who asks is told of those, too. */
+TEST(burst_that_waits_is_queued)
+{
+	struct addr addr;
+	int push = sp_listener(SOCK_PUSH, &addr), held;
+	int peer = raw_peer(SOCK_PULL, &addr), i;
+
+	await_peers(push, 1);
+	send_burst(push);
+	must(ioctl(push, SIOCOUTQ, &held));
+	/* The first one has gone alone. */
+	if (time_is_work())
+		EXPECT_EQ((BURST - 1) * 5, held);
+	send_burst(push);
+	held = (int)counter(push, sp_tx_queued);
+	if (time_is_work())
+		EXPECT_LE((BURST - 1) * 5, held);
+	for (i = 0; i < 2 * BURST; i++)
+		raw_expect_frame(peer, LIT("burst"));
+	EXPECT_EQ(2 * BURST, counter(push, sp_tx_msgs));
+	EXPECT_EQ(2 * BURST * 5, counter(push, sp_tx_bytes));
+}
+
+/* What follows closely is nevertheless looked at. */
+TEST(refused_in_a_burst)
+{
+	struct pair p = sp_pair(SOCK_PUSH, SOCK_PULL);
+	const struct sockaddr_in to = { .sin_family = AF_INET };
+
+	await_peers(p.bound, 1);
+	send_burst(p.bound);
+	must_fail(EOPNOTSUPP, send(p.bound, "x", 1, MSG_OOB));
+	send_burst(p.bound);
+	must_fail(EISCONN,
+		  sendto(p.bound, "x", 1, 0, (const void *)&to, sizeof(to)));
+	send_burst(p.bound);
+	must_fail(EFAULT, send(p.bound, (void *)1, 1, 0));
+	send_burst(p.bound);
+	sp_set(p.bound, SP_SNDMAXSIZE, 4);
+	must_fail(EMSGSIZE, send(p.bound, "burst", 5, 0));
+	sp_send(p.bound, LIT("last"));
+	must(shutdown(p.bound, SHUT_WR));
+	must_fail(EPIPE, send(p.bound, "x", 1, MSG_NOSIGNAL));
+	expect_burst(p.connected);
+	expect_burst(p.connected);
+	expect_burst(p.connected);
+	expect_burst(p.connected);
+	sp_expect(p.connected, LIT("last"));
+	sp_expect_nothing(p.connected);
+}
+
+/* Each has its turn as soon as it is there. */
+TEST(newcomer_has_its_turn_in_a_burst)
+{
+	struct addr addr;
+	int push = sp_listener(SOCK_PUSH, &addr), i;
+	int old = raw_peer(SOCK_PULL, &addr), new;
+
+	await_peers(push, 1);
+	send_burst(push);
+	new = raw_peer(SOCK_PULL, &addr);
+	/* Not a moment without a burst. */
+	while (counter(push, sp_pipes) < 2)
+		send_burst(push);
+	i = (int)counter(push, sp_tx_msgs);
+	send_burst(push);
+	for (; i > 0; i--)
+		raw_expect_frame(old, LIT("burst"));
+	for (i = 0; i < BURST / 2; i++) {
+		raw_expect_frame(old, LIT("burst"));
+		raw_expect_frame(new, LIT("burst"));
+	}
+	/* And the one that stays has all of them again. */
+	close(old);
+	await_counter(push, sp_pipe_downs, 1);
+	send_burst(push);
+	for (i = 0; i < BURST; i++)
+		raw_expect_frame(new, LIT("burst"));
+}
+
+/* A peer that is parted with gets all that was sent before, and no more. */
+TEST(parted_with_in_a_burst)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	int round;
+
+	for (round = 0; round < 10; round++) {
+		struct addr addr;
+		int pull = sp_listener(SOCK_PULL, &addr);
+		int push = sp_dialer(SOCK_PUSH, &addr);
+
+		await_peers(push, 1);
+		send_burst(push);
+		must(connect(push, &none, sizeof(none)));
+		must_fail(EAGAIN, send(push, "x", 1, MSG_DONTWAIT));
+		expect_burst(pull);
+		sp_expect_nothing(pull);
+		close(push);
+		close(pull);
+	}
+}
+
 SP_TEST_MAIN

@@ -210,6 +210,12 @@ impl Ranks {
         }
     }
 
+    /// The only member, if there is but one.
+    #[inline]
+    pub(crate) fn sole(&self) -> Option<u32> {
+        self.sole
+    }
+
     /// Gives the one whose turn it is its turn.
     #[inline]
     pub(crate) fn serve(&mut self) -> Option<u32> {

@@ -64,7 +64,10 @@ use crate::time::{
     Instant,
     Millis, //
 };
-use crate::wire::sp::Edition;
+use crate::wire::sp::{
+    Batch,
+    Edition, //
+};
 use crate::wire::Types;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -308,6 +311,24 @@ impl<U: Upper> Pipe<U> {
         let mut tx = self.tx.lock();
         tx.copy(frame, tags, ledger, sndbuf, |room| body.append(room, len))
             .then(|| tx.has_room(sndbuf))
+    }
+
+    /// Lends the batch that waits, if nothing is behind it, and tells what may be added to it, in bytes. Nothing is given
+    /// to the pipe before it has that back.
+    pub(crate) fn lend(&self) -> Option<(Batch, usize)> {
+        let sndbuf = self.sndbuf();
+        self.tx.lock().lend(sndbuf)
+    }
+
+    /// Takes it back, with messages that count for so much more. Tells whether there is room for another one.
+    pub(crate) fn take_back(&self, batch: Batch, charge: usize) -> bool {
+        let sndbuf = self.sndbuf();
+        let mut tx = self.tx.lock();
+        let memory = tx.take_back(batch, charge);
+        let room = tx.has_room(sndbuf);
+        drop(tx);
+        drop(memory);
+        room
     }
 
     /// Appends these messages, which have no tags, to what is to be sent. `None` if there is no room for all of them,

@@ -155,6 +155,8 @@ pub(super) struct Tx {
     shared: Option<Arc<Edition>>,
     /// Short messages, behind `shared`. None is added while `queue` has some.
     batch: Batch,
+    /// It is lent: what is in its place is empty.
+    lent: bool,
     /// Memory for others, where some come while TCP is given those before.
     spare: Chunk,
     /// Behind `batch`.
@@ -178,6 +180,7 @@ impl Tx {
             under_way: 0,
             shared: None,
             batch: Batch::new(),
+            lent: false,
             spare: Chunk::new(),
             queue: Queue::new(),
             charge: 0,
@@ -228,7 +231,10 @@ impl Tx {
 
     /// Whether TCP has everything.
     pub(super) fn is_empty(&self) -> bool {
-        self.current.is_none() && self.has_none_behind() && self.flow != Flow::Flushing
+        self.current.is_none()
+            && self.has_none_behind()
+            && self.flow != Flow::Flushing
+            && !self.lent
     }
 
     /// Whether nothing is behind `current`.
@@ -304,6 +310,7 @@ impl Tx {
     pub(super) fn takes_copy(&mut self, len: usize, tags: usize, sndbuf: usize) -> bool {
         let flags = accounted(NO_SLEEP);
         self.life == Life::Up
+            && !self.lent
             && self.queue.is_empty()
             && self.batch.reserve(len, tags, sndbuf, flags)
     }
@@ -312,6 +319,30 @@ impl Tx {
     pub(super) fn has_room(&mut self, sndbuf: usize) -> bool {
         self.full = self.charge >= sndbuf;
         !self.full && self.life == Life::Up
+    }
+
+    /// Lends the batch, if it has messages and nothing is behind it, and tells how much may be added, in bytes.
+    pub(super) fn lend(&mut self, sndbuf: usize) -> Option<(Batch, usize)> {
+        let lends =
+            self.life == Life::Up && !self.lent && self.queue.is_empty() && self.batch.takes_more();
+        lends.then(|| {
+            self.lent = true;
+            let batch = core::mem::replace(&mut self.batch, Batch::new());
+            (batch, sndbuf.saturating_sub(self.charge))
+        })
+    }
+
+    /// Takes it back, with messages that count for so much more. Returns what is to be dropped.
+    pub(super) fn take_back(&mut self, batch: Batch, charge: usize) -> impl Sized {
+        self.lent = false;
+        self.charge = self.charge.saturating_add(charge);
+        if self.life == Life::Ended {
+            return (Some(batch), Chunk::new());
+        }
+        // What was sent meanwhile has left its memory there.
+        let mut empty = core::mem::replace(&mut self.batch, batch);
+        let memory = core::mem::replace(&mut self.spare, empty.take_memory());
+        (None, memory)
     }
 
     fn sends(&self) -> bool {
@@ -490,8 +521,9 @@ impl Tx {
         }
         self.life = Life::Ended;
         let batch = core::mem::replace(&mut self.batch, Batch::new());
+        let spare = core::mem::replace(&mut self.spare, Chunk::new());
         let queue = core::mem::replace(&mut self.queue, Queue::new());
-        Some((self.current.take(), self.shared.take(), batch, queue))
+        Some((self.current.take(), self.shared.take(), batch, spare, queue))
     }
 
     /// When the greetings, or what is delivered while the pipe closes, have to be over, and how it ends
@@ -681,6 +713,52 @@ mod tests {
         assert!(tx.next().is_none() && tx.has_spare());
         drop(tx.trim());
         assert!(!tx.has_spare() && !tx.batch.has_memory() && tx.spare.capacity() == 0);
+        Ok(())
+    }
+
+    #[test]
+    fn lent_is_neither_sent_nor_done_before_it_is_back() -> Result<(), NoMemory> {
+        let one = 1 + OVERHEAD;
+        let mut tx = up();
+        assert!(tx.lend(1 << 16).is_none());
+        assert!(copy(&mut tx, b'a', 1)? && copy(&mut tx, b'b', 1)?);
+        let (mut batch, room) = tx.lend(1 << 16).ok_or(NoMemory)?;
+        assert_eq!(room, (1 << 16) - 2 * one);
+        assert!(tx.lend(1 << 16).is_none() && !copy(&mut tx, b'c', 1)?);
+        assert!(!tx.is_empty());
+        assert!(!tx.begin_flush() || tx.next().is_none());
+        assert!(tx.close(NOW) && tx.fin().is_none());
+        let (_, ledger) = several(&[])?;
+        let charge = batch.append(1, b"", &ledger, |room| room.extend(b"c"));
+        assert_eq!(charge, Some(one));
+        drop(tx.take_back(batch, one));
+        assert_eq!(tx.charge, 3 * one);
+        assert_eq!((tx.unsent(), tx.begin_flush()), (3, true));
+        let Some(Next { mut parcel, .. }) = tx.next() else {
+            return Err(NoMemory);
+        };
+        assert!(tx.next().is_none() && !tx.sent(&mut parcel, 1 << 16));
+        assert_eq!((tx.charge, tx.fin()), (0, Some(false)));
+        Ok(())
+    }
+
+    #[test]
+    fn lent_is_dropped_where_the_pipe_has_ended() -> Result<(), NoMemory> {
+        let mut tx = up();
+        assert!(copy(&mut tx, b'a', 1)?);
+        let (batch, _) = tx.lend(1 << 16).ok_or(NoMemory)?;
+        drop(tx.set_ended());
+        drop(tx.take_back(batch, 0));
+        assert!(tx.is_empty() && !tx.batch.has_memory());
+        Ok(())
+    }
+
+    #[test]
+    fn pushed_behind_it_is_not_lent() -> Result<(), NoMemory> {
+        let mut tx = up();
+        assert!(copy(&mut tx, b'a', 1)?);
+        tx.push(msg(b"b")?, 1 << 16);
+        assert!(tx.lend(1 << 16).is_none());
         Ok(())
     }
 

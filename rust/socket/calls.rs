@@ -61,6 +61,7 @@ use crate::stats::Counter;
 use crate::uapi;
 use core::task::Poll;
 use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
 /// What a receive has come to.
@@ -197,7 +198,11 @@ impl Family for Socket {
         let linger = this.sk.linger();
         this.send_edition();
         // Nobody is in a call on it any more, who could collect something.
-        this.state.lock().closing = true;
+        {
+            let mut state = this.state.lock();
+            this.end_loan(&mut state);
+            state.closing = true;
+        }
         this.pool.close();
         {
             let mut endpoints = this.endpoints.lock();
@@ -309,6 +314,7 @@ impl Family for Socket {
             let mut state = this.state.lock();
             state.receive_shut |= receive;
             state.send_shut |= send;
+            this.end_loan(&mut state);
         }
         if receive && this.role.receives {
             this.turn_deaf();
@@ -356,6 +362,9 @@ impl Family for Socket {
     }
 
     fn send(this: &Arc<Self>, call: &mut SendCall<'_>) -> Result<usize> {
+        if this.has_loan.load(Relaxed) != 0 && this.send_along(call) {
+            return Ok(call.len());
+        }
         let flags = call.flags();
         if !this.role.sends || flags & family::MSG_OOB != 0 {
             return Err(EOPNOTSUPP.into());
@@ -369,9 +378,7 @@ impl Family for Socket {
             return Err(EMSGSIZE.into());
         }
         let no_block = flags & family::MSG_DONTWAIT != 0;
-        // The kernel says so, of those of one sendmmsg(2), or the program.
-        let more = flags & (family::MSG_BATCH | family::MSG_MORE) != 0;
-        this.send_message(call, more, no_block)?;
+        this.send_message(call, family::says_more(flags), no_block)?;
         Ok(len)
     }
 
@@ -419,13 +426,16 @@ impl Family for Socket {
 
     fn output_len(this: &Arc<Self>) -> usize {
         this.send_edition_to_look();
-        let mut bytes = this.state.lock().not_given();
+        let mut bytes = this.not_given();
         this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
         bytes
     }
 
     fn set_option(this: &Arc<Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
-        this.set(level, name, value)
+        let set = this.set(level, name, value);
+        // It may have changed how long a message is at most.
+        this.end_loan(&mut this.state.lock());
+        set
     }
 
     fn option(this: &Arc<Self>, level: u32, name: u32) -> Result<OptionValue> {

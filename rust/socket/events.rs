@@ -307,6 +307,7 @@ impl Upper for Socket {
                 End::GreetingTimeout => state.stats.discarded(Reason::Greeting),
                 End::Disconnected | End::MessageTimeout | End::Closed | End::Aborted => {}
             }
+            this.end_loan(&mut state);
             let gone = state.peers.is_gone(id);
             let todo = if gone || state.peers.is_up(id) {
                 Some(this.peer_gone(&mut state, id))

@@ -59,11 +59,11 @@ pub(super) const SHORT: usize = 1 << 10;
 
 /// The longest body that is worth another copy where messages follow each other closely, in bytes; and where
 /// each has many copies made under the socket's lock.
-const LONGEST: usize = 8 << 10;
+pub(super) const LONGEST: usize = 8 << 10;
 const LONGEST_TO_ALL: usize = 1 << 10;
 
 /// A body up to so long takes next to no time to be copied, in bytes.
-const TINY: usize = 256;
+pub(super) const TINY: usize = 256;
 
 /// How far apart the ids of pipes may be whose messages are gathered at a time.
 const FAR: u32 = 64;
@@ -107,6 +107,12 @@ impl Gathered {
         waits
     }
 
+    /// So much more was given to the same ones.
+    pub(super) fn add(&mut self, charge: usize, bodies: usize) {
+        self.charge = self.charge.saturating_add(charge);
+        self.bodies = self.bodies.saturating_add(bodies);
+    }
+
     fn and(self, other: Gathered) -> Gathered {
         Gathered {
             from: PipeId(self.from.0.min(other.from.0)),
@@ -138,6 +144,7 @@ impl HasLater for Socket {
     fn run(this: Arc<Self>) {
         let waits = {
             let mut state = this.state.lock();
+            this.end_loan(&mut state);
             let waits = state.gathered.is_some_and(|all| all.waits(&state));
             if !waits {
                 state.gathered = None;
@@ -157,7 +164,11 @@ impl WorkItem<GATHER> for Socket {
         if this.role.sends_to_all {
             return this.send_edition();
         }
-        let gathered = this.state.lock().gathered.take();
+        let gathered = {
+            let mut state = this.state.lock();
+            this.end_loan(&mut state);
+            state.gathered.take()
+        };
         this.send_gathered(gathered);
     }
 }
@@ -232,8 +243,20 @@ impl Socket {
             && state.trash.is_empty();
         if joins {
             (all.charge, all.bodies) = (charge, bodies);
+            if let Flush::One(id) = effects.flush {
+                let bodies = enough(len).saturating_sub(bodies);
+                self.begin_loan(state, id, room.saturating_sub(charge), bodies);
+            }
         }
         joins
+    }
+
+    /// Has the pipes given, or given back, what the socket has for them. Under the socket's lock; see
+    /// [`Self::publish_at_once`].
+    #[inline]
+    pub(super) fn settle(&self, state: &mut State) {
+        self.publish_at_once(state);
+        self.end_loan(state);
     }
 
     /// What is to be done of a send of a body of this length, `close` if it follows another one closely.

@@ -36,7 +36,7 @@ impl Socket {
             let endpoints = self.endpoints.lock();
             (endpoints.listeners.len(), endpoints.dialers.len())
         };
-        let mut tx_queued = self.state.lock().not_given();
+        let mut tx_queued = self.not_given();
         self.each_pipe(|pipe| tx_queued = tx_queued.saturating_add(pipe.unsent()));
         let n32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let n64 = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);

@@ -124,7 +124,7 @@ impl Socket {
         self.send_edition();
         {
             let mut state = self.state.lock();
-            self.publish_at_once(&mut state);
+            self.settle(&mut state);
             pipe.take_no_more();
             if state.find(pipe.name).is_some() {
                 state.peers.set_writable(pipe.name.id, false);

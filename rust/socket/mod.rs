@@ -25,6 +25,7 @@ mod events;
 mod gather;
 mod info;
 mod leaving;
+mod loan;
 pub(crate) mod namespace;
 mod reading;
 mod sending;
@@ -108,6 +109,7 @@ use kernel::workqueue::{
     DelayedWork,
     Work, //
 };
+use loan::Loan;
 use namespace::Net;
 use reading::READING;
 use sending::Turn;
@@ -175,6 +177,8 @@ struct State {
     attending: Option<Instant>,
     /// What waits to be sent in one piece.
     gathered: Option<Gathered>,
+    /// See `loan.rs`.
+    loan: Option<Loan>,
     /// What is collected for all peers; see `edition.rs`.
     edition: Option<UniqueArc<Edition>>,
     /// What was, and who has it already, if some have.
@@ -307,6 +311,8 @@ pub(crate) struct Socket {
     limits: Limits,
     /// A [`Cadence`](cadence::Cadence), in bits.
     cadence: Atomic<u64>,
+    /// Whether there is a [`Loan`], for who has not locked the socket yet.
+    has_loan: Atomic<u32>,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order. Holds
     /// those whose turn it is, [`STEP`] at most.
     #[pin]
@@ -371,6 +377,7 @@ impl Socket {
                 options,
                 limits,
                 cadence: Atomic::new(0),
+                has_loan: Atomic::new(0),
                 order <- new_mutex!(turn, "sp_order"),
                 endpoints <- new_mutex!(Endpoints::new(), "sp_endpoints"),
                 state <- new_bhlock!(State {
@@ -384,6 +391,7 @@ impl Socket {
                     timer: None,
                     attending: None,
                     gathered: None,
+                    loan: None,
                     edition: None,
                     published: None,
                     receive_shut: false,

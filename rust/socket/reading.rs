@@ -48,7 +48,7 @@ impl Socket {
     /// SO_RCVBUF, SO_SNDBUF, SP_RCVMAXSIZE or SP_MAXTTL may have changed.
     pub(super) fn limits_changed(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        self.publish_at_once(&mut state);
+        self.settle(&mut state);
         // Read under the lock, so that of two changes the later one stays.
         let (body, tags) = (self.options.rcvmaxsize(), self.options.max_ttl());
         self.limits.body.store(body, Relaxed);

@@ -180,7 +180,7 @@ impl Socket {
         if state.send_shut {
             return Err(EPIPE);
         }
-        self.publish_at_once(&mut state);
+        self.settle(&mut state);
         // Nobody is in a call on a socket that is closing.
         let Some(effects) = state.call(now, send).flatten() else {
             return Ok(false);
@@ -238,7 +238,7 @@ impl Socket {
         let Some(msg) = slot.take() else {
             return Poll::Pending;
         };
-        self.publish_at_once(&mut state);
+        self.settle(&mut state);
         let len = msg.len();
         match state.call(now, |machine, world| machine.send(world, msg)) {
             // Nobody is in a call on a socket that is closing.

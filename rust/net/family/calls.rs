@@ -17,6 +17,12 @@ use kernel::iov::{
 };
 use kernel::prelude::*;
 
+/// Whether flags to send with say that others follow: the kernel does, of those of one sendmmsg(2), or the program.
+#[inline]
+pub(crate) fn says_more(flags: u32) -> bool {
+    flags & (bindings::MSG_BATCH | bindings::MSG_MORE) != 0
+}
+
 /// One sendmsg.
 ///
 /// # Invariants

@@ -14,16 +14,15 @@ mod ops;
 mod registration;
 
 pub(crate) use super::bindings::{
-    MSG_BATCH,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
-    MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITALL, //
 };
 pub(crate) use calls::{
+    says_more,
     RecvCall,
     SendCall, //
 };

@@ -75,7 +75,7 @@ impl<H: Handle> Peers<H> {
     }
 
     /// Notes what a pipe said when it was given a message.
-    pub(in crate::pattern) fn has_given(&mut self, id: PipeId, room: Room) {
+    pub(crate) fn has_given(&mut self, id: PipeId, room: Room) {
         if room == Room::Full {
             self.writable.remove(id.0);
             self.filled = true;
@@ -90,6 +90,12 @@ impl<H: Handle> Peers<H> {
     /// Somebody is told to.
     pub(crate) fn forget_filled(&mut self) {
         self.filled = false;
+    }
+
+    /// The only pipe that has room, if there is but one.
+    #[inline]
+    pub(crate) fn sole_writable(&self) -> Option<PipeId> {
+        self.writable.sole().map(PipeId)
     }
 
     /// The pipe whose turn it is to be given a message.

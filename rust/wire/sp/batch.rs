@@ -291,6 +291,11 @@ impl Batch {
         self.bytes.truncate(0);
     }
 
+    /// Whether it has messages that others may go with.
+    pub(crate) fn takes_more(&self) -> bool {
+        !self.is_empty() && self.tags == 0
+    }
+
     /// Takes the messages out, and their memory.
     pub(crate) fn take_memory(&mut self) -> Chunk {
         self.clear();

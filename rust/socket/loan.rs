@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Short messages that join others while there is but one pipe that they can go to.
+//!
+//! That pipe *lends* the socket the batch that it gathers them in: what follows closely is written there under the
+//! socket's lock alone, and neither the machine nor the pipe is asked. The pipe has it back before anything else is
+//! done with it, with the machine or with what was gathered, all of which happens under the same lock; at the latest
+//! when the thread has its turn that sends what was gathered, see `gather.rs`. What was written is the pipe's all the
+//! same: it is lost with it, as what else it was given, and one that is parted with delivers it.
+
+use super::cadence::Cadence;
+use super::gather::{
+    LONGEST,
+    TINY, //
+};
+use super::{
+    room,
+    Socket,
+    SocketPipe,
+    State, //
+};
+use crate::bytes::Source;
+use crate::ids::PipeId;
+use crate::message::OVERHEAD;
+use crate::net::family::{
+    self,
+    SendCall, //
+};
+use crate::net::task;
+use crate::net::work;
+use crate::stats::Counter;
+use crate::wire::sp::Batch;
+use kernel::sync::atomic::Relaxed;
+
+/// A batch that a pipe has lent.
+///
+/// # Invariants
+///
+/// It is lent: the pipe's place is empty. Something is gathered, for this pipe.
+pub(super) struct Loan {
+    pipe: SocketPipe,
+    batch: Batch,
+    /// How the sends follow each other, once one has gone this way; the socket knows until then.
+    cadence: Option<Cadence>,
+    /// What was added, and what may be, in bytes: what messages count for, and their bodies. The longest one.
+    charge: usize,
+    bodies: usize,
+    most_charge: usize,
+    most_bodies: usize,
+    longest: usize,
+}
+
+impl Socket {
+    /// The pipe has just been given a message that joins others, and lends its batch for those that follow if it is the
+    /// only one with room; so much is added at most, in bytes, of what messages count for and of bodies. Under the
+    /// socket's lock.
+    pub(super) fn begin_loan(
+        &self,
+        state: &mut State,
+        id: PipeId,
+        most_charge: usize,
+        most_bodies: usize,
+    ) {
+        if state.peers.sole_writable() != Some(id) {
+            return;
+        }
+        let Some(pipe) = state.peers.handle(id).cloned() else {
+            return;
+        };
+        let Some((batch, room)) = pipe.lend() else {
+            return;
+        };
+        // INVARIANT: It was just lent, and others were joined.
+        state.loan = Some(Loan {
+            pipe,
+            batch,
+            cadence: None,
+            charge: 0,
+            bodies: 0,
+            most_charge: most_charge.min(room),
+            most_bodies,
+            longest: LONGEST.min(self.options.sndmaxsize()),
+        });
+        self.has_loan.store(1, Relaxed);
+    }
+
+    /// The pipe has its batch back. Under the socket's lock.
+    #[inline]
+    pub(super) fn end_loan(&self, state: &mut State) {
+        if let Some(loan) = state.loan.take() {
+            self.give_back(state, loan);
+        }
+    }
+
+    #[cold]
+    fn give_back(&self, state: &mut State, loan: Loan) {
+        let name = loan.pipe.name;
+        let more = loan.pipe.take_back(loan.batch, loan.charge);
+        if state.find(name).is_some() {
+            state.peers.has_given(name.id, room(more));
+        }
+        if let Some(gathered) = &mut state.gathered {
+            gathered.add(loan.charge, loan.bodies);
+        }
+        if let Some(cadence) = loan.cadence {
+            self.cadence.store(cadence.bits(), Relaxed);
+        }
+        self.has_loan.store(0, Relaxed);
+    }
+
+    /// Sends a message the way of the one before, if that is open, and it follows closely and there is room. False if it
+    /// is to be sent as others are; then the way is closed.
+    #[inline]
+    pub(super) fn send_along(&self, call: &mut SendCall<'_>) -> bool {
+        let mut state = self.state.lock();
+        let sole = state.peers.sole_writable();
+        let Some(loan) = &mut state.loan else {
+            return false;
+        };
+        let len = call.len();
+        if sole == Some(loan.pipe.name.id) && self.goes_along(loan, call) {
+            state.stats.count(Counter::TxMsgs);
+            let bytes = u64::try_from(len).unwrap_or(0);
+            state.stats.add(Counter::TxBytes, bytes);
+            return true;
+        }
+        self.end_loan(&mut state);
+        false
+    }
+
+    #[inline]
+    fn goes_along(&self, loan: &mut Loan, call: &mut SendCall<'_>) -> bool {
+        let (len, flags) = (call.len(), call.flags());
+        let charge = loan.charge.saturating_add(len).saturating_add(OVERHEAD);
+        let bodies = loan.bodies.saturating_add(len);
+        if len > loan.longest
+            || charge >= loan.most_charge
+            || bodies >= loan.most_bodies
+            || flags & family::MSG_OOB != 0
+            || call.has_address()
+            || task::is_urgent()
+        {
+            return false;
+        }
+        let more = family::says_more(flags);
+        let mut cadence = match loan.cadence {
+            Some(cadence) => cadence,
+            None => Cadence::of(self.cadence.load(Relaxed)),
+        };
+        let mut at = None;
+        if !cadence.begin(more, || *at.insert(work::now_ns())) {
+            return false;
+        }
+        let mut body = call.now();
+        let added = loan
+            .batch
+            .append(len, b"", &self.ledger, |room| body.append(room, len));
+        if added.is_none() {
+            return false;
+        }
+        match at {
+            _ if more => {}
+            Some(at) if len <= TINY => cadence.joined(at),
+            Some(_) | None => cadence.end(work::now_ns()),
+        }
+        (loan.charge, loan.bodies) = (charge, bodies);
+        loan.cadence = Some(cadence);
+        true
+    }
+}
