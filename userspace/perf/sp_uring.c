@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PF_SP by io_uring: messages are sent BATCH at a time, and one request receives all that
- * come, into buffers that the kernel picks.
+ * PF_SP by io_uring: messages are sent BATCH at a time, each but the last with the hint that
+ * more follow, and one request receives all that come, into buffers that the kernel picks.
  */
 #define _GNU_SOURCE
 #include "sp_open.h"
@@ -18,6 +18,8 @@ struct end {
 	int fd, timeout_ms;
 	bool sends, armed;
 	struct io_uring ring;
+	/* The last one that is gathered. */
+	struct io_uring_sqe *last;
 	/* What is gathered, or received into. */
 	unsigned int count;
 	size_t size;
@@ -71,6 +73,7 @@ static void flush(struct end *end)
 
 	if (!end->count)
 		return;
+	end->last->msg_flags = 0;
 	if (io_uring_submit_and_wait(&end->ring, end->count) < 0)
 		fail("io_uring_submit_and_wait");
 	io_uring_for_each_cqe(&end->ring, head, cqe)
@@ -93,8 +96,9 @@ void end_send(struct end *end, const void *body, size_t len)
 	make_room(end, BATCH, len);
 	copy = end->room + end->count++ * len;
 	memcpy(copy, body, len);
-	io_uring_prep_send(sqe, 0, copy, len, 0);
+	io_uring_prep_send(sqe, 0, copy, len, MSG_MORE);
 	sqe->flags |= IOSQE_FIXED_FILE;
+	end->last = sqe;
 	if (end->count == BATCH)
 		flush(end);
 }
