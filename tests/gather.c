@@ -490,6 +490,37 @@ TEST(gathered_messages_count_for_the_buffer)
 	EXPECT_EQ(sent, counter(push, sp_tx_msgs));
 }
 
+/* How long a long one takes says nothing about those that follow it. */
+TEST(behind_a_long_one_lone_messages_do_not_wait)
+{
+	enum { LEN = 40000, TIMES = 8, FEW = 8, GAP_US = 4 };
+	static const char body[LEN];
+	struct addr addr;
+	int push = sp_listener(SOCK_PUSH, &addr);
+	int peer = raw_peer(SOCK_PULL, &addr), i, k;
+	uint32_t segments;
+	int64_t next;
+
+	await_peers(push, 1);
+	for (i = 0; i < TIMES; i++) {
+		pass_ms(2);
+		segments = segments_of(peer, i);
+		sp_send(push, body, LEN);
+		for (k = 0; k < FEW && i == TIMES - 1; k++) {
+			next = now_us() + GAP_US;
+			while (now_us() < next)
+				;
+			sp_send(push, LIT("alone"));
+		}
+		raw_expect_frame(peer, body, LEN);
+	}
+	for (k = 0; k < FEW; k++)
+		raw_expect_frame(peer, LIT("alone"));
+	segments = segments_of(peer, FEW) - segments;
+	if (time_is_work())
+		EXPECT_LE(FEW, segments);
+}
+
 enum { BURST = 20 };
 
 static void send_burst(int s)
@@ -569,12 +600,9 @@ TEST(newcomer_has_its_turn_in_a_burst)
 	await_peers(push, 1);
 	send_burst(push);
 	new = raw_peer(SOCK_PULL, &addr);
-	/* Not a moment without a burst. */
-	while (counter(push, sp_pipes) < 2)
-		send_burst(push);
-	i = (int)counter(push, sp_tx_msgs);
+	await_peers(push, 2);
 	send_burst(push);
-	for (; i > 0; i--)
+	for (i = 0; i < BURST; i++)
 		raw_expect_frame(old, LIT("burst"));
 	for (i = 0; i < BURST / 2; i++) {
 		raw_expect_frame(old, LIT("burst"));

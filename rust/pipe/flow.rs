@@ -196,8 +196,7 @@ impl<U: Upper> Pipe<U> {
         let mut tcp = waiting.unwrap_or_else(|| self.stream.lock());
         let mut notify = false;
         let mut sent: Option<Parcel> = None;
-        let mut trims = false;
-        let (broken, after) = loop {
+        let (broken, after, trims) = loop {
             let mut tx = self.tx.lock();
             if let Some(parcel) = &mut sent {
                 notify |= tx.sent(parcel, self.sndbuf());
@@ -212,8 +211,7 @@ impl<U: Upper> Pipe<U> {
                 if matches!(tx.life(), Life::Closing { .. }) {
                     self.kick();
                 }
-                trims = tx.has_spare();
-                break (false, tx.taken());
+                break (false, tx.taken(), tx.has_spare());
             };
             drop(tx);
             // Its room is another one's now.
@@ -243,15 +241,15 @@ impl<U: Upper> Pipe<U> {
             }
             let starved = tcp.starved();
             // The TCP lock is held, so `writable` cannot come before it is asked for.
-            let after = {
+            let (after, trims) = {
                 let mut tx = self.tx.lock();
                 notify |= tx.stuck(parcel, done, starved, self.sndbuf());
-                tx.taken()
+                (tx.taken(), tx.has_spare())
             };
             if starved {
                 U::check_in(&self.upper, MEMORY_DELAY);
             }
-            break (matches!(error, Some(e) if e != EAGAIN), after);
+            break (matches!(error, Some(e) if e != EAGAIN), after, trims);
         };
         drop((sent, tcp));
         if trace::sees_messages(Way::Out) {

@@ -401,7 +401,7 @@ impl Tx {
         self.under_way = 0;
         self.charge = self.charge.saturating_sub(parcel.charge());
         self.count(parcel.messages(), parcel.bodies());
-        if let Parcel::Many(batch) = parcel {
+        if let (Parcel::Many(batch), Life::Up) = (parcel, self.life) {
             let memory = batch.take_memory();
             if self.batch.has_memory() {
                 self.spare = memory;

@@ -334,7 +334,8 @@ impl Socket {
         }
     }
 
-    /// A send of so many bytes has ended, which did nothing but join others if it has `joined`.
+    /// A send of so many bytes has ended, which did nothing but join others if it has `joined`. How long sending takes is
+    /// asked of short ones: a long one says nothing about the machine.
     #[inline]
     pub(super) fn end_send(&self, begun: Begun, len: usize, joined: bool) {
         if !self.role.gathers {
@@ -354,7 +355,8 @@ impl Socket {
                 // Else the time of the one who was just woken would be taken for the sender's.
                 task::give_way();
                 let now = work::now_ns();
-                if let (Some(at), true) = (at, switches == Some(task::switches())) {
+                let lone = len <= SHORT && switches == Some(task::switches());
+                if let (Some(at), true) = (at, lone) {
                     cadence.took(now.saturating_sub(at));
                 }
                 cadence.end(now);
