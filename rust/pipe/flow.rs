@@ -196,16 +196,26 @@ impl<U: Upper> Pipe<U> {
         let mut tcp = waiting.unwrap_or_else(|| self.stream.lock());
         let mut notify = false;
         let mut sent: Option<Parcel> = None;
+        let mut asked = false;
         let (broken, after, trims) = loop {
             let mut tx = self.tx.lock();
             if let Some(parcel) = &mut sent {
                 notify |= tx.sent(parcel, self.sndbuf());
             }
+            let next = if tx.has_only_lent() && !core::mem::replace(&mut asked, true) {
+                // There may be one that was to go at once; what comes later waits for others.
+                drop(tx);
+                let next = U::with_nothing_lent(&self.upper, || self.tx.lock().next());
+                tx = self.tx.lock();
+                next
+            } else {
+                tx.next()
+            };
             let Some(Next {
                 parcel,
                 offset,
                 more,
-            }) = tx.next()
+            }) = next
             else {
                 // The work may have found this flush under way and left the rest to it.
                 if matches!(tx.life(), Life::Closing { .. }) {

@@ -320,15 +320,22 @@ impl<U: Upper> Pipe<U> {
         self.tx.lock().lend(sndbuf)
     }
 
-    /// Takes it back, with messages that count for so much more. Tells whether there is room for another one.
-    pub(crate) fn take_back(&self, batch: Batch, charge: usize) -> bool {
+    /// Takes it back, with messages that count for so much more. Tells whether there is room for another one; `None` if the
+    /// pipe is not up any more.
+    pub(crate) fn take_back(&self, batch: Batch, charge: usize) -> Option<bool> {
         let sndbuf = self.sndbuf();
         let mut tx = self.tx.lock();
         let memory = tx.take_back(batch, charge);
-        let room = tx.has_room(sndbuf);
+        let room = (tx.life() == Life::Up).then(|| tx.has_room(sndbuf));
         drop(tx);
         drop(memory);
         room
+    }
+
+    /// Whether it is about to end, or to be closed, so that what it is given may be lost.
+    #[inline]
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf.load(Relaxed) != 0
     }
 
     /// Appends these messages, which have no tags, to what is to be sent. `None` if there is no room for all of them,

@@ -155,8 +155,8 @@ pub(super) struct Tx {
     shared: Option<Arc<Edition>>,
     /// Short messages, behind `shared`. None is added while `queue` has some.
     batch: Batch,
-    /// It is lent: what is in its place is empty.
-    lent: bool,
+    /// It is lent: what is in its place is empty. The bodies that it had then, in bytes.
+    lent: Option<usize>,
     /// Memory for others, where some come while TCP is given those before.
     spare: Chunk,
     /// Behind `batch`.
@@ -180,7 +180,7 @@ impl Tx {
             under_way: 0,
             shared: None,
             batch: Batch::new(),
-            lent: false,
+            lent: None,
             spare: Chunk::new(),
             queue: Queue::new(),
             charge: 0,
@@ -219,7 +219,8 @@ impl Tx {
         let current = self.current.as_ref();
         let current = current.map_or(self.under_way, |(parcel, _)| parcel.bodies());
         let shared = self.shared.as_ref().map_or(0, |edition| edition.bodies());
-        let behind = self.batch.bodies().saturating_add(self.queue.bytes());
+        let lent = self.lent.unwrap_or(self.batch.bodies());
+        let behind = lent.saturating_add(self.queue.bytes());
         current.saturating_add(shared).saturating_add(behind)
     }
 
@@ -234,7 +235,12 @@ impl Tx {
         self.current.is_none()
             && self.has_none_behind()
             && self.flow != Flow::Flushing
-            && !self.lent
+            && self.lent.is_none()
+    }
+
+    /// Whether nothing is left but what is lent.
+    pub(super) fn has_only_lent(&self) -> bool {
+        self.lent.is_some() && self.current.is_none() && self.has_none_behind()
     }
 
     /// Whether nothing is behind `current`.
@@ -310,7 +316,7 @@ impl Tx {
     pub(super) fn takes_copy(&mut self, len: usize, tags: usize, sndbuf: usize) -> bool {
         let flags = accounted(NO_SLEEP);
         self.life == Life::Up
-            && !self.lent
+            && self.lent.is_none()
             && self.queue.is_empty()
             && self.batch.reserve(len, tags, sndbuf, flags)
     }
@@ -323,10 +329,9 @@ impl Tx {
 
     /// Lends the batch, if it has messages and nothing is behind it, and tells how much may be added, in bytes.
     pub(super) fn lend(&mut self, sndbuf: usize) -> Option<(Batch, usize)> {
-        let lends =
-            self.life == Life::Up && !self.lent && self.queue.is_empty() && self.batch.takes_more();
-        lends.then(|| {
-            self.lent = true;
+        let free = self.life == Life::Up && self.lent.is_none() && self.queue.is_empty();
+        (free && self.batch.takes_more()).then(|| {
+            self.lent = Some(self.batch.bodies());
             let batch = core::mem::replace(&mut self.batch, Batch::new());
             (batch, sndbuf.saturating_sub(self.charge))
         })
@@ -334,15 +339,18 @@ impl Tx {
 
     /// Takes it back, with messages that count for so much more. Returns what is to be dropped.
     pub(super) fn take_back(&mut self, batch: Batch, charge: usize) -> impl Sized {
-        self.lent = false;
+        self.lent = None;
         self.charge = self.charge.saturating_add(charge);
         if self.life == Life::Ended {
             return (Some(batch), Chunk::new());
         }
-        // What was sent meanwhile has left its memory there.
         let mut empty = core::mem::replace(&mut self.batch, batch);
-        let memory = core::mem::replace(&mut self.spare, empty.take_memory());
-        (None, memory)
+        if !empty.has_memory() {
+            return (None, Chunk::new());
+        }
+        // What was sent meanwhile has left it there.
+        let other = core::mem::replace(&mut self.spare, empty.take_memory());
+        (None, other)
     }
 
     fn sends(&self) -> bool {
@@ -725,8 +733,8 @@ mod tests {
         let (mut batch, room) = tx.lend(1 << 16).ok_or(NoMemory)?;
         assert_eq!(room, (1 << 16) - 2 * one);
         assert!(tx.lend(1 << 16).is_none() && !copy(&mut tx, b'c', 1)?);
-        assert!(!tx.is_empty());
-        assert!(!tx.begin_flush() || tx.next().is_none());
+        assert!(!tx.is_empty() && tx.has_only_lent() && tx.unsent() == 2);
+        assert!(tx.begin_flush() && tx.next().is_none());
         assert!(tx.close(NOW) && tx.fin().is_none());
         let (_, ledger) = several(&[])?;
         let charge = batch.append(1, b"", &ledger, |room| room.extend(b"c"));
@@ -750,6 +758,22 @@ mod tests {
         drop(tx.set_ended());
         drop(tx.take_back(batch, 0));
         assert!(tx.is_empty() && !tx.batch.has_memory());
+        Ok(())
+    }
+
+    #[test]
+    fn lent_and_taken_back_leaves_other_memory() -> Result<(), NoMemory> {
+        let mut tx = up();
+        assert!(copy(&mut tx, b'a', 1)? && tx.begin_flush());
+        let Some(Next { mut parcel, .. }) = tx.next() else {
+            return Err(NoMemory);
+        };
+        assert!(copy(&mut tx, b'b', 1)?);
+        tx.sent(&mut parcel, 1 << 16);
+        assert!(tx.spare.capacity() > 0);
+        let (batch, _) = tx.lend(1 << 16).ok_or(NoMemory)?;
+        drop(tx.take_back(batch, 0));
+        assert!(tx.spare.capacity() > 0);
         Ok(())
     }
 

@@ -289,6 +289,12 @@ impl Upper for Socket {
         this.check_pipes_in(time);
     }
 
+    fn with_nothing_lent<T>(this: &Arc<Self>, then: impl FnOnce() -> T) -> T {
+        let mut state = this.state.lock();
+        this.end_loan(&mut state);
+        then()
+    }
+
     fn gone(
         this: &Arc<Self>,
         pipe: &Pipe<Self>,

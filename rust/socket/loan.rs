@@ -96,8 +96,11 @@ impl Socket {
     fn give_back(&self, state: &mut State, loan: Loan) {
         let name = loan.pipe.name;
         let more = loan.pipe.take_back(loan.batch, loan.charge);
-        if state.find(name).is_some() {
-            state.peers.has_given(name.id, room(more));
+        match (state.find(name), more) {
+            (Some(_), Some(more)) => state.peers.has_given(name.id, room(more)),
+            // Nothing it is given helps.
+            (Some(_), None) => state.peers.set_writable(name.id, false),
+            (None, _) => {}
         }
         if let Some(gathered) = &mut state.gathered {
             gathered.add(loan.charge, loan.bodies);
@@ -138,6 +141,7 @@ impl Socket {
             || bodies >= loan.most_bodies
             || flags & family::MSG_OOB != 0
             || call.has_address()
+            || loan.pipe.is_deaf()
             || task::is_urgent()
         {
             return false;
