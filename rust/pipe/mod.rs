@@ -332,12 +332,6 @@ impl<U: Upper> Pipe<U> {
         room
     }
 
-    /// Whether it is about to end, or to be closed, so that what it is given may be lost.
-    #[inline]
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.deaf.load(Relaxed) != 0
-    }
-
     /// Appends these messages, which have no tags, to what is to be sent. `None` if there is no room for all of them,
     /// or they are to be copied or pushed one by one; else as [`Self::push`].
     pub(crate) fn take_all(&self, all: &Arc<Edition>) -> Option<bool> {
@@ -365,6 +359,7 @@ impl<U: Upper> Pipe<U> {
         let ends = self.tx.lock().end(end, which);
         if ends {
             self.deaf.store(1, Relaxed);
+            U::ends(&self.upper);
             self.kick();
         }
     }

@@ -270,7 +270,8 @@ mod tests {
                 }
             }
             // Those are close to each other on any machine.
-            assert_eq!(joined == 200, gap < 2 * CLOSE + CLOSE_MORE * STREAK);
+            let close = gap < 2 * CLOSE + CLOSE_MORE * STREAK;
+            assert!(if close { joined == 200 } else { joined < 200 });
             assert!(joined > 10);
         }
     }

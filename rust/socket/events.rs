@@ -289,6 +289,10 @@ impl Upper for Socket {
         this.check_pipes_in(time);
     }
 
+    fn ends(this: &Arc<Self>) {
+        this.distrust_loan();
+    }
+
     fn with_nothing_lent<T>(this: &Arc<Self>, then: impl FnOnce() -> T) -> T {
         let mut state = this.state.lock();
         this.end_loan(&mut state);

@@ -19,6 +19,7 @@
 //! something of use between two sends is not close.
 
 use super::cadence::Cadence;
+use super::loan::Room;
 use super::{
     Socket,
     State,
@@ -244,8 +245,11 @@ impl Socket {
         if joins {
             (all.charge, all.bodies) = (charge, bodies);
             if let Flush::One(id) = effects.flush {
-                let bodies = enough(len).saturating_sub(bodies);
-                self.begin_loan(state, id, room.saturating_sub(charge), bodies);
+                let more = Room {
+                    charge: room.saturating_sub(charge),
+                    bodies: enough(len).saturating_sub(bodies),
+                };
+                self.begin_loan(state, id, more);
             }
         }
         joins

@@ -41,47 +41,54 @@ pub(super) struct Loan {
     pipe: SocketPipe,
     batch: Batch,
     /// How the sends follow each other, once one has gone this way; the socket knows until then.
-    cadence: Option<Cadence>,
-    /// What was added, and what may be, in bytes: what messages count for, and their bodies. The longest one.
-    charge: usize,
-    bodies: usize,
-    most_charge: usize,
-    most_bodies: usize,
+    cadence: Cadence,
+    begun: bool,
+    /// How much could be added at first, and can be now, in bytes: of what messages count for, and of bodies.
+    at_first: Room,
+    now: Room,
+    /// The longest message that may be added, in bytes.
     longest: usize,
+}
+
+/// In bytes: of what messages count for, and of bodies.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    pub(super) charge: usize,
+    pub(super) bodies: usize,
 }
 
 impl Socket {
     /// The pipe has just been given a message that joins others, and lends its batch for those that follow if it is the
-    /// only one with room; so much is added at most, in bytes, of what messages count for and of bodies. Under the
-    /// socket's lock.
-    pub(super) fn begin_loan(
-        &self,
-        state: &mut State,
-        id: PipeId,
-        most_charge: usize,
-        most_bodies: usize,
-    ) {
+    /// only one with room; no more is added than there is `room`. Under the socket's lock.
+    pub(super) fn begin_loan(&self, state: &mut State, id: PipeId, mut room: Room) {
         if state.peers.sole_writable() != Some(id) {
             return;
         }
         let Some(pipe) = state.peers.handle(id).cloned() else {
             return;
         };
-        let Some((batch, room)) = pipe.lend() else {
+        // Before: a pipe that ends from now on is one that does not lend, or is heard of.
+        self.has_loan.store(1, Relaxed);
+        let Some((batch, charge)) = pipe.lend() else {
+            self.distrust_loan();
             return;
         };
+        room.charge = room.charge.min(charge);
         // INVARIANT: It was just lent, and others were joined.
         state.loan = Some(Loan {
             pipe,
             batch,
-            cadence: None,
-            charge: 0,
-            bodies: 0,
-            most_charge: most_charge.min(room),
-            most_bodies,
+            cadence: Cadence::of(0),
+            begun: false,
+            at_first: room,
+            now: room,
             longest: LONGEST.min(self.options.sndmaxsize()),
         });
-        self.has_loan.store(1, Relaxed);
+    }
+
+    /// Nothing is added to it any more, if there is one.
+    pub(super) fn distrust_loan(&self) {
+        self.has_loan.store(0, Relaxed);
     }
 
     /// The pipe has its batch back. Under the socket's lock.
@@ -95,7 +102,10 @@ impl Socket {
     #[cold]
     fn give_back(&self, state: &mut State, loan: Loan) {
         let name = loan.pipe.name;
-        let more = loan.pipe.take_back(loan.batch, loan.charge);
+        // OVERFLOW: It only becomes less.
+        let charge = loan.at_first.charge.wrapping_sub(loan.now.charge);
+        let bodies = loan.at_first.bodies.wrapping_sub(loan.now.bodies);
+        let more = loan.pipe.take_back(loan.batch, charge);
         match (state.find(name), more) {
             (Some(_), Some(more)) => state.peers.has_given(name.id, room(more)),
             // Nothing it is given helps.
@@ -103,12 +113,12 @@ impl Socket {
             (None, _) => {}
         }
         if let Some(gathered) = &mut state.gathered {
-            gathered.add(loan.charge, loan.bodies);
+            gathered.add(charge, bodies);
         }
-        if let Some(cadence) = loan.cadence {
-            self.cadence.store(cadence.bits(), Relaxed);
+        if loan.begun {
+            self.cadence.store(loan.cadence.bits(), Relaxed);
         }
-        self.has_loan.store(0, Relaxed);
+        self.distrust_loan();
     }
 
     /// Sends a message the way of the one before, if that is open, and it follows closely and there is room. False if it
@@ -134,22 +144,20 @@ impl Socket {
     #[inline]
     fn goes_along(&self, loan: &mut Loan, call: &mut SendCall<'_>) -> bool {
         let (len, flags) = (call.len(), call.flags());
-        let charge = loan.charge.saturating_add(len).saturating_add(OVERHEAD);
-        let bodies = loan.bodies.saturating_add(len);
+        let charge = len.saturating_add(OVERHEAD);
         if len > loan.longest
-            || charge >= loan.most_charge
-            || bodies >= loan.most_bodies
+            || charge >= loan.now.charge
+            || len >= loan.now.bodies
             || flags & family::MSG_OOB != 0
             || call.has_address()
-            || loan.pipe.is_deaf()
             || task::is_urgent()
         {
             return false;
         }
         let more = family::says_more(flags);
-        let mut cadence = match loan.cadence {
-            Some(cadence) => cadence,
-            None => Cadence::of(self.cadence.load(Relaxed)),
+        let mut cadence = match loan.begun {
+            true => loan.cadence,
+            false => Cadence::of(self.cadence.load(Relaxed)),
         };
         let mut at = None;
         if !cadence.begin(more, || *at.insert(work::now_ns())) {
@@ -167,8 +175,10 @@ impl Socket {
             Some(at) if len <= TINY => cadence.joined(at),
             Some(_) | None => cadence.end(work::now_ns()),
         }
-        (loan.charge, loan.bodies) = (charge, bodies);
-        loan.cadence = Some(cadence);
+        // OVERFLOW: There is more room than that.
+        loan.now.charge = loan.now.charge.wrapping_sub(charge);
+        loan.now.bodies = loan.now.bodies.wrapping_sub(len);
+        (loan.cadence, loan.begun) = (cadence, true);
         true
     }
 }

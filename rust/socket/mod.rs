@@ -311,7 +311,7 @@ pub(crate) struct Socket {
     limits: Limits,
     /// A [`Cadence`](cadence::Cadence), in bits.
     cadence: Atomic<u64>,
-    /// Whether there is a [`Loan`], for who has not locked the socket yet.
+    /// Whether there is a [`Loan`] that more may be added to, for who has not locked the socket yet.
     has_loan: Atomic<u32>,
     /// Taken by a send that gives a message to all peers, so that all get two messages in one order. Holds
     /// those whose turn it is, [`STEP`] at most.

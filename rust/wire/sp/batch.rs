@@ -197,7 +197,7 @@ impl Batch {
 
     /// Appends a message of this length that there is room for, whose body `write` writes, and tells what it counts
     /// for; `None` if that fails.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(
         &mut self,
         len: usize,
