@@ -638,4 +638,163 @@ TEST(parted_with_in_a_burst)
 	}
 }
 
+struct flood {
+	int fd;
+	int64_t sent;
+	bool over;
+};
+
+/* In bursts, with pauses in which it computes. */
+static void flood_in_bursts(void *arg)
+{
+	struct flood *f = arg;
+	unsigned int n = 0;
+	int64_t next;
+	int i;
+
+	while (!__atomic_load_n(&f->over, __ATOMIC_ACQUIRE)) {
+		n = n * 75 + 74;
+		for (i = 0; i < (int)(n % 400); i++)
+			send(f->fd, "burst", 5, MSG_DONTWAIT);
+		next = now_us() + n % 3000;
+		while (now_us() < next)
+			;
+	}
+}
+
+/* Reads what is there, and tells whether @number is. */
+static bool has_come(int peer, uint64_t number)
+{
+	static unsigned char got[1 << 16];
+	static size_t have;
+	bool come = false;
+	size_t at, len;
+	ssize_t n;
+
+	do {
+		n = recv(peer, got + have, sizeof(got) - have, MSG_DONTWAIT);
+		have += n > 0 ? (size_t)n : 0;
+		for (at = 0; have - at >= 8; at += 8 + len) {
+			/* None is as long as 256 bytes. */
+			len = got[at + 7];
+			if (have - at - 8 < len)
+				break;
+			come |= len == sizeof(number) &&
+				!memcmp(got + at + 8, &number, len);
+		}
+		have -= at;
+		memmove(got, got + at, have);
+	} while (n > 0);
+	return come;
+}
+
+/* Nor is that of a real-time task held back by those of others. */
+TEST(real_time_message_leaves_at_once_whoever_sends)
+{
+	const struct sched_param some = { .sched_priority = 10 }, none = { 0 };
+	struct addr addr;
+	struct flood flood = { .fd = sp_listener(SOCK_PUSH, &addr) };
+	int peer = raw_peer(SOCK_PULL, &addr), late = 0;
+	const uint64_t n = (uint64_t)at_speed(1000);
+	struct task sender;
+	int64_t next, limit = now_us() + 1000 * PATIENCE_MS;
+	uint64_t i;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs a second CPU");
+	await_peers(flood.fd, 1);
+	task_start(&sender, flood_in_bursts, &flood);
+	must(sched_setscheduler(0, SCHED_FIFO, &some));
+	for (i = 1; i <= n && now_us() < limit; i++) {
+		next = now_us() + (int64_t)(i * 7919 % 500);
+		while (now_us() < next)
+			has_come(peer, 0);
+		while (send(flood.fd, &i, sizeof(i), MSG_DONTWAIT) < 0)
+			has_come(peer, 0);
+		if (has_come(peer, i))
+			continue;
+		late++;
+		while (!has_come(peer, i) && now_us() < limit)
+			;
+	}
+	must(sched_setscheduler(0, SCHED_OTHER, &none));
+	__atomic_store_n(&flood.over, true, __ATOMIC_RELEASE);
+	task_join(&sender);
+	EXPECT_EQ(n + 1, i);
+	EXPECT_EQ(0, late);
+}
+
+static void flood_until_full(void *arg)
+{
+	struct flood *f = arg;
+
+	while (!__atomic_load_n(&f->over, __ATOMIC_ACQUIRE) &&
+	       send(f->fd, "burst", 5, MSG_DONTWAIT) == 5)
+		__atomic_add_fetch(&f->sent, 5, __ATOMIC_RELEASE);
+}
+
+/* Where TCP takes no more, what is queued is what was sent, whoever sends
+ * meanwhile.
+ */
+TEST(what_is_queued_is_told_while_others_send)
+{
+	enum { LONG = 3500000 };
+	static const char body[LONG];
+	int push = sp_open(SOCK_PUSH), held, base, round, less = 0;
+	struct addr addr;
+
+	sol_set(push, SO_SNDBUFFORCE, 4 << 20);
+	addr = sp_bind(push, AF_INET);
+	raw_peer_narrow(SOCK_PULL, &addr);
+	await_peers(push, 1);
+	sp_send(push, body, LONG);
+	for (round = 0; round < at_speed(20); round++) {
+		struct flood flood = { .fd = push };
+		int64_t before, end = now_us() + 20000;
+		struct task sender;
+
+		pass_ms(quiet_ms() / 10);
+		must(ioctl(push, SIOCOUTQ, &base));
+		task_start(&sender, flood_until_full, &flood);
+		while (now_us() < end) {
+			before = __atomic_load_n(&flood.sent, __ATOMIC_ACQUIRE);
+			must(ioctl(push, SIOCOUTQ, &held));
+			less += held < base + before;
+		}
+		__atomic_store_n(&flood.over, true, __ATOMIC_RELEASE);
+		task_join(&sender);
+	}
+	EXPECT_EQ(0, less);
+}
+
+/* What is sent to a peer that is gone is refused, not lost. */
+TEST(flood_does_not_outlive_its_peer)
+{
+	enum { ROUNDS = 100 };
+	int round, lost = 0;
+
+	for (round = 0; round < ROUNDS; round++) {
+		struct addr addr;
+		struct flood flood = { .fd = sp_listener(SOCK_PUSH, &addr) };
+		int peer = raw_peer(SOCK_PULL, &addr);
+		int64_t deadline = now_us() + 1000 * PATIENCE_MS;
+		struct task sender;
+
+		await_peers(flood.fd, 1);
+		task_start(&sender, flood_until_full, &flood);
+		while (__atomic_load_n(&flood.sent, __ATOMIC_ACQUIRE) < 500)
+			must_be(now_us() < deadline);
+		/* What it has not read makes that a reset. */
+		close(peer);
+		lost -= (int)__atomic_load_n(&flood.sent, __ATOMIC_ACQUIRE) / 5;
+		task_join(&sender);
+		lost += (int)flood.sent / 5;
+		close(flood.fd);
+	}
+	/* One may be under way. */
+	printf("# %d were sent behind\n", lost);
+	fflush(stdout);
+	EXPECT_GE(3 * ROUNDS, lost);
+}
+
 SP_TEST_MAIN
