@@ -359,6 +359,7 @@ impl<U: Upper> Pipe<U> {
             return;
         };
         self.deaf.store(1, Relaxed);
+        U::ends(&self.upper);
         drop(unsent);
         // As in `read`: so that closing is no reset.
         self.skip_all(&mut self.stream.lock());

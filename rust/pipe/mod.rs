@@ -4,7 +4,7 @@
 //!
 //! A pipe knows no pattern. What it decodes goes up through [`Upper`], whole messages only, and the tags of one
 //! that is too long; what it is to send is pushed into a queue, or copied behind other short messages, and flushed
-//! when the owner says so.
+//! when the owner says so. Those it also lends to the owner, to write more there.
 //!
 //! # Life
 //!

@@ -14,7 +14,8 @@ use crate::mem::{
 use crate::message::queue::Queue;
 use crate::message::{
     Chunk,
-    Msg, //
+    Msg,
+    OVERHEAD, //
 };
 use crate::time::{
     Instant,
@@ -30,6 +31,9 @@ use core::ffi::CStr;
 
 /// How long a peer may take to connect and greet.
 pub(super) const GREETING_TIME: Millis = Millis(10_000);
+
+/// A batch is not lent for less than this, in bytes.
+const LENT_FOR: usize = 16 * OVERHEAD;
 
 /// Why a pipe ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,7 +302,8 @@ impl Tx {
         sndbuf: usize,
     ) -> bool {
         let room = self.charge.saturating_add(all.charge()) <= sndbuf;
-        if room && self.life == Life::Up && self.has_none_behind() {
+        let first = self.has_none_behind() && self.lent.is_none();
+        if room && self.life == Life::Up && first {
             self.charge = self.charge.saturating_add(all.charge());
             self.shared = Some(all.clone());
             return true;
@@ -327,13 +332,14 @@ impl Tx {
         !self.full && self.life == Life::Up
     }
 
-    /// Lends the batch, if it has messages and nothing is behind it, and tells how much may be added, in bytes.
+    /// Lends the batch, if it has messages and nothing is behind it, and tells how much may be added, in bytes; not if that
+    /// is not worth it. Until it is back the owner sees to it that nothing is pushed.
     pub(super) fn lend(&mut self, sndbuf: usize) -> Option<(Batch, usize)> {
         let free = self.life == Life::Up && self.lent.is_none() && self.queue.is_empty();
-        (free && self.batch.takes_more()).then(|| {
+        let room = sndbuf.saturating_sub(self.charge);
+        (free && room > LENT_FOR && self.batch.takes_more()).then(|| {
             self.lent = Some(self.batch.bodies());
-            let batch = core::mem::replace(&mut self.batch, Batch::new());
-            (batch, sndbuf.saturating_sub(self.charge))
+            (core::mem::replace(&mut self.batch, Batch::new()), room)
         })
     }
 

@@ -102,10 +102,12 @@ pub(crate) trait Upper: Send + Sync + Sized + 'static {
     /// [`Pipe::check`] is to be called so soon. From any context, under any lock of the pipe's.
     fn check_in(this: &Arc<Self>, time: Millis);
 
-    /// A pipe that was up perhaps is about to end, and does not send what is added to what it has lent. From any context.
+    /// A pipe that was up perhaps is about to end, or has ended, and does not send what is added to what it has lent. From
+    /// any context, under any lock of the pipe's.
     fn ends(this: &Arc<Self>);
 
-    /// What the pipe has lent is given back, and cannot be lent again before `then` is done. Under the TCP lock.
+    /// What the pipe has lent is given back, and cannot be lent again before `then` is done. In task context,
+    /// under the TCP lock.
     fn with_nothing_lent<T>(this: &Arc<Self>, then: impl FnOnce() -> T) -> T;
 
     /// The pipe has ended; `tcp` is its connection if it owned that. In task context, with no lock held.

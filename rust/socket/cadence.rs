@@ -14,8 +14,10 @@
 /// In nanoseconds.
 const CLOSE: u64 = 2000;
 const CLOSE_MOST: u64 = 32 * CLOSE;
-const PART: u64 = 4;
 const CLOSE_MORE: u64 = CLOSE / 8;
+
+/// Parts, and messages.
+const PART: u64 = 4;
 const STREAK: u64 = 32;
 
 /// Who follows closely only because sending took long once makes it seem shorter by such a part.
@@ -146,7 +148,7 @@ impl Cadence {
         let left = self.left(now, 0);
         let follows = left.wrapping_sub(1) < LONGEST;
         if follows && left <= self.slow.wrapping_mul(UNIT + UNIT / 2) {
-            // Else it would be close as well.
+            // Else it would be close as well; behind one that has not just joined others, it may be all the same.
             self.slow = self.slow.wrapping_sub(self.slow.div_ceil(FORGETS));
         }
         follows

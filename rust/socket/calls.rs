@@ -432,10 +432,7 @@ impl Family for Socket {
     }
 
     fn set_option(this: &Arc<Self>, level: u32, name: u32, value: KVec<u8>) -> Result {
-        let set = this.set(level, name, value);
-        // It may have changed how long a message is at most.
-        this.end_loan(&mut this.state.lock());
-        set
+        this.set(level, name, value)
     }
 
     fn option(this: &Arc<Self>, level: u32, name: u32) -> Result<OptionValue> {

@@ -4,12 +4,13 @@
 //!
 //! Most of what a short message costs is TCP's work for a segment, and a sleep and a wake-up at the other end.
 //! So a message that follows another one of the socket closely, see `cadence.rs`, or is sent before others of one
-//! sendmmsg(2), or with MSG_MORE, only waits in its pipe, or to be given to all (`edition.rs`), until [`enough`] has been gathered, or
-//! what a pipe may hold is nearly reached; or until a thread has had its turn that was woken with the first of them: on
-//! another CPU, if one is idle, at once; else when the sender sleeps, or its time slice is over. The thread takes the
-//! CPU from nobody, or floods would go out one by one; and it waits for nobody, for it is many sockets': it has a work
-//! send what there is. Any other message goes at once, as if there were no gathering,
-//! and takes along what its pipe has; so does one of a real-time task, which the thread would have to wait for.
+//! sendmmsg(2), or with MSG_MORE, only waits in its pipe (the next ones are perhaps just written there, `loan.rs`), or to
+//! be given to all (`edition.rs`), until [`enough`] has been gathered, or what a pipe may hold is nearly reached; or until
+//! a thread has had its turn that was woken with the first of them: on another CPU, if one is idle, at once; else when the
+//! sender sleeps, or its time slice is over. The thread takes the CPU from nobody, or floods would go out one by one; and
+//! it waits for nobody, for it is many sockets': it has a work send what there is. Any other message goes at once, as if
+//! there were no gathering, and takes along what its pipe has; so does one of a real-time task, which the thread would
+//! have to wait for.
 //!
 //! So no pipe is full for messages that TCP would have taken: what waits for more is less than its room, and
 //! who sends waits for a work that is just sending the rest. The memory for more is given back once a socket has been
@@ -19,7 +20,7 @@
 //! something of use between two sends is not close.
 
 use super::cadence::Cadence;
-use super::loan::Room;
+use super::loan::Bounds;
 use super::{
     Socket,
     State,
@@ -220,7 +221,7 @@ impl Socket {
     }
 
     /// Adds what a send that follows closely gave to pipes to what others gave to the same ones. True if that is all
-    /// there is to be done of it. Under the socket's lock.
+    /// there is to be done of it; those that follow may go along then. Under the socket's lock.
     #[inline]
     pub(super) fn joins(&self, state: &mut State, effects: Effects, len: usize) -> bool {
         let room = self.most_gathered();
@@ -245,7 +246,7 @@ impl Socket {
         if joins {
             (all.charge, all.bodies) = (charge, bodies);
             if let Flush::One(id) = effects.flush {
-                let more = Room {
+                let more = Bounds {
                     charge: room.saturating_sub(charge),
                     bodies: enough(len).saturating_sub(bodies),
                 };

@@ -125,7 +125,8 @@ impl Socket {
 
     fn show_pipe(&self, id: PipeId, to: Page<'_>) {
         let (pipe, queued, dropped) = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
+            self.end_loan(&mut state);
             let Some(pipe) = state.peers.handle(id) else {
                 return;
             };

@@ -3,10 +3,10 @@
 //! Short messages that join others while there is but one pipe that they can go to.
 //!
 //! That pipe *lends* the socket the batch that it gathers them in: what follows closely is written there under the
-//! socket's lock alone, and neither the machine nor the pipe is asked. The pipe has it back before anything else is
-//! done with it, with the machine or with what was gathered, all of which happens under the same lock; at the latest
-//! when the thread has its turn that sends what was gathered, see `gather.rs`. What was written is the pipe's all the
-//! same: it is lost with it, as what else it was given, and one that is parted with delivers it.
+//! socket's lock alone, and neither the machine nor the pipe is asked. The pipe has it back, under the same lock, before
+//! it is given anything else, or is parted with, or what was gathered is sent: at the latest when the thread has its
+//! turn, see `gather.rs`. A flush that finds nothing else asks for it, once. What was written is the pipe's all the same:
+//! it is lost with it, as what else it was given, and one that is parted with delivers it.
 
 use super::cadence::Cadence;
 use super::gather::{
@@ -28,15 +28,15 @@ use crate::net::family::{
 };
 use crate::net::task;
 use crate::net::work;
-use crate::stats::Counter;
 use crate::wire::sp::Batch;
 use kernel::sync::atomic::Relaxed;
+use kernel::sync::Arc;
 
 /// A batch that a pipe has lent.
 ///
 /// # Invariants
 ///
-/// It is lent: the pipe's place is empty. Something is gathered, for this pipe.
+/// It is lent: there are no messages in its place. Something is gathered, for this pipe, which is a peer.
 pub(super) struct Loan {
     pipe: SocketPipe,
     batch: Batch,
@@ -44,23 +44,23 @@ pub(super) struct Loan {
     cadence: Cadence,
     begun: bool,
     /// How much could be added at first, and can be now, in bytes: of what messages count for, and of bodies.
-    at_first: Room,
-    now: Room,
+    at_first: Bounds,
+    now: Bounds,
     /// The longest message that may be added, in bytes.
     longest: usize,
 }
 
 /// In bytes: of what messages count for, and of bodies.
 #[derive(Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct Bounds {
     pub(super) charge: usize,
     pub(super) bodies: usize,
 }
 
 impl Socket {
     /// The pipe has just been given a message that joins others, and lends its batch for those that follow if it is the
-    /// only one with room; no more is added than there is `room`. Under the socket's lock.
-    pub(super) fn begin_loan(&self, state: &mut State, id: PipeId, mut room: Room) {
+    /// only one with room; no more is added than within these `bounds`. Under the socket's lock.
+    pub(super) fn begin_loan(&self, state: &mut State, id: PipeId, mut bounds: Bounds) {
         if state.peers.sole_writable() != Some(id) {
             return;
         }
@@ -73,15 +73,15 @@ impl Socket {
             self.distrust_loan();
             return;
         };
-        room.charge = room.charge.min(charge);
+        bounds.charge = bounds.charge.min(charge);
         // INVARIANT: It was just lent, and others were joined.
         state.loan = Some(Loan {
             pipe,
             batch,
             cadence: Cadence::of(0),
             begun: false,
-            at_first: room,
-            now: room,
+            at_first: bounds,
+            now: bounds,
             longest: LONGEST.min(self.options.sndmaxsize()),
         });
     }
@@ -101,16 +101,15 @@ impl Socket {
 
     #[cold]
     fn give_back(&self, state: &mut State, loan: Loan) {
-        let name = loan.pipe.name;
+        let id = loan.pipe.name.id;
         // OVERFLOW: It only becomes less.
         let charge = loan.at_first.charge.wrapping_sub(loan.now.charge);
         let bodies = loan.at_first.bodies.wrapping_sub(loan.now.bodies);
         let more = loan.pipe.take_back(loan.batch, charge);
-        match (state.find(name), more) {
-            (Some(_), Some(more)) => state.peers.has_given(name.id, room(more)),
+        match more {
+            Some(more) => state.peers.has_given(id, room(more)),
             // Nothing it is given helps.
-            (Some(_), None) => state.peers.set_writable(name.id, false),
-            (None, _) => {}
+            None => state.peers.set_writable(id, false),
         }
         if let Some(gathered) = &mut state.gathered {
             gathered.add(charge, bodies);
@@ -124,7 +123,7 @@ impl Socket {
     /// Sends a message the way of the one before, if that is open, and it follows closely and there is room. False if it
     /// is to be sent as others are; then the way is closed.
     #[inline]
-    pub(super) fn send_along(&self, call: &mut SendCall<'_>) -> bool {
+    pub(super) fn send_along(self: &Arc<Self>, call: &mut SendCall<'_>) -> bool {
         let mut state = self.state.lock();
         let sole = state.peers.sole_writable();
         let Some(loan) = &mut state.loan else {
@@ -132,9 +131,7 @@ impl Socket {
         };
         let len = call.len();
         if sole == Some(loan.pipe.name.id) && self.goes_along(loan, call) {
-            state.stats.count(Counter::TxMsgs);
-            let bytes = u64::try_from(len).unwrap_or(0);
-            state.stats.add(Counter::TxBytes, bytes);
+            self.has_sent(&mut state, len);
             return true;
         }
         self.end_loan(&mut state);

@@ -45,7 +45,7 @@ impl WorkItem<READING> for Socket {
 }
 
 impl Socket {
-    /// SO_RCVBUF, SO_SNDBUF, SP_RCVMAXSIZE or SP_MAXTTL may have changed.
+    /// SO_RCVBUF, SO_SNDBUF, SP_RCVMAXSIZE, SP_SNDMAXSIZE or SP_MAXTTL may have changed.
     pub(super) fn limits_changed(self: &Arc<Self>) {
         let mut state = self.state.lock();
         self.settle(&mut state);

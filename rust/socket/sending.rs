@@ -266,7 +266,7 @@ impl Socket {
 
     /// A message was given to the machine. Under the socket's lock.
     #[inline]
-    fn has_sent(self: &Arc<Self>, state: &mut State, len: usize) {
+    pub(super) fn has_sent(self: &Arc<Self>, state: &mut State, len: usize) {
         state.stats.count(Counter::TxMsgs);
         let bytes = u64::try_from(len).unwrap_or(0);
         state.stats.add(Counter::TxBytes, bytes);

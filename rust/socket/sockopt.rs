@@ -154,7 +154,9 @@ impl Socket {
         self.options.set(name, value)?;
         match name {
             uapi::SP_RECONNECT_IVL | uapi::SP_RECONNECT_IVL_MAX => self.reconnect_changed(),
-            uapi::SP_RCVMAXSIZE | uapi::SP_MAXTTL => self.limits_changed(),
+            uapi::SP_RCVMAXSIZE | uapi::SP_SNDMAXSIZE | uapi::SP_MAXTTL => {
+                self.limits_changed();
+            }
             _ => self.machine_changed(),
         }
         Ok(())
