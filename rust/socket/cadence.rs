@@ -89,7 +89,11 @@ impl Cadence {
         let follows = match (self.call, more) {
             (Call::None, _) => self.follows(now()),
             (call, true) => call == Call::Follows,
-            (Call::Begun, false) => false,
+            (Call::Begun, false) => {
+                // For how long it takes, as it goes at once.
+                let _ = now();
+                false
+            }
             (Call::Follows, false) => self.is_until(now(), CALL),
         };
         self.streak = if more || follows || self.call != Call::None {
