@@ -282,8 +282,37 @@ static void await_last(void *arg)
 	__atomic_store_n(&r->at, now_us(), __ATOMIC_RELEASE);
 }
 
+/* How long it takes, in microseconds, until the last of so many is there, while
+ * its sender computes.
+ */
+static int64_t last_of(size_t len, int n)
+{
+	static const char body[40000];
+	struct addr addr;
+	int push = sp_listener(SOCK_PUSH, &addr), i;
+	struct receiver r = { .fd = raw_peer(SOCK_PULL, &addr) };
+	struct task reader;
+	int64_t begin, limit;
+
+	await_peers(push, 1);
+	task_start(&reader, await_last, &r);
+	task_await_asleep(&reader);
+	for (i = 0; i < n; i++)
+		sp_send(push, body, len);
+	begin = now_us();
+	sp_send(push, LIT("last"));
+	limit = begin + 1000 * PATIENCE_MS;
+	while (!__atomic_load_n(&r.at, __ATOMIC_ACQUIRE))
+		must_be(now_us() < limit);
+	task_join(&reader);
+	close(push);
+	close(r.fd);
+	return r.at - begin;
+}
+
 /* Nor must its sender stop for that. On one CPU it leaves as its time slice
- * ends; with another one, at once.
+ * ends; with another one, at once: the soonest of some is there not much later
+ * than a message that goes alone, which the emulated machine takes long for.
  */
 TEST(last_of_a_burst_leaves_though_its_sender_computes)
 {
@@ -291,33 +320,26 @@ TEST(last_of_a_burst_leaves_though_its_sender_computes)
 	static const struct {
 		size_t len;
 		int n;
-	} bursts[] = { { 7, 30 }, { 3000, 10 }, { 40000, 2 } };
-	static const char body[40000];
+	} bursts[] = { { 0, 0 }, { 7, 30 }, { 3000, 10 }, { 40000, 2 } };
+	const int rounds = time_is_work() ? 1 : 10;
+	const bool alone = sysconf(_SC_NPROCESSORS_ONLN) < 2;
+	int64_t best[ARRAY_SIZE(bursts)], took;
 	size_t b;
+	int i;
 
 	for (b = 0; b < ARRAY_SIZE(bursts); b++) {
-		struct addr addr;
-		int push = sp_listener(SOCK_PUSH, &addr), i;
-		struct receiver r = { .fd = raw_peer(SOCK_PULL, &addr) };
-		struct task reader;
-		int64_t sent, limit;
-
-		await_peers(push, 1);
-		task_start(&reader, await_last, &r);
-		task_await_asleep(&reader);
-		for (i = 0; i < bursts[b].n; i++)
-			sp_send(push, body, bursts[b].len);
-		sp_send(push, LIT("last"));
-		sent = now_us();
-		limit = sent + 1000 * PATIENCE_MS;
-		while (!__atomic_load_n(&r.at, __ATOMIC_ACQUIRE))
-			must_be(now_us() < limit);
-		printf("# the last one took %lld us\n", (long long)(r.at - sent));
+		best[b] = 1000 * PATIENCE_MS;
+		for (i = 0; i < rounds; i++) {
+			took = last_of(bursts[b].len, bursts[b].n);
+			best[b] = took < best[b] ? took : best[b];
+		}
+		printf("# behind %d of %zu bytes the last one took %lld us\n",
+		       bursts[b].n, bursts[b].len, (long long)best[b]);
 		fflush(stdout);
 		if (time_is_work())
-			EXPECT_GT(20000, r.at - sent);
-		task_join(&reader);
-		close(push);
+			EXPECT_GT(20000, best[b]);
+		if (!alone)
+			EXPECT_GT(100 + 5 * best[0], best[b]);
 	}
 }
 
