@@ -416,11 +416,11 @@ impl Tx {
         self.charge = self.charge.saturating_sub(parcel.charge());
         self.count(parcel.messages(), parcel.bodies());
         if let (Parcel::Many(batch), Life::Up) = (parcel, self.life) {
-            let memory = batch.take_memory();
+            batch.clear();
             if self.batch.has_memory() {
-                self.spare = memory;
+                self.spare = batch.take_memory();
             } else {
-                self.batch = Batch::in_memory(memory);
+                core::mem::swap(&mut self.batch, batch);
             }
         }
         self.full && self.charge < sndbuf
