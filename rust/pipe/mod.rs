@@ -328,6 +328,7 @@ impl<U: Upper> Pipe<U> {
         let memory = tx.take_back(batch, charge);
         let room = (tx.life() == Life::Up).then(|| tx.has_room(sndbuf));
         drop(tx);
+        // Under the owner's lock, as it is no more than a batch holds.
         drop(memory);
         room
     }

@@ -426,9 +426,7 @@ impl Family for Socket {
 
     fn output_len(this: &Arc<Self>) -> usize {
         this.send_edition_to_look();
-        let mut bytes = this.not_given();
-        this.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
-        bytes
+        this.unsent()
     }
 
     fn set_option(this: &Arc<Self>, level: u32, name: u32, value: KVec<u8>) -> Result {

@@ -89,20 +89,18 @@ impl State {
             self.peers.set_late(id);
         }
     }
+
+    /// What is collected and not given yet to all peers, in bytes of bodies, once for each: also for those who have it
+    /// where memory is waited for.
+    pub(super) fn not_given(&self) -> usize {
+        let edition = self.edition.as_ref().map_or(0, |edition| edition.bodies());
+        let published = self.published.as_ref().map_or(0, |(all, _)| all.bodies());
+        let peers = usize::try_from(self.peers.count_up()).unwrap_or(0);
+        edition.saturating_add(published).saturating_mul(peers)
+    }
 }
 
 impl Socket {
-    /// What is collected and not given yet to all peers, in bytes of bodies, once for each: also for those who have it
-    /// where memory is waited for. What a pipe has lent it has back.
-    pub(super) fn not_given(&self) -> usize {
-        let mut state = self.state.lock();
-        self.end_loan(&mut state);
-        let edition = state.edition.as_ref().map_or(0, |edition| edition.bodies());
-        let published = state.published.as_ref().map_or(0, |(all, _)| all.bodies());
-        let peers = usize::try_from(state.peers.count_up()).unwrap_or(0);
-        edition.saturating_add(published).saturating_mul(peers)
-    }
-
     /// Adds a short message to the edition, in a `place` for a new one if it needs that. Under the socket's lock.
     pub(super) fn collect(
         &self,

@@ -31,13 +31,23 @@ impl Socket {
         Ok(OptionValue::Info(KBox::new(info, GFP_KERNEL)?))
     }
 
+    /// What waits to be sent, in bytes of the programs' messages, but for what others send meanwhile.
+    pub(super) fn unsent(&self) -> usize {
+        let mut bytes = {
+            let mut state = self.state.lock();
+            self.end_loan(&mut state);
+            state.not_given()
+        };
+        self.each_pipe(|pipe| bytes = bytes.saturating_add(pipe.unsent()));
+        bytes
+    }
+
     fn snapshot(&self) -> (uapi::sp_info, Counters) {
         let (listeners, dialers) = {
             let endpoints = self.endpoints.lock();
             (endpoints.listeners.len(), endpoints.dialers.len())
         };
-        let mut tx_queued = self.not_given();
-        self.each_pipe(|pipe| tx_queued = tx_queued.saturating_add(pipe.unsent()));
+        let tx_queued = self.unsent();
         let n32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let n64 = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let (up, pipes, mut stats) = {

@@ -41,8 +41,7 @@ pub(super) struct Loan {
     pipe: SocketPipe,
     batch: Batch,
     /// How the sends follow each other, once one has gone this way; the socket knows until then.
-    cadence: Cadence,
-    begun: bool,
+    cadence: Option<Cadence>,
     /// How much could be added at first, and can be now, in bytes: of what messages count for, and of bodies.
     at_first: Bounds,
     now: Bounds,
@@ -78,8 +77,7 @@ impl Socket {
         state.loan = Some(Loan {
             pipe,
             batch,
-            cadence: Cadence::of(0),
-            begun: false,
+            cadence: None,
             at_first: bounds,
             now: bounds,
             longest: LONGEST.min(self.options.sndmaxsize()),
@@ -105,8 +103,7 @@ impl Socket {
         // OVERFLOW: It only becomes less.
         let charge = loan.at_first.charge.wrapping_sub(loan.now.charge);
         let bodies = loan.at_first.bodies.wrapping_sub(loan.now.bodies);
-        let more = loan.pipe.take_back(loan.batch, charge);
-        match more {
+        match loan.pipe.take_back(loan.batch, charge) {
             Some(more) => state.peers.has_given(id, room(more)),
             // Nothing it is given helps.
             None => state.peers.set_writable(id, false),
@@ -114,8 +111,8 @@ impl Socket {
         if let Some(gathered) = &mut state.gathered {
             gathered.add(charge, bodies);
         }
-        if loan.begun {
-            self.cadence.store(loan.cadence.bits(), Relaxed);
+        if let Some(cadence) = loan.cadence {
+            self.cadence.store(cadence.bits(), Relaxed);
         }
         self.distrust_loan();
     }
@@ -152,9 +149,9 @@ impl Socket {
             return false;
         }
         let more = family::says_more(flags);
-        let mut cadence = match loan.begun {
-            true => loan.cadence,
-            false => Cadence::of(self.cadence.load(Relaxed)),
+        let mut cadence = match loan.cadence {
+            Some(cadence) => cadence,
+            None => Cadence::of(self.cadence.load(Relaxed)),
         };
         let mut at = None;
         if !cadence.begin(more, || *at.insert(work::now_ns())) {
@@ -175,7 +172,7 @@ impl Socket {
         // OVERFLOW: There is more room than that.
         loan.now.charge = loan.now.charge.wrapping_sub(charge);
         loan.now.bodies = loan.now.bodies.wrapping_sub(len);
-        (loan.cadence, loan.begun) = (cadence, true);
+        loan.cadence = Some(cadence);
         true
     }
 }
