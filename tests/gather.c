@@ -93,6 +93,7 @@ static uint32_t segments_of_flood(int type, int n, bool awaited)
 	int s = sp_listener(type, &addr), i;
 	struct frames frames = { raw_peer(peer_type(type), &addr), n };
 	struct task reader;
+	uint32_t segments;
 
 	await_peers(s, 1);
 	if (awaited) {
@@ -106,18 +107,34 @@ static uint32_t segments_of_flood(int type, int n, bool awaited)
 	else
 		read_frames(&frames);
 	must_eq(0, counter(s, sp_tx_dropped));
-	return segments_of(frames.fd, n);
+	segments = segments_of(frames.fd, n);
+	close(frames.fd);
+	close(s);
+	return segments;
 }
 
-/* Segments, of which there would be as many as messages. */
+/*
+ * There would be as many as messages. What follows closely is a matter of time,
+ * and a guest that a busy machine leaves standing between two messages has sent
+ * the first alone: where time is not work, one flood of several tells.
+ */
+static bool is_sent_in_few(int type, int n, bool awaited)
+{
+	const uint32_t few = (uint32_t)n / (time_is_work() ? 10 : 2);
+	int tries = time_is_work() ? 1 : 20;
+
+	while (segments_of_flood(type, n, awaited) >= few)
+		if (!--tries)
+			return false;
+	return true;
+}
+
 TEST(flood_is_sent_in_few_pieces)
 {
-	const int n = at_speed(2000);
 	size_t t;
 
 	for (t = 0; t < ARRAY_SIZE(types); t++)
-		EXPECT_GT(n / (time_is_work() ? 10 : 2),
-			  segments_of_flood(types[t], n, false));
+		EXPECT_TRUE(is_sent_in_few(types[t], at_speed(2000), false));
 }
 
 /* To wake up the one who reads takes long: nor is that followed by a message
@@ -125,12 +142,10 @@ TEST(flood_is_sent_in_few_pieces)
  */
 TEST(flood_of_who_is_awaited_is_sent_in_few_pieces)
 {
-	const int n = at_speed(5000);
 	size_t t;
 
 	for (t = 0; t < ARRAY_SIZE(types); t++)
-		EXPECT_GT(n / (time_is_work() ? 10 : 2),
-			  segments_of_flood(types[t], n, true));
+		EXPECT_TRUE(is_sent_in_few(types[t], at_speed(5000), true));
 }
 
 /* The first of those that the sender says are more is not sent alone, though it
