@@ -29,6 +29,8 @@ mv /lib/modules/sp.ko /lib/modules/kernel "$modules" 2>/dev/null
 (cd "$modules" && depmod)
 
 hostname guest
+# Where vm.sh found it necessary, and before there are packets.
+[ ! -x /etc/vm/timestamps ] || /etc/vm/timestamps
 ip link set lo up
 # Where they are modules: the card, and what a program cannot ask for whose test of
 # how modules are loaded has turned that off.

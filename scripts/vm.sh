@@ -123,7 +123,6 @@ for file in "${files[@]}"; do
 	[[ -r $src ]] || die "--file: cannot read '$src'"
 	pack+=("$src:$dst")
 done
-"$scripts/mkinitramfs.sh" "$work/initramfs" "${pack[@]}"
 
 if [[ -n $icount ]]; then
 	machine=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -smp 1 -cpu 'max,erms=off,fsrm=off')
@@ -132,7 +131,9 @@ elif grep -qwE 'vmx|svm' /proc/cpuinfo && : 2>/dev/null <>/dev/kvm; then
 else
 	# /dev/kvm without the CPU flag is a nested host's, and hangs.
 	machine=(-accel 'tcg,thread=multi' -cpu max -smp "$smp")
+	gcc -O2 -static -o "$work/vm/timestamps" "$scripts/timestamps.c"
 fi
+"$scripts/mkinitramfs.sh" "$work/initramfs" "${pack[@]}"
 # An instruction counts as a nanosecond, or else the counter is the host's.
 khz=1000000
 if [[ -z $icount ]]; then
