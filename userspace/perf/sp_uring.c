@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * PF_SP by io_uring: messages are sent BATCH at a time, each but the last with the hint that
- * more follow, and one request receives all that come, into buffers that the kernel picks.
+ * more follow, and only the last, or one that failed, is told of; one request receives all that
+ * come, into buffers that the kernel picks.
  */
 #define _GNU_SOURCE
 #include "sp_open.h"
@@ -66,39 +67,61 @@ static void make_room(struct end *end, unsigned int count, size_t size)
 		fail("calloc");
 }
 
-static void flush(struct end *end)
+/* Prepares to send one that is gathered. */
+static struct io_uring_sqe *prepare(struct end *end, unsigned int nth, int msg_flags, unsigned int flags)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&end->ring);
+
+	io_uring_prep_send(sqe, 0, end->room + nth * end->size, end->size, msg_flags);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE | flags);
+	io_uring_sqe_set_data64(sqe, nth);
+	return sqe;
+}
+
+/*
+ * Sends what is prepared. Those that found no room it prepares again, to wait for it one behind
+ * the other; false if there are none.
+ */
+static bool submit(struct end *end)
 {
 	struct io_uring_cqe *cqe;
 	unsigned int head, n = 0;
+	bool again = false;
 
-	if (!end->count)
-		return;
-	end->last->msg_flags = 0;
-	if (io_uring_submit_and_wait(&end->ring, end->count) < 0)
+	/* All others have been sent, or are told of, when the last one is. */
+	end->last->flags = IOSQE_FIXED_FILE;
+	if (io_uring_submit_and_wait(&end->ring, 1) < 0)
 		fail("io_uring_submit_and_wait");
 	io_uring_for_each_cqe(&end->ring, head, cqe)
 	{
-		if (cqe->res < 0)
-			fail_with("send", strerror(-cqe->res));
 		n++;
+		if (cqe->res == -EAGAIN) {
+			end->last = prepare(end, (unsigned int)io_uring_cqe_get_data64(cqe), 0,
+					    IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
+			again = true;
+		} else if (cqe->res < 0) {
+			fail_with("send", strerror(-cqe->res));
+		}
 	}
 	io_uring_cq_advance(&end->ring, n);
-	if (n != end->count)
-		fail_with("send", "fewer were sent");
+	return again;
+}
+
+static void flush(struct end *end)
+{
+	if (!end->count)
+		return;
+	end->last->msg_flags = MSG_DONTWAIT;
+	while (submit(end))
+		;
 	end->count = 0;
 }
 
 void end_send(struct end *end, const void *body, size_t len)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&end->ring);
-	unsigned char *copy;
-
 	make_room(end, BATCH, len);
-	copy = end->room + end->count++ * len;
-	memcpy(copy, body, len);
-	io_uring_prep_send(sqe, 0, copy, len, MSG_MORE);
-	sqe->flags |= IOSQE_FIXED_FILE;
-	end->last = sqe;
+	memcpy(end->room + end->count * len, body, len);
+	end->last = prepare(end, end->count++, MSG_DONTWAIT | MSG_MORE, IOSQE_CQE_SKIP_SUCCESS);
 	if (end->count == BATCH)
 		flush(end);
 }
