@@ -71,10 +71,11 @@ cat /run/stderr >/dev/vport0p2 & err=$!
 setsid sh /etc/vm/command </dev/null >/run/stdout 2>/run/stderr
 status=$?
 
-# What the command left behind would keep the pipes open.
+# What the command left behind would keep the pipes open. Its last packets are stamped, too.
+stamps=$(pidof timestamps)
 for process in /proc/[0-9]*; do
 	case ${process#/proc/} in
-	1 | "$out" | "$err") ;;
+	1 | "$out" | "$err" | "$stamps") ;;
 	*) kill -9 "${process#/proc/}" 2>/dev/null ;;
 	esac
 done
