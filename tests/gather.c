@@ -573,12 +573,20 @@ static void expect_burst(int s)
 		sp_expect(s, LIT("burst"));
 }
 
+static void raw_expect_burst(int peer)
+{
+	int i;
+
+	for (i = 0; i < BURST; i++)
+		raw_expect_frame(peer, LIT("burst"));
+}
+
 /* Who asks is told of those, too. */
 TEST(burst_that_waits_is_queued)
 {
 	struct addr addr;
 	int push = sp_listener(SOCK_PUSH, &addr), held;
-	int peer = raw_peer(SOCK_PULL, &addr), i;
+	int peer = raw_peer(SOCK_PULL, &addr);
 
 	await_peers(push, 1);
 	send_burst(push);
@@ -590,8 +598,8 @@ TEST(burst_that_waits_is_queued)
 	held = (int)counter(push, sp_tx_queued);
 	if (time_is_work())
 		EXPECT_LE((BURST - 1) * 5, held);
-	for (i = 0; i < 2 * BURST; i++)
-		raw_expect_frame(peer, LIT("burst"));
+	raw_expect_burst(peer);
+	raw_expect_burst(peer);
 	EXPECT_EQ(2 * BURST, counter(push, sp_tx_msgs));
 	EXPECT_EQ(2 * BURST * 5, counter(push, sp_tx_bytes));
 }
@@ -636,8 +644,7 @@ TEST(newcomer_has_its_turn_in_a_burst)
 	new = raw_peer(SOCK_PULL, &addr);
 	await_peers(push, 2);
 	send_burst(push);
-	for (i = 0; i < BURST; i++)
-		raw_expect_frame(old, LIT("burst"));
+	raw_expect_burst(old);
 	for (i = 0; i < BURST / 2; i++) {
 		raw_expect_frame(old, LIT("burst"));
 		raw_expect_frame(new, LIT("burst"));
@@ -646,8 +653,7 @@ TEST(newcomer_has_its_turn_in_a_burst)
 	close(old);
 	await_counter(push, sp_pipe_downs, 1);
 	send_burst(push);
-	for (i = 0; i < BURST; i++)
-		raw_expect_frame(new, LIT("burst"));
+	raw_expect_burst(new);
 }
 
 /* A peer that is parted with gets all that was sent before, and no more. */
